@@ -1,0 +1,193 @@
+//! The control block: what the loader in the target and the `hpatch` command outside say to each other.
+//!
+//! The command finds [`Control`] through the exported symbol `hpatch_control` of `libhpatch_loader.so`, reads and writes it with
+//! `/proc/PID/mem`, and runs one operation at a time on a short-lived *control thread* that it makes with `clone` from a
+//! hijacked application thread (see [`SPAWN_FLAGS`]). Nothing of the loader runs when no operation is under way.
+//!
+//! All addresses are avma (addresses in the target). Every pointer the command follows is an allegation: it checks bounds and
+//! counts before it believes them.
+
+/// `Control::magic`: "HPLOADER".
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HPLOADER");
+/// Version of every structure in this file.
+pub const ABI: u32 = 1;
+
+/// `clone(2)` flags of the control thread: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM. It inherits the hijacked thread's fs base and its
+/// signal mask, which the command has filled before.
+pub const SPAWN_FLAGS: u64 = 0x0000_0100 | 0x0000_0200 | 0x0000_0400 | 0x0000_0800 | 0x0001_0000 | 0x0004_0000;
+
+/// What the loader as a whole is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LoaderState {
+    Idle = 0,
+    Busy = 1,
+    /// An internal error: no further operation is accepted in this process.
+    Blocked = 2,
+}
+
+/// Where a record stands. The command moves `Prepared` → `Writing` → `Live` and `Live` → `Reverting` → `Reverted` while every thread is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum RecordState {
+    Empty = 0,
+    Prepared = 1,
+    Writing = 2,
+    Live = 3,
+    Reverting = 4,
+    Reverted = 5,
+}
+
+/// Operations of the control thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Op {
+    None = 0,
+    /// `arg[0]` bytes wanted → `value[0]` address of a private buffer for a bundle or trusted keys.
+    Alloc = 1,
+    /// `arg[0]` bundle address, `arg[1]` length, `arg[2]` flags ([`PREPARE_NO_TRUST_DIR`]) → `value[0]` address of a [`Record`] in state `Prepared`.
+    /// Takes the buffer over: it is unmapped on every way out.
+    Prepare = 2,
+    /// `arg[0]` record, now `Live`: serialise cores, announce unwind data.
+    Commit = 3,
+    /// `arg[0]` record in `Prepared` or `Reverted`: unmap what it mapped and take it off the list.
+    Release = 4,
+    /// `arg[0]` address, `arg[1]` length of concatenated OpenSSH public key lines: replaces the trust directory's keys (attach only).
+    SetTrust = 5,
+}
+
+/// The control block, `#[repr(C)]`, in the loader's writable data.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Control {
+    pub magic: u64,
+    pub abi: u32,
+    pub size: u32,
+    /// [`LoaderState`].
+    pub state: u32,
+    /// [`Op`] requested by the command.
+    pub op: u32,
+    pub arg: [u64; 6],
+    /// 0 until the operation has ended, then 1. Written last.
+    pub done: u32,
+    /// 0 or an `HP` code.
+    pub code: u32,
+    pub value: [u64; 4],
+    /// Text that belongs to `code`, UTF-8.
+    pub detail_len: u32,
+    pub record_count: u32,
+    pub detail: [u8; 512],
+    /// First [`Record`], 0 for none. In order of application.
+    pub first_record: u64,
+    /// Address of `syscall; test eax,eax; jnz 1f; jmp control_main; 1: int3`: the command sets a hijacked thread's registers for
+    /// `clone(SPAWN_FLAGS, stack_top)` and lets it run here.
+    pub spawn: u64,
+    pub stack_top: u64,
+    /// How it came in: 0 preloaded, 1 attached.
+    pub origin: u32,
+    /// Thread id of the running control thread, 0 for none.
+    pub control_tid: u32,
+    /// Pid of the command that uses the block, taken and given back by the command.
+    pub owner: u32,
+    pub reserved: [u32; 7],
+}
+
+/// One bundle in the target.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Record {
+    pub next: u64,
+    /// [`RecordState`].
+    pub state: u32,
+    /// 0 live, 1 start.
+    pub scope: u32,
+    pub id: [u8; 128],
+    pub id_len: u32,
+    pub unit_count: u32,
+    pub bundle_sha256: [u8; 32],
+    /// [`Unit`]s: one for each module instance.
+    pub units: u64,
+    /// [`Write`]s: detours and edits, in ascending address order.
+    pub writes: u64,
+    pub write_count: u32,
+    pub func_count: u32,
+    /// [`Func`]s, replaced functions of all units.
+    pub funcs: u64,
+    /// [`Range`]s of old code that must not be active when the record is applied, ascending.
+    pub old_ranges: u64,
+    pub old_range_count: u32,
+    pub old_site_count: u32,
+    /// u64 return addresses inside them, ascending.
+    pub old_sites: u64,
+    /// The same for the code that the record brought: must not be active when it is unmapped.
+    pub new_ranges: u64,
+    pub new_range_count: u32,
+    pub new_site_count: u32,
+    pub new_sites: u64,
+    /// CLOCK_BOOTTIME nanoseconds when it went live, set by the command.
+    pub live_since: u64,
+    pub reserved: [u64; 4],
+}
+
+/// One module instance of a record.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Unit {
+    /// Load bias: avma = svma + bias.
+    pub bias: u64,
+    /// The payload's mapping.
+    pub map: u64,
+    pub map_len: u64,
+    pub build_id: [u8; 32],
+    pub build_id_len: u32,
+    pub name_len: u32,
+    pub name: u64,
+    /// `.eh_frame` of the payload, 0 for none.
+    pub eh_frame: u64,
+    pub text: u64,
+    pub text_len: u64,
+    /// SHA-256 of the mapped text after relocation, for `hpatch verify`.
+    pub text_sha256: [u8; 32],
+    pub reserved: [u64; 4],
+}
+
+/// One change of the old image's bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Write {
+    pub addr: u64,
+    pub len: u32,
+    /// Index in the record's [`Func`]s, `u32::MAX` for an edit.
+    pub func: u32,
+    /// Address of the bytes before (as they were in memory when the record was prepared) and after.
+    pub old: u64,
+    pub new: u64,
+}
+
+/// One replaced function.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Func {
+    pub entry: u64,
+    pub replacement: u64,
+    pub replacement_len: u64,
+    pub name: u64,
+    pub name_len: u32,
+    pub flags: u32,
+    pub unit: u32,
+    pub reserved: u32,
+}
+
+/// A half-open address range that belongs to a function.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Range {
+    pub start: u64,
+    pub end: u64,
+    /// Index in the record's [`Func`]s, `u32::MAX` for none.
+    pub func: u32,
+    pub reserved: u32,
+}
+
+/// `Op::Prepare` flag: use only keys given with [`Op::SetTrust`].
+pub const PREPARE_NO_TRUST_DIR: u64 = 1;

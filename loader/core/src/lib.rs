@@ -1,0 +1,3 @@
+//! Shared by the loader and the operator's command.
+#![no_std]
+pub mod abi;

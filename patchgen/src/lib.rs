@@ -1,0 +1,11 @@
+//! The offline compiler: two linked ELF builds in, a hot-patch bundle out.
+//!
+//! One pipeline; each phase is a folder and borrows immutably from the ones before:
+//! `image` → `lift` → `types` → `correlate` → `compare` → `include` → `check` → `link` → `emit`, and `rewrite` beside the last.
+
+pub mod addr;
+pub mod compare;
+pub mod correlate;
+pub mod diag;
+pub mod image;
+pub mod lift;

@@ -1,0 +1,176 @@
+//! Turns linked code and data back into atoms with symbolic references: what the linker had before it linked.
+//!
+//! The rule of this phase: a reference is either *proven* (its meaning follows from the instruction form, a relocation or a symbol),
+//! or its function is marked with [`Unprovable`] at that place. Nothing is guessed.
+
+use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
+use std::collections::BTreeMap;
+
+/// What an address in an image denotes. Canonical: two images' targets can be compared after pairing the ids.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Target {
+    /// A function; `part`/`offset` is 0/0 for its entry. An interior place of *another* function is allowed here and refused later where it matters.
+    Func { func: FuncId, part: u8, offset: u32 },
+    /// A symbol of another object (or a preemptible one), called or jumped to through a PLT stub, or its address taken through one (non-PIC).
+    Import(ImportId),
+    /// The GOT slot (or its copy) that holds something; the instruction reads the slot.
+    Slot(Slot),
+    /// Data of this image, named or not. `offset` may be outside `0..size` (base + constant folded), then the base was proven by other means.
+    Data { data: DataId, offset: i64 },
+    /// Offset from the thread pointer of this image's own TLS variable (local-exec), or from its block (dtpoff).
+    Tls { symbol: Option<SymbolId>, offset: i64, from_block: bool },
+    /// A symbol that the linker defines (`_end`, `__start_X`, `_GLOBAL_OFFSET_TABLE_`, `__dso_handle`, `_DYNAMIC` ...) by name.
+    Linker(String, i64),
+    /// In the image, but nothing above.
+    Unknown(Svma),
+}
+
+/// Content of a GOT slot, as the dynamic relocation there says.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Slot {
+    /// Address of a symbol looked up by the dynamic linker (GLOB_DAT, JUMP_SLOT, R_X86_64_64). `local` when this image defines it.
+    Import { import: ImportId, addend: i64 },
+    /// Address within this image (RELATIVE, or a constant in a fixed-address executable).
+    Address(Box<Target>),
+    Irelative(Box<Target>),
+    TpOff { import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64 },
+    /// First word of a general-dynamic pair.
+    TlsGd { import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64 },
+    /// First word of the module's local-dynamic pair.
+    TlsLd,
+    TlsDesc { import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64 },
+}
+
+/// How a field of an instruction or of data holds its target.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Field {
+    /// 4 bytes, target − (address of the field + `tail`): `tail` = 4 + bytes after the field within the instruction.
+    Pc32 { tail: u8 },
+    /// 4 bytes absolute, zero-extended / sign-extended (only in fixed-address executables).
+    Abs32,
+    Abs32S,
+    /// 8 bytes absolute.
+    Abs64,
+    /// 4 bytes: offset from the thread pointer (`%fs:` operand or immediate), sign-extended.
+    Tpoff32,
+    /// 4 bytes: offset in the module's TLS block (local-dynamic).
+    Dtpoff32,
+    /// 4 bytes in a jump table: target − start of the table.
+    TableRel32,
+}
+
+/// A reference from code.
+#[derive(Clone, Debug)]
+pub struct CodeRef {
+    pub part: u8,
+    /// Of the instruction in its part, and of the field in its part, in bytes.
+    pub insn: u32,
+    pub field_at: u32,
+    pub field: Field,
+    pub target: Target,
+    /// The instruction transfers control there (call, jmp, jcc).
+    pub branch: bool,
+}
+
+/// A recovered jump table.
+#[derive(Clone, Debug)]
+pub struct JumpTable {
+    pub at: Svma,
+    /// `TableRel32` or `Abs64` (or `Abs32` in old non-PIC shapes).
+    pub field: Field,
+    /// Targets inside the function, as (part, offset).
+    pub entries: Vec<(u8, u32)>,
+}
+
+/// One instruction, as comparison needs it. Decoded again with iced-x86 where more is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Insn {
+    pub part: u8,
+    pub len: u8,
+    /// Alignment filler: no effect.
+    pub nop: bool,
+    /// `call`: the next address is a return site.
+    pub call: bool,
+    pub offset: u32,
+    /// First of its references in [`Function::refs`], and how many (0 to 2).
+    pub first_ref: u32,
+    pub ref_count: u8,
+    /// Local branch target (part, offset), for jmp/jcc/call within the function.
+    pub local: Option<(u8, u32)>,
+}
+
+/// Why a function can't be re-linked. It can still be proven equal, byte for byte.
+#[derive(Clone, Debug)]
+pub struct Unprovable {
+    /// HP02xx.
+    pub code: u16,
+    pub at: Svma,
+    pub what: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// All names of the entry, the preferred one first (global before local, longest-lived name: no clone suffix).
+    pub names: Vec<SymbolId>,
+    pub name: String,
+    /// Source file of the unit, from STT_FILE or DWARF.
+    pub unit: Option<String>,
+    /// The part with the entry first, then `.cold` and others.
+    pub parts: Vec<SvmaRange>,
+    pub insns: Vec<Insn>,
+    /// Ascending by (part, field_at). Branches within the function aren't references unless they go to another part.
+    pub refs: Vec<CodeRef>,
+    pub tables: Vec<JumpTable>,
+    /// Index in `Image::fdes` for each part, where there is one.
+    pub fdes: Vec<Option<u32>>,
+    /// Places that can't be proven; empty for most functions.
+    pub unprovable: Vec<Unprovable>,
+    /// Not decoded as a unit with a known size: compared byte for byte, never replaced.
+    pub opaque: bool,
+    /// Bytes at the end of the first part up to the next function: filler (nop, int3), usable by a detour.
+    pub padding: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DataKind {
+    /// Has a symbol.
+    Named,
+    /// NUL-terminated, referenced at its start (or in a tail).
+    String,
+    /// Read by instructions of known width only.
+    Constant,
+    /// Anything else without a symbol; extent is an upper bound.
+    Blob,
+}
+
+#[derive(Clone, Debug)]
+pub struct DataRef {
+    pub at: u32,
+    pub field: Field,
+    pub target: Target,
+}
+
+/// An object in a data section, or a stretch of one that code refers to.
+#[derive(Clone, Debug)]
+pub struct Data {
+    pub names: Vec<SymbolId>,
+    /// Empty for anonymous data.
+    pub name: String,
+    pub unit: Option<String>,
+    pub range: SvmaRange,
+    pub kind: DataKind,
+    pub section: crate::image::SectionKind,
+    pub align: u32,
+    /// Pointers inside, from dynamic relocations. In fixed-address executables: see `Unprovable` HP0217.
+    pub refs: Vec<DataRef>,
+    /// Named objects of fixed-address executables: aligned words that look like addresses and can't be told from numbers.
+    pub ambiguous: Vec<u32>,
+}
+
+#[derive(Debug)]
+pub struct Lifted {
+    pub functions: Vec<Function>,
+    pub data: Vec<Data>,
+    pub func_at: BTreeMap<Svma, FuncId>,
+    pub data_at: BTreeMap<Svma, DataId>,
+}
