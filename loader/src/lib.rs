@@ -1,3 +1,12 @@
+//! `libhpatch_loader.so`: the library that lives in the patched process.
+//!
+//! It runs twice: as a constructor when it is preloaded, and on a short-lived control thread while the `hpatch` command has an
+//! operation under way (see [`hpatch_core::abi`]). It has no thread of its own, uses neither the C library nor thread-local
+//! storage, and asks the kernel with raw system calls.
 #![no_std]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+
+mod control;
+mod entry;
+mod guard;
+mod mem;
+mod sys;

@@ -56,10 +56,11 @@ pub enum Op {
     SetTrust = 5,
 }
 
-/// The control block, `#[repr(C)]`, in the loader's writable data.
+/// The control block, `#[repr(C)]`, in the loader's writable data. `P` is the type of its two static addresses: a number for
+/// who reads it from outside, a pointer for the loader, so that the linker fills them in with `R_X86_64_RELATIVE`.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Control {
+pub struct Control<P = u64> {
     pub magic: u64,
     pub abi: u32,
     pub size: u32,
@@ -81,8 +82,8 @@ pub struct Control {
     pub first_record: u64,
     /// Address of `syscall; test eax,eax; jnz 1f; jmp control_main; 1: int3`: the command sets a hijacked thread's registers for
     /// `clone(SPAWN_FLAGS, stack_top)` and lets it run here.
-    pub spawn: u64,
-    pub stack_top: u64,
+    pub spawn: P,
+    pub stack_top: P,
     /// How it came in: 0 preloaded, 1 attached.
     pub origin: u32,
     /// Thread id of the running control thread, 0 for none.

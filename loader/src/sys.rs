@@ -1,0 +1,239 @@
+//! Raw system calls (`syscall(2)`, x86-64: number in rax, arguments in rdi, rsi, rdx, r10, r8, r9; rcx and r11 are lost).
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+/// A kernel error number (`errno(3)`), positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub u32);
+
+impl Errno {
+    pub const EEXIST: Errno = Errno(17);
+}
+
+pub type Result<T> = core::result::Result<T, Errno>;
+
+pub const PROT_READ: u64 = 1;
+pub const PROT_WRITE: u64 = 2;
+pub const PROT_EXEC: u64 = 4;
+pub const MAP_PRIVATE: u64 = 0x02;
+pub const MAP_FIXED: u64 = 0x10;
+pub const MAP_ANONYMOUS: u64 = 0x20;
+pub const MAP_NORESERVE: u64 = 0x4000;
+pub const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+
+const AT_FDCWD: u64 = -100i64 as u64;
+const O_CLOEXEC: u64 = 0o2_000_000;
+const O_NOFOLLOW: u64 = 0o400_000;
+const O_DIRECTORY: u64 = 0o200_000;
+const O_NONBLOCK: u64 = 0o4000;
+
+mod nr {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const CLOSE: u64 = 3;
+    pub const FSTAT: u64 = 5;
+    pub const MMAP: u64 = 9;
+    pub const MPROTECT: u64 = 10;
+    pub const MUNMAP: u64 = 11;
+    pub const PWRITE64: u64 = 18;
+    pub const EXIT: u64 = 60;
+    pub const GETTID: u64 = 186;
+    pub const GETDENTS64: u64 = 217;
+    pub const CLOCK_GETTIME: u64 = 228;
+    pub const OPENAT: u64 = 257;
+    pub const MEMFD_CREATE: u64 = 319;
+    pub const MEMBARRIER: u64 = 324;
+}
+
+/// # Safety
+/// What the call does to this process's memory must be sound: the arguments are the kernel's to follow.
+unsafe fn call(nr: u64, a: [u64; 6]) -> Result<u64> {
+    let ret: i64;
+    // SAFETY: the clobbers are those of the syscall instruction; the rest is the caller's promise.
+    unsafe {
+        asm!("syscall", inlateout("rax") nr => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4],
+             in("r9") a[5], lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    if (-4095..0).contains(&ret) { Err(Errno(ret.unsigned_abs() as u32)) } else { Ok(ret as u64) }
+}
+
+/// An open file, closed when it goes out of scope.
+#[derive(Debug)]
+pub struct Fd(u64);
+
+impl Fd {
+    pub fn raw(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is owned.
+        let _ = unsafe { call(nr::CLOSE, [self.0, 0, 0, 0, 0, 0]) };
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Read a file that may be a symbolic link (`/proc`).
+    Read,
+    /// Read a regular file: no link at its last step, no wait on a FIFO.
+    ReadNoFollow,
+    Directory,
+    /// Read and write, `/proc/self/mem`.
+    Write,
+}
+
+pub fn open(path: &CStr, how: Open) -> Result<Fd> {
+    open_at(AT_FDCWD, path, how)
+}
+
+/// `dir` is a directory's descriptor, or `AT_FDCWD` through [`open`].
+pub fn open_in(dir: &Fd, name: &CStr, how: Open) -> Result<Fd> {
+    open_at(dir.0, name, how)
+}
+
+fn open_at(dir: u64, path: &CStr, how: Open) -> Result<Fd> {
+    let flags = O_CLOEXEC
+        | match how {
+            Open::Read => 0,
+            Open::ReadNoFollow => O_NOFOLLOW | O_NONBLOCK,
+            Open::Directory => O_DIRECTORY,
+            Open::Write => 2,
+        };
+    // SAFETY: `path` ends with a NUL and outlives the call.
+    unsafe { call(nr::OPENAT, [dir, path.as_ptr() as u64, flags, 0, 0, 0]) }.map(Fd)
+}
+
+pub fn read(fd: &Fd, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes inside `buf`.
+    unsafe { call(nr::READ, [fd.0, buf.as_mut_ptr() as u64, buf.len() as u64, 0, 0, 0]) }.map(|n| n as usize)
+}
+
+/// Reads until `buf` is full or the file ends.
+pub fn read_full(fd: &Fd, buf: &mut [u8]) -> Result<usize> {
+    const EINTR: Errno = Errno(4);
+    let mut done = 0;
+    while done < buf.len() {
+        match read(fd, &mut buf[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Entries of a directory as `getdents64(2)` lays them out.
+pub fn getdents(fd: &Fd, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes inside `buf`.
+    unsafe { call(nr::GETDENTS64, [fd.0, buf.as_mut_ptr() as u64, buf.len() as u64, 0, 0, 0]) }.map(|n| n as usize)
+}
+
+pub fn write_stderr(bytes: &[u8]) {
+    // SAFETY: the kernel reads inside `bytes`.
+    let _ = unsafe { call(nr::WRITE, [2, bytes.as_ptr() as u64, bytes.len() as u64, 0, 0, 0]) };
+}
+
+/// What the loader asks `fstat(2)` for.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat {
+    pub mode: u32,
+    pub uid: u32,
+    pub size: u64,
+}
+
+impl Stat {
+    pub fn is_regular(&self) -> bool {
+        self.mode & 0o170_000 == 0o100_000
+    }
+}
+
+pub fn stat(fd: &Fd) -> Result<Stat> {
+    // struct stat, x86-64: st_mode at 24, st_uid at 28, st_size at 48, 144 bytes in all.
+    let mut buf = [0u64; 18];
+    // SAFETY: the kernel writes 144 bytes.
+    unsafe { call(nr::FSTAT, [fd.0, buf.as_mut_ptr() as u64, 0, 0, 0, 0]) }?;
+    Ok(Stat { mode: buf[3] as u32, uid: (buf[3] >> 32) as u32, size: buf[6] })
+}
+
+/// # Safety
+/// With `MAP_FIXED` the range must belong to the caller: what was mapped there is gone.
+pub unsafe fn mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: Option<&Fd>, offset: u64) -> Result<u64> {
+    let fd = fd.map_or(u64::MAX, |f| f.0);
+    // SAFETY: the caller's promise.
+    unsafe { call(nr::MMAP, [addr, len, prot, flags, fd, offset]) }
+}
+
+/// # Safety
+/// The range must belong to the caller and nothing may rely on the access it loses.
+pub unsafe fn mprotect(addr: u64, len: u64, prot: u64) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { call(nr::MPROTECT, [addr, len, prot, 0, 0, 0]) }.map(drop)
+}
+
+/// # Safety
+/// The range must belong to the caller, with no reference into it left.
+pub unsafe fn munmap(addr: u64, len: u64) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { call(nr::MUNMAP, [addr, len, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// # Safety
+/// Through `/proc/self/mem` this changes memory of the process behind the compiler's back.
+pub unsafe fn pwrite(fd: &Fd, bytes: &[u8], offset: u64) -> Result<usize> {
+    // SAFETY: the kernel reads inside `bytes`; what it writes is the caller's promise.
+    unsafe { call(nr::PWRITE64, [fd.0, bytes.as_ptr() as u64, bytes.len() as u64, offset, 0, 0]) }.map(|n| n as usize)
+}
+
+pub fn memfd(name: &CStr) -> Result<Fd> {
+    const MFD_CLOEXEC: u64 = 1;
+    const MFD_EXEC: u64 = 0x10;
+    const EINVAL: Errno = Errno(22);
+    let make = |flags| {
+        // SAFETY: `name` ends with a NUL and outlives the call.
+        unsafe { call(nr::MEMFD_CREATE, [name.as_ptr() as u64, flags, 0, 0, 0, 0]) }.map(Fd)
+    };
+    match make(MFD_CLOEXEC | MFD_EXEC) {
+        // Kernels before 6.3 don't know MFD_EXEC.
+        Err(EINVAL) => make(MFD_CLOEXEC),
+        other => other,
+    }
+}
+
+/// `membarrier(2)`, private expedited, with the serialising instruction that cross-modified code needs.
+pub fn membarrier_sync_core() -> Result<()> {
+    const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: u64 = 1 << 6;
+    const PRIVATE_EXPEDITED_SYNC_CORE: u64 = 1 << 5;
+    // SAFETY: membarrier changes no memory.
+    unsafe {
+        call(nr::MEMBARRIER, [REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0])?;
+        call(nr::MEMBARRIER, [PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0]).map(drop)
+    }
+}
+
+pub fn gettid() -> u32 {
+    // SAFETY: no arguments, no memory.
+    unsafe { call(nr::GETTID, [0; 6]) }.unwrap_or(0) as u32
+}
+
+/// CLOCK_BOOTTIME in nanoseconds.
+pub fn boottime() -> u64 {
+    const CLOCK_BOOTTIME: u64 = 7;
+    let mut t = [0u64; 2];
+    // SAFETY: the kernel writes a struct timespec, 16 bytes.
+    let _ = unsafe { call(nr::CLOCK_GETTIME, [CLOCK_BOOTTIME, t.as_mut_ptr() as u64, 0, 0, 0, 0]) };
+    t[0].saturating_mul(1_000_000_000).saturating_add(t[1])
+}
+
+/// Sets `*flag` to 1 and ends this thread, without touching its stack in between: whoever sees the flag may reuse it.
+///
+/// # Safety
+/// `flag` must be valid, and the thread must be one that nobody joins.
+pub unsafe fn finish_thread(flag: *mut u32) -> ! {
+    // SAFETY: exit(2) ends only the calling thread; x86-64 stores are not reordered with older stores.
+    unsafe { asm!("mov dword ptr [{f}], 1", "syscall", "ud2", f = in(reg) flag, in("rax") nr::EXIT, in("rdi") 0, options(noreturn)) }
+}
