@@ -1,0 +1,97 @@
+//! 05xx: patchability.
+
+codes! {
+    STRUCT_LAYOUT = 501 Start "the layout of a type changed" {
+        seen: "A struct, class or union that changed code uses has other members, offsets or size.",
+        why: "Objects of the old layout are alive on heap and stacks; new code would read them wrongly.",
+        act: "Use the bundle at start, where no object is alive yet; or keep the layout and put the new member elsewhere.",
+        example: "struct conn { int fd; };   ->   struct conn { int fd; int tries; };   /* malloc'ed with 4 bytes, used with 8 */",
+    }
+    ENUM_VALUE = 502 Review "an enumerator has another value" {
+        seen: "A constant of an enumeration was renumbered.",
+        why: "Values stored before the patch keep the old number and get the new meaning.",
+        act: "Append new enumerators at the end; accept only if no such value outlives a call.",
+    }
+    EXPORTED_PROTOTYPE = 503 Refuse "the prototype of an exported function changed" {
+        seen: "Parameters or return type of a function that other modules can call differ.",
+        why: "Their calls were compiled for the old prototype.",
+        act: "Add a function with a new name and keep the old one.",
+    }
+    EXPORTED_REMOVED = 504 Refuse "an exported symbol is gone" {
+        seen: "A symbol of .dynsym in the old build isn't in the new one.",
+        why: "Other modules may be bound to it or look it up later.",
+        act: "Keep the symbol.",
+    }
+    INIT_ARRAY = 505 Review "initialisers changed" {
+        seen: ".init_array, .preinit_array or .fini_array has other entries.",
+        why: "Initialisers of the old build have run; those of the new build would not.",
+        act: "Accept if the process doesn't need what the new initialiser does, otherwise use the bundle at start.",
+    }
+    NEEDED = 506 Refuse "the list of needed libraries changed" {
+        seen: "DT_NEEDED differs.",
+        why: "A library that isn't loaded can't provide symbols, and loading one runs its initialisers.",
+        act: "Fix the defect without the new library, or restart.",
+    }
+    NEW_TLS = 507 Refuse "a new thread-local variable" {
+        seen: "The new build has a thread-local variable that the old one doesn't have.",
+        why: "Threads that run already have no storage for it.",
+        act: "Use a global with a lock or an atomic, or restart.",
+    }
+    TLS_BLOCK = 508 Refuse "the thread-local block changed" {
+        seen: "Offsets, size or initial values of the module's TLS template differ.",
+        why: "Each running thread has a block of the old shape.",
+        act: "Keep thread-local variables as they are.",
+    }
+    TOO_SHORT = 509 Refuse "the function is too short for a detour" {
+        seen: "Entry and padding behind it have fewer than five bytes that may be overwritten.",
+        why: "A jump would overwrite the neighbour's bytes.",
+        act: "Compile the old build with `-falign-functions=16` or `-fpatchable-function-entry`.",
+        example: "f: ret        # 1 byte, the next function follows at once",
+    }
+    ENTRY_BRANCHED = 510 Refuse "the code at the entry is a branch target" {
+        seen: "The function, or another one, jumps to an address inside the bytes that the detour would overwrite.",
+        why: "That jump would land in the middle of the detour.",
+        act: "Compile the old build with `-fpatchable-function-entry=5`, or change the function's callers instead.",
+    }
+    FOLDED = 511 Refuse "the function shares its code with another one" {
+        seen: "Identical code folding gave several functions one address, and only some of them changed.",
+        why: "A detour there would change all of them.",
+        act: "Link without `--icf=all`, or patch all of them alike.",
+    }
+    NEVER_RETURNS = 512 Review "the function may never leave the stack" {
+        seen: "A changed function is `main`-like: a thread enters it once and loops in it.",
+        why: "A patch of it is applied only while no thread is inside it, which may be never; until then nothing of the bundle is applied.",
+        act: "Use the bundle at start; or move the changed part to a function that the loop calls.",
+        example: "int main(void) { for (;;) serve_one(); }   /* patch serve_one, not main */",
+    }
+    IFUNC_RESOLVER = 513 Refuse "the resolver of an indirect function changed" {
+        seen: "Code that chose an implementation when the program was loaded differs.",
+        why: "The choice was made already and isn't made again.",
+        act: "Patch the implementations, not the resolver; or restart.",
+    }
+    FOLDED_SPLIT = 514 Review "functions that shared one address have their own now" {
+        seen: "Names that were one address in the old build are several in the new one.",
+        why: "Pointers to them compared equal before; stored ones still do.",
+        act: "Accept if no code compares these function pointers.",
+    }
+    IDENTITY = 515 Refuse "old and new aren't two builds of one thing" {
+        seen: "Soname, interpreter or kind of the images differ.",
+        why: "A patch can't turn one program into another.",
+        act: "Check that old and new are the files that you meant.",
+    }
+    NONLOCAL_JUMP = 516 Review "the function calls setjmp or switches contexts" {
+        seen: "A changed function calls setjmp, getcontext or the like, or is a coroutine.",
+        why: "A saved context may return into old code after the patch; the loader can only see those that it knows of.",
+        act: "Accept if no such context outlives a call.",
+    }
+    STORED_PROTOTYPE = 517 Review "the prototype of a function changed whose address is stored" {
+        seen: "Parameters or return type differ, and the function's address is in data.",
+        why: "Callers through a stored pointer may have been compiled for the old prototype.",
+        act: "Accept if every caller is replaced too.",
+    }
+    VTABLE = 518 Refuse "a vtable grew or was reordered" {
+        seen: "Virtual functions were added, removed or moved.",
+        why: "Objects that are alive point to the old table; code that isn't replaced uses old slots.",
+        act: "Don't add virtual functions in a fix; use a non-virtual one.",
+    }
+}
