@@ -3,9 +3,26 @@
 //! Sources: System V gABI (sections, symbols, dynamic section), x86-64 psABI (relocations, PLT), GNU extensions (symbol versions,
 //! `.gnu_debuglink`, build-id note, RELR).
 
-use crate::addr::{FileOffset, ImportId, SectionId, Svma, SvmaRange, SymbolId};
+mod debugfile;
+mod dynamic;
+mod elf;
+mod error;
+mod load;
+mod map;
+mod plt;
+mod query;
+mod sections;
+mod symbols;
+mod unwind;
+
+pub use debugfile::DebugSource;
+pub use error::ImageError;
+pub use map::FileBytes;
+
+use crate::addr::{FileOffset, ImportId, SectionId, Svma, SvmaRange};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ImageKind {
@@ -77,11 +94,12 @@ pub struct Symbol {
     pub binding: Binding,
     /// STV_DEFAULT or STV_PROTECTED and in .dynsym.
     pub exported: bool,
+    /// None: absolute (SHN_ABS), but inside the image.
     pub section: Option<SectionId>,
     /// Name of the STT_FILE symbol before it (local symbols only).
-    pub file: Option<String>,
+    pub file: Option<Arc<str>>,
     /// Version of an exported symbol, without `@`.
-    pub version: Option<String>,
+    pub version: Option<Arc<str>>,
 }
 
 /// A symbol that another object defines, or that may be preempted: what the dynamic linker looks up.
@@ -97,22 +115,52 @@ pub struct Import {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DynReloc {
     /// `bias + addend` (RELATIVE, RELR).
-    Relative { target: Svma },
+    Relative {
+        target: Svma,
+    },
     /// R_X86_64_64 and GLOB_DAT: the symbol's address + addend. `local` is where this image defines it, if it does.
-    Symbol { import: ImportId, addend: i64, local: Option<Svma> },
-    JumpSlot { import: ImportId, local: Option<Svma> },
+    Symbol {
+        import: ImportId,
+        addend: i64,
+        local: Option<Svma>,
+    },
+    JumpSlot {
+        import: ImportId,
+        local: Option<Svma>,
+    },
     /// Result of the resolver at `resolver`.
-    Irelative { resolver: Svma },
-    Copy { import: ImportId },
-    /// Offset of a TLS variable from the thread pointer; `import` None means this image's own block at `offset`.
-    TpOff { import: Option<ImportId>, offset: i64 },
-    DtpMod { import: Option<ImportId> },
-    DtpOff { import: Option<ImportId>, offset: i64 },
-    TlsDesc { import: Option<ImportId>, offset: i64 },
-    Other { kind: u32 },
+    Irelative {
+        resolver: Svma,
+    },
+    Copy {
+        import: ImportId,
+    },
+    /// Offset of a TLS variable from the thread pointer; `import` None means this image's own block at `offset`, otherwise `offset` is
+    /// added to the symbol's, and `local` is its offset in this image's block where this image defines it (also below).
+    TpOff {
+        import: Option<ImportId>,
+        offset: i64,
+        local: Option<Svma>,
+    },
+    DtpMod {
+        import: Option<ImportId>,
+    },
+    DtpOff {
+        import: Option<ImportId>,
+        offset: i64,
+        local: Option<Svma>,
+    },
+    TlsDesc {
+        import: Option<ImportId>,
+        offset: i64,
+        local: Option<Svma>,
+    },
+    Other {
+        kind: u32,
+    },
 }
 
-/// A stub that jumps through a GOT slot.
+/// A stub that jumps through a GOT slot. A slot of an executable with IBT and lazy binding has two: in `.plt` and in `.plt.sec`.
 #[derive(Clone, Debug)]
 pub struct PltStub {
     pub range: SvmaRange,
@@ -139,12 +187,19 @@ pub struct Image {
     pub entry: Svma,
     pub soname: Option<String>,
     pub needed: Vec<String>,
+    /// DT_TEXTREL: the dynamic linker changes code.
+    pub textrel: bool,
+    /// DF_SYMBOLIC: its own definitions win.
+    pub symbolic: bool,
+    /// In the order of the section headers; index 0 is the null section.
     pub sections: Vec<Section>,
-    /// .symtab of the image, or of its debug file, merged with .dynsym; sorted by (svma, size, name). No section, file or undefined symbols.
+    /// .symtab of the image, or of its debug file, merged with .dynsym; sorted by (svma, size, name), those of TLS
+    /// behind all others. No section, file or undefined symbols.
     pub symbols: Vec<Symbol>,
     pub imports: Vec<Import>,
     /// Every dynamic relocation (RELA, RELR, PLT) by the address that it changes.
     pub dynamic: BTreeMap<Svma, DynReloc>,
+    /// Ascending by range.
     pub plt: Vec<PltStub>,
     /// Ascending by range.
     pub fdes: Vec<Fde>,
@@ -154,21 +209,11 @@ pub struct Image {
     pub tls: Option<(SvmaRange, u64, u64)>,
     /// PT_GNU_PROPERTY says IBT.
     pub ibt: bool,
-}
-
-impl Image {
-    /// The section that holds `a`; TLS sections and those not loaded never do.
-    pub fn section_at(&self, _a: Svma) -> Option<SectionId> {
-        None
-    }
-    /// `size` bytes of file content at `a`, None where they aren't all in one section with bytes.
-    pub fn bytes(&self, _a: Svma, _size: u64) -> Option<&[u8]> {
-        None
-    }
-    pub fn symbols_at(&self, _a: Svma) -> &[Symbol] {
-        &[]
-    }
-    pub fn symbol(&self, id: SymbolId) -> &Symbol {
-        &self.symbols[id.index()]
-    }
+    pub debug: DebugSource,
+    /// Sections with an address range of their own, ascending.
+    by_address: Vec<u32>,
+    /// Index in `symbols` of the first of TLS.
+    first_tls: usize,
+    file: FileBytes,
+    debug_file: Option<FileBytes>,
 }

@@ -1,0 +1,55 @@
+//! Input files in memory.
+
+use super::error::{Blame, ImageError, codes};
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A whole input file, read-only; cheap to clone.
+#[derive(Clone)]
+pub struct FileBytes(Arc<Content>);
+
+enum Content {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl FileBytes {
+    pub fn open(path: &Path) -> Result<FileBytes, ImageError> {
+        let blame = Blame(path);
+        let file = File::open(path).map_err(blame.with(codes::READ_FAILED, "can't be opened"))?;
+        let meta = file.metadata().map_err(blame.with(codes::READ_FAILED, "can't be read"))?;
+        if !meta.is_file() {
+            return Err(blame.err(codes::NOT_REGULAR, "not a regular file"));
+        }
+        // SAFETY: the map is private and read-only, and nothing here writes to the file. Another process may still change or truncate the
+        // file while it is mapped: the bytes are then other bytes (every read is bounds-checked and nothing relies on two reads being
+        // equal), or the process dies by SIGBUS. Linkers and debuggers accept the same.
+        #[expect(unsafe_code, reason = "input files of hundreds of megabytes are mapped, not read")]
+        let map = unsafe { memmap2::Mmap::map(&file) };
+        Ok(FileBytes(Arc::new(Content::Mapped(map.map_err(blame.with(codes::READ_FAILED, "can't be mapped"))?))))
+    }
+}
+
+impl From<Vec<u8>> for FileBytes {
+    fn from(v: Vec<u8>) -> Self {
+        FileBytes(Arc::new(Content::Owned(v)))
+    }
+}
+
+impl std::ops::Deref for FileBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &*self.0 {
+            Content::Mapped(m) => m,
+            Content::Owned(v) => v,
+        }
+    }
+}
+
+impl fmt::Debug for FileBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileBytes({} bytes)", self.len())
+    }
+}

@@ -1,0 +1,150 @@
+//! Questions to an image.
+
+use super::{DebugSource, DynReloc, Fde, FileBytes, Image, Import, PltStub, Section, SectionKind, Symbol};
+use crate::addr::{ImportId, SectionId, Svma, SvmaRange, SymbolId};
+use std::path::Path;
+
+impl Image {
+    pub fn section(&self, id: SectionId) -> &Section {
+        &self.sections[id.index()]
+    }
+
+    pub fn section_by_name(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|s| s.name == name)
+    }
+
+    /// The section that holds `a`; TLS sections and those not loaded never do.
+    pub fn section_at(&self, a: Svma) -> Option<SectionId> {
+        self.placed(a).filter(|&id| self.section(id).kind != SectionKind::Tdata)
+    }
+
+    /// As `section_at`, with the template of TLS variables.
+    fn placed(&self, a: Svma) -> Option<SectionId> {
+        let after = self.by_address.partition_point(|&i| self.sections[i as usize].range.start <= a);
+        let id = SectionId(*self.by_address.get(after.checked_sub(1)?)?);
+        self.section(id).range.contains(a).then_some(id)
+    }
+
+    /// What kind of section holds `a`.
+    pub fn kind_at(&self, a: Svma) -> Option<SectionKind> {
+        self.section_at(a).map(|id| self.section(id).kind)
+    }
+
+    /// `a` is in a section without file content: zero at start.
+    pub fn is_bss(&self, a: Svma) -> bool {
+        self.section_at(a).is_some_and(|id| !self.section(id).has_bytes)
+    }
+
+    /// `size` bytes of file content at `a`, None where they aren't all in one section with bytes. The template of TLS variables counts.
+    pub fn bytes(&self, a: Svma, size: u64) -> Option<&[u8]> {
+        let s = self.section(self.placed(a)?);
+        let into = a.0 - s.range.start.0;
+        if !s.has_bytes || into.checked_add(size)? > s.range.size() {
+            return None;
+        }
+        let from = usize::try_from(s.offset.0.checked_add(into)?).ok()?;
+        self.file.get(from..from.checked_add(usize::try_from(size).ok()?)?)
+    }
+
+    /// File content of a section that is loaded; empty where it has none.
+    pub fn section_bytes(&self, id: SectionId) -> &[u8] {
+        let s = self.section(id);
+        let from = usize::try_from(s.offset.0).unwrap_or(usize::MAX);
+        let end = from.saturating_add(usize::try_from(s.range.size()).unwrap_or(usize::MAX));
+        if s.has_bytes { self.file.get(from..end).unwrap_or_default() } else { &[] }
+    }
+
+    /// The file that holds DWARF and, for a stripped image, `.symtab`: the separate one, or the image itself.
+    pub fn debug_file(&self) -> (&Path, &FileBytes) {
+        match (&self.debug, &self.debug_file) {
+            (DebugSource::Separate(path), Some(file)) => (path, file),
+            _ => (&self.path, &self.file),
+        }
+    }
+
+    pub fn read_u64(&self, a: Svma) -> Option<u64> {
+        self.bytes(a, 8)?.first_chunk().map(|b| u64::from_le_bytes(*b))
+    }
+
+    pub fn read_u32(&self, a: Svma) -> Option<u32> {
+        self.bytes(a, 4)?.first_chunk().map(|b| u32::from_le_bytes(*b))
+    }
+
+    /// The NUL-terminated bytes at `a`, without the NUL; None where the section ends first.
+    pub fn c_str(&self, a: Svma) -> Option<&[u8]> {
+        let s = self.section(self.placed(a)?);
+        let rest = self.bytes(a, s.range.end.0 - a.0)?;
+        rest.split(|&b| b == 0).next().filter(|t| t.len() < rest.len())
+    }
+
+    pub fn symbol(&self, id: SymbolId) -> &Symbol {
+        &self.symbols[id.index()]
+    }
+
+    /// Symbols whose value is exactly the address `a`, smallest first; none of TLS.
+    pub fn symbols_at(&self, a: Svma) -> &[Symbol] {
+        let ids = self.symbol_ids_in(SvmaRange::new(a, 1));
+        &self.symbols[ids.start.index()..ids.end.index()]
+    }
+
+    /// Symbols whose value lies in `range`; none of TLS.
+    pub fn symbols_in(&self, range: SvmaRange) -> &[Symbol] {
+        let ids = self.symbol_ids_in(range);
+        &self.symbols[ids.start.index()..ids.end.index()]
+    }
+
+    /// As `symbols_in`, as the half-open range of ids.
+    pub fn symbol_ids_in(&self, range: SvmaRange) -> std::ops::Range<SymbolId> {
+        let addressed = &self.symbols[..self.first_tls];
+        let start = addressed.partition_point(|s| s.svma < range.start);
+        let end = addressed.partition_point(|s| s.svma < range.end).max(start);
+        SymbolId::from(start)..SymbolId::from(end)
+    }
+
+    /// TLS symbols: `svma` is their offset in the block.
+    pub fn tls_symbols(&self) -> &[Symbol] {
+        &self.symbols[self.first_tls..]
+    }
+
+    /// Ids of the TLS symbols.
+    pub fn tls_symbol_ids(&self) -> std::ops::Range<SymbolId> {
+        SymbolId::from(self.first_tls)..SymbolId::from(self.symbols.len())
+    }
+
+    pub fn dynamic_at(&self, a: Svma) -> Option<&DynReloc> {
+        self.dynamic.get(&a)
+    }
+
+    /// Dynamic relocations of the places in `range`, ascending.
+    pub fn dynamic_in(&self, range: SvmaRange) -> impl Iterator<Item = (Svma, &DynReloc)> {
+        // BTreeMap::range panics on an inverted range.
+        let end = range.end.max(range.start);
+        self.dynamic.range(range.start..end).map(|(&a, r)| (a, r))
+    }
+
+    pub fn import(&self, id: ImportId) -> &Import {
+        &self.imports[id.index()]
+    }
+
+    /// `name@VERSION`, for messages.
+    pub fn import_name(&self, id: ImportId) -> String {
+        let i = self.import(id);
+        match &i.version {
+            Some(v) => format!("{}@{v}", i.name),
+            None => i.name.clone(),
+        }
+    }
+
+    /// The PLT stub that `a` lies in.
+    pub fn plt_at(&self, a: Svma) -> Option<&PltStub> {
+        let after = self.plt.partition_point(|p| p.range.start <= a);
+        self.plt.get(after.checked_sub(1)?).filter(|p| p.range.contains(a))
+    }
+
+    /// The FDE that covers `a`, with its index.
+    pub fn fde_at(&self, a: Svma) -> Option<(usize, &Fde)> {
+        let after = self.fdes.partition_point(|f| f.range.start <= a);
+        let at = after.checked_sub(1)?;
+        self.fdes.get(at).filter(|f| f.range.contains(a)).map(|f| (at, f))
+    }
+}
