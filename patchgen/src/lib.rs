@@ -8,4 +8,6 @@ pub mod compare;
 pub mod correlate;
 pub mod diag;
 pub mod image;
+pub mod include;
 pub mod lift;
+pub mod link;

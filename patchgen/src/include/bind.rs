@@ -1,0 +1,328 @@
+//! Binds a reference of the new image: finds what it denotes in the process that runs the old one.
+
+use super::{Analysis, Place, literals::Literals};
+use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
+use crate::image::{DynReloc, Image, Import, SectionKind, SymbolKind};
+use crate::lift::{DataKind, Slot, Target};
+use std::collections::{BTreeSet, HashMap};
+
+/// Content of a slot that the patch brings, in terms of the patched process.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SlotKey {
+    /// Address of an imported symbol plus addend.
+    Import(ImportId, i64),
+    Address(Box<Place>),
+}
+
+/// A reference that has no proven meaning in the patched process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unbound {
+    pub code: u16,
+    pub what: String,
+}
+
+fn unbound<T>(code: u16, what: impl Into<String>) -> Result<T, Unbound> {
+    Err(Unbound { code, what: what.into() })
+}
+
+/// What an old slot holds. Own thread-local variables are named by their offset in the old image's block.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum OldSlot {
+    Symbol(String, Option<String>, i64),
+    TpOff(TlsVar),
+    Gd(TlsVar),
+    Ld,
+    Desc(TlsVar),
+    Irelative(Svma),
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum TlsVar {
+    Import(String),
+    Own(i64),
+}
+
+#[derive(Debug)]
+pub struct Binder<'a> {
+    analysis: Analysis<'a>,
+    /// Old PLT stub by (name, version).
+    stubs: HashMap<(&'a str, Option<&'a str>), Svma>,
+    slots: HashMap<OldSlot, Svma>,
+    /// Offset in the old TLS block by (name, file); None when there are several.
+    old_tls: HashMap<(&'a str, Option<&'a str>), Option<i64>>,
+    old_names: HashMap<&'a str, Svma>,
+    old_exports: BTreeSet<&'a str>,
+    new_exports: HashMap<&'a str, Svma>,
+    literals: Literals<'a>,
+    /// New data that must not bind to their old counterpart.
+    pub moved: BTreeSet<DataId>,
+}
+
+fn import_key(import: &Import) -> (&str, Option<&str>) {
+    (import.name.as_str(), import.version.as_deref())
+}
+
+fn tls_var(image: &Image, import: Option<ImportId>, offset: i64) -> TlsVar {
+    match import {
+        Some(i) => TlsVar::Import(image.imports[i.index()].name.clone()),
+        None => TlsVar::Own(offset),
+    }
+}
+
+/// The old image's GOT, by meaning.
+fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
+    let mut slots = HashMap::new();
+    for (&at, reloc) in &old.dynamic {
+        if !old.section_at(at).is_some_and(|s| old.sections[s.index()].kind == SectionKind::Got) {
+            continue;
+        }
+        let key = match reloc {
+            DynReloc::Symbol { import, addend, .. } => {
+                let i = &old.imports[import.index()];
+                OldSlot::Symbol(i.name.clone(), i.version.clone(), *addend)
+            }
+            DynReloc::TpOff { import, offset } => OldSlot::TpOff(tls_var(old, *import, *offset)),
+            DynReloc::DtpMod { import: Some(i) } => OldSlot::Gd(tls_var(old, Some(*i), 0)),
+            // Against an own variable the second word is a plain offset; zero may also be the local-dynamic pair, which says the same.
+            DynReloc::DtpMod { import: None } => {
+                let offset = match old.dynamic.get(&at.plus(8)) {
+                    Some(DynReloc::DtpOff { import: None, offset }) => Some(*offset),
+                    Some(_) => None,
+                    None => old.bytes(at.plus(8), 8).and_then(|b| b.try_into().ok()).map(i64::from_le_bytes),
+                };
+                let Some(offset) = offset else { continue };
+                if offset == 0 {
+                    slots.entry(OldSlot::Ld).or_insert(at);
+                }
+                OldSlot::Gd(TlsVar::Own(offset))
+            }
+            DynReloc::TlsDesc { import, offset } => OldSlot::Desc(tls_var(old, *import, *offset)),
+            DynReloc::Irelative { resolver } => OldSlot::Irelative(*resolver),
+            _ => continue,
+        };
+        slots.entry(key).or_insert(at);
+    }
+    slots
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(analysis: Analysis<'a>) -> Binder<'a> {
+        let old = analysis.old_image;
+        let mut stubs = HashMap::new();
+        // `.plt.sec` and `.plt.got` come after `.plt` and are what compiled calls go to: the last stub wins.
+        for stub in &old.plt {
+            if let Some(DynReloc::JumpSlot { import, .. } | DynReloc::Symbol { import, addend: 0, .. }) =
+                old.dynamic.get(&stub.slot)
+            {
+                stubs.insert(import_key(&old.imports[import.index()]), stub.range.start);
+            }
+        }
+        let mut old_tls: HashMap<_, Option<i64>> = HashMap::new();
+        let mut old_names = HashMap::new();
+        let mut old_exports = BTreeSet::new();
+        for symbol in &old.symbols {
+            if symbol.kind == SymbolKind::Tls {
+                let offset = i64::try_from(symbol.svma.0).ok();
+                old_tls
+                    .entry((symbol.name.as_str(), symbol.file.as_deref()))
+                    .and_modify(|o| *o = o.filter(|o| Some(*o) == offset))
+                    .or_insert(offset);
+                continue;
+            }
+            old_names.entry(symbol.name.as_str()).or_insert(symbol.svma);
+            if symbol.exported {
+                old_exports.insert(symbol.name.as_str());
+            }
+        }
+        let exported = analysis.new_image.symbols.iter().filter(|s| s.exported && s.kind != SymbolKind::Tls);
+        Binder {
+            analysis,
+            stubs,
+            slots: old_slots(old),
+            old_tls,
+            old_names,
+            old_exports,
+            new_exports: exported.map(|s| (s.name.as_str(), s.svma)).collect(),
+            literals: Literals::new(old, analysis.old),
+            moved: BTreeSet::new(),
+        }
+    }
+
+    fn new_import(&self, id: ImportId) -> &'a Import {
+        &self.analysis.new_image.imports[id.index()]
+    }
+
+    /// The old function that a new one is paired with.
+    pub fn old_func(&self, new: FuncId) -> Option<FuncId> {
+        self.analysis.pairs.func_to_old.get(new.index()).copied().flatten().map(|p| p.old)
+    }
+
+    /// The old datum that a new one is paired with.
+    pub fn old_data(&self, new: DataId) -> Option<DataId> {
+        self.analysis.pairs.data_to_old.get(new.index()).copied().flatten().map(|p| p.old)
+    }
+
+    /// Binds `target`, referred to by the code of `within` (None for data). `branch`: control goes there.
+    pub fn bind(&self, target: &Target, within: Option<FuncId>, branch: bool) -> Result<Place, Unbound> {
+        match target {
+            Target::Func { func, part, offset } => self.bind_func(*func, *part, *offset, within),
+            Target::Import(import) => Ok(self.bind_import(*import, branch)),
+            Target::Slot(slot) => self.bind_slot(slot, within),
+            Target::Data { data, offset } => self.bind_data(*data, *offset),
+            Target::Tls { symbol, offset, from_block } => self.bind_tls(*symbol, *offset, *from_block),
+            Target::Linker(name, offset) => match self.old_names.get(name.as_str()) {
+                Some(at) => Ok(Place::Old(at.offset(*offset))),
+                None => unbound(211, format!("`{name}`, which the linker defines only in the new build")),
+            },
+            Target::Unknown(at) => unbound(211, format!("{at}, no known function, object or literal")),
+        }
+    }
+
+    fn bind_func(&self, func: FuncId, part: u8, offset: u32, within: Option<FuncId>) -> Result<Place, Unbound> {
+        if within == Some(func) && (part, offset) != (0, 0) {
+            return Ok(Place::Func { func, part, offset });
+        }
+        let name = &self.analysis.new.functions[func.index()].name;
+        if (part, offset) != (0, 0) {
+            return unbound(212, format!("the inside of `{name}` (part {part} + 0x{offset:x})"));
+        }
+        // The address of a function is its old entry, for old and new code alike: the detour there leads on.
+        match self.old_func(func) {
+            Some(old) => Ok(Place::Old(self.analysis.old.functions[old.index()].parts[0].start)),
+            None => Ok(Place::Func { func, part: 0, offset: 0 }),
+        }
+    }
+
+    fn bind_import(&self, id: ImportId, branch: bool) -> Place {
+        match self.stubs.get(&import_key(self.new_import(id))) {
+            // Also where its address is taken: then the stub is the function's address in this image (psABI, "canonical PLT").
+            Some(&stub) => Place::Old(stub),
+            None if branch => Place::Stub(id),
+            None => Place::Import(id),
+        }
+    }
+
+    /// Offset in the old block of the variable that stands at `offset` in the new one.
+    fn old_tls_offset(&self, symbol: Option<SymbolId>, offset: i64) -> Result<i64, Unbound> {
+        let Some(id) = symbol else {
+            return unbound(214, format!("thread-local offset {offset}, which belongs to no symbol"));
+        };
+        let new = self.analysis.new_image.symbol(id);
+        let delta = offset.wrapping_sub_unsigned(new.svma.0);
+        match self.old_tls.get(&(new.name.as_str(), new.file.as_deref())) {
+            Some(Some(old)) => Ok(old + delta),
+            Some(None) => unbound(302, format!("thread-local `{}`, of which the old build has several", new.name)),
+            None => unbound(507, format!("thread-local `{}`, which is new", new.name)),
+        }
+    }
+
+    fn bind_tls(&self, symbol: Option<SymbolId>, offset: i64, from_block: bool) -> Result<Place, Unbound> {
+        if from_block {
+            return Ok(Place::Number(self.old_tls_offset(symbol, offset)?));
+        }
+        // psABI, TLS variant II: the block ends at the thread pointer, its size rounded up to its alignment.
+        let block = |tls: Option<(_, u64, u64)>| {
+            tls.and_then(|(_, size, align)| i64::try_from(size.checked_next_multiple_of(align.max(1))?).ok())
+        };
+        let (Some(new), Some(old)) = (block(self.analysis.new_image.tls), block(self.analysis.old_image.tls)) else {
+            return unbound(508, "a thread-local variable, but only one build has a TLS segment");
+        };
+        Ok(Place::Number(self.old_tls_offset(symbol, offset + new)? - old))
+    }
+
+    fn bind_slot(&self, slot: &Slot, within: Option<FuncId>) -> Result<Place, Unbound> {
+        match slot {
+            Slot::Import { import, addend } => {
+                let i = self.new_import(*import);
+                let key = OldSlot::Symbol(i.name.clone(), i.version.clone(), *addend);
+                if let Some(&at) = self.slots.get(&key) {
+                    return Ok(Place::Old(at));
+                }
+                // The image's own, preemptible symbol: the dynamic linker finds it only where the old image exports it.
+                match self.own_definition(i) {
+                    Some(target) if !self.old_exports.contains(i.name.as_str()) => {
+                        Ok(Place::Slot(SlotKey::Address(Box::new(self.bind(&target, within, false)?))))
+                    }
+                    _ => Ok(Place::Slot(SlotKey::Import(*import, *addend))),
+                }
+            }
+            Slot::Address(target) => Ok(Place::Slot(SlotKey::Address(Box::new(self.bind(target, within, false)?)))),
+            Slot::Irelative(target) => {
+                let Target::Func { func, part: 0, offset: 0 } = **target else {
+                    return unbound(513, "an indirect function whose resolver isn't a function entry");
+                };
+                let name = &self.analysis.new.functions[func.index()].name;
+                let Some(resolver) = self.old_func(func) else {
+                    return unbound(513, format!("indirect function `{name}`, which is new"));
+                };
+                let at = self.analysis.old.functions[resolver.index()].parts[0].start;
+                self.old_slot(&OldSlot::Irelative(at), || format!("indirect function `{name}`"))
+            }
+            Slot::TpOff { import, symbol, offset } => {
+                let var = self.tls_slot_var(*import, *symbol, *offset)?;
+                self.old_slot(&OldSlot::TpOff(var), || self.tls_name(*import, *symbol))
+            }
+            Slot::TlsGd { import, symbol, offset } => {
+                let var = self.tls_slot_var(*import, *symbol, *offset)?;
+                self.old_slot(&OldSlot::Gd(var), || self.tls_name(*import, *symbol))
+            }
+            Slot::TlsDesc { import, symbol, offset } => {
+                let var = self.tls_slot_var(*import, *symbol, *offset)?;
+                self.old_slot(&OldSlot::Desc(var), || self.tls_name(*import, *symbol))
+            }
+            Slot::TlsLd => self.old_slot(&OldSlot::Ld, || "the thread-local block".to_owned()),
+        }
+    }
+
+    fn old_slot(&self, key: &OldSlot, name: impl Fn() -> String) -> Result<Place, Unbound> {
+        match self.slots.get(key) {
+            Some(&at) => Ok(Place::Old(at)),
+            None => unbound(508, format!("{}, for which the old build has no such GOT entry", name())),
+        }
+    }
+
+    fn tls_slot_var(&self, import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64) -> Result<TlsVar, Unbound> {
+        match import {
+            Some(i) => Ok(TlsVar::Import(self.new_import(i).name.clone())),
+            None => Ok(TlsVar::Own(self.old_tls_offset(symbol, offset)?)),
+        }
+    }
+
+    fn tls_name(&self, import: Option<ImportId>, symbol: Option<SymbolId>) -> String {
+        let name = match (import, symbol) {
+            (Some(i), _) => self.new_import(i).name.as_str(),
+            (None, Some(s)) => self.analysis.new_image.symbol(s).name.as_str(),
+            (None, None) => "?",
+        };
+        format!("thread-local `{name}`")
+    }
+
+    /// Where the new image itself defines a symbol that it has the dynamic linker look up.
+    fn own_definition(&self, import: &Import) -> Option<Target> {
+        let at = self.new_exports.get(import.name.as_str())?;
+        if let Some(&func) = self.analysis.new.func_at.get(at) {
+            return Some(Target::Func { func, part: 0, offset: 0 });
+        }
+        self.analysis.new.data_at.get(at).map(|&data| Target::Data { data, offset: 0 })
+    }
+
+    fn bind_data(&self, id: DataId, offset: i64) -> Result<Place, Unbound> {
+        let datum = &self.analysis.new.data[id.index()];
+        let extent = i64::try_from(datum.range.size()).unwrap_or(i64::MAX);
+        let outside = !(0..=extent).contains(&offset);
+        let carried = Place::Data { data: id, offset };
+        let paired = self.old_data(id).filter(|_| !self.moved.contains(&id));
+        if let Some(old) = paired {
+            return Ok(Place::Old(self.analysis.old.data[old.index()].range.start.offset(offset)));
+        }
+        if outside {
+            return unbound(211, format!("`{}` at {} + {offset}, outside of what is carried of it", datum.name, datum.range.start));
+        }
+        let writable = matches!(datum.section, SectionKind::Data | SectionKind::Bss);
+        match datum.kind {
+            DataKind::Named => Ok(carried),
+            _ if writable => unbound(302, format!("writable data without a symbol at {}", datum.range.start)),
+            _ => Ok(self.literals.find(self.analysis.new_image, datum).map_or(carried, |at| Place::Old(at.offset(offset)))),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The work list that closes the patch over its references.
+
+use super::bind::Unbound;
+use super::unwind::{TypeRef, unwind_of};
+use super::{Analysis, Binder, Edit, PatchSet, Place, Role, SlotKey};
+use crate::addr::{DataId, FuncId};
+use crate::compare::{Cause, DataDiff};
+use crate::diag::{Finding, Severity};
+use crate::image::SectionKind;
+use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which changed data get a new address, and which are overwritten where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DataPlan {
+    /// Live value stays; only a note.
+    Keep,
+    Edit,
+    Move,
+}
+
+struct Closure<'a, 'b> {
+    analysis: Analysis<'a>,
+    binder: &'b mut Binder<'a>,
+    set: PatchSet,
+    todo_funcs: Vec<FuncId>,
+    todo_data: Vec<DataId>,
+    edited: BTreeSet<DataId>,
+}
+
+/// Closes over the changes. With `fresh` no state is alive when the patch is applied (scope `start`): initial values are then the new ones.
+pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, fresh: bool) -> PatchSet {
+    loop {
+        let mut closure = Closure {
+            analysis,
+            binder,
+            set: PatchSet::default(),
+            todo_funcs: Vec::new(),
+            todo_data: Vec::new(),
+            edited: BTreeSet::new(),
+        };
+        closure.seed_data(fresh);
+        closure.seed_functions();
+        while let Some(step) = closure.next() {
+            match step {
+                Step::Func(f) => closure.visit_function(f),
+                Step::Data(d) => closure.visit_data(d),
+            }
+        }
+        let mut set = closure.set;
+        let labels = label_tables(analysis, &set, &binder.moved);
+        if labels.is_empty() {
+            set.moved = binder.moved.clone();
+            set.findings.sort();
+            set.findings.dedup();
+            return set;
+        }
+        binder.moved.extend(labels);
+    }
+}
+
+/// Tables of labels of replaced functions that would still be the old ones: new code must never jump through them into old code.
+fn label_tables(analysis: Analysis<'_>, set: &PatchSet, moved: &BTreeSet<DataId>) -> Vec<DataId> {
+    let leads_in = |t: &Target| matches!(inside_of(t), Some(f) if set.functions.contains_key(&f));
+    let data = analysis.new.data.iter().enumerate().map(|(i, d)| (DataId::from(i), d));
+    data.filter(|(id, d)| !moved.contains(id) && d.refs.iter().any(|r| leads_in(&r.target))).map(|(id, _)| id).collect()
+}
+
+/// The function that a target lies in the middle of.
+fn inside_of(target: &Target) -> Option<FuncId> {
+    match *target {
+        Target::Func { func, part, offset } if (part, offset) != (0, 0) => Some(func),
+        _ => None,
+    }
+}
+
+enum Step {
+    Func(FuncId),
+    Data(DataId),
+}
+
+impl<'a> Closure<'a, '_> {
+    fn next(&mut self) -> Option<Step> {
+        self.todo_funcs.pop().map(Step::Func).or_else(|| self.todo_data.pop().map(Step::Data))
+    }
+
+    fn finding(&mut self, severity: Severity, code: u16, symbol: &str, message: String) {
+        let finding = Finding { severity, code, symbol: symbol.to_owned(), place: None, message, help: None };
+        self.set.findings.push(finding);
+    }
+
+    fn seed_data(&mut self, fresh: bool) {
+        let mut moved: BTreeSet<DataId> = self.binder.moved.clone();
+        for change in &self.analysis.changes.data_changed {
+            let old = &self.analysis.old.data[change.old.index()];
+            let new = &self.analysis.new.data[change.new.index()];
+            let writable = matches!(new.section, SectionKind::Data | SectionKind::Bss)
+                || matches!(old.section, SectionKind::Data | SectionKind::Bss);
+            let tls = matches!(new.section, SectionKind::Tdata | SectionKind::Tbss);
+            let name = new.name.clone();
+            let plan = match change.diff {
+                _ if self.binder.moved.contains(&change.new) => DataPlan::Move,
+                _ if tls => {
+                    self.finding(Severity::Refuse, 508, &name, format!("thread-local `{name}` changed its size or initial value"));
+                    DataPlan::Keep
+                }
+                DataDiff::Content if writable && !fresh => {
+                    self.finding(Severity::Note, 401, &name, format!("initial value of `{name}` changed; the live value is kept"));
+                    DataPlan::Keep
+                }
+                DataDiff::Content => DataPlan::Edit,
+                DataDiff::Size { old, new } => {
+                    let message = format!("`{name}` was {old} bytes and is now {new} bytes");
+                    if writable {
+                        self.finding(Severity::Start, 403, &name, message);
+                    } else {
+                        self.finding(Severity::Note, 402, &name, message);
+                    }
+                    DataPlan::Move
+                }
+                DataDiff::Section => {
+                    self.finding(Severity::Start, 404, &name, format!("`{name}` moved between constant and writable data"));
+                    DataPlan::Move
+                }
+            };
+            match plan {
+                DataPlan::Keep => {}
+                DataPlan::Edit => self.edit(change.old, change.new),
+                DataPlan::Move => drop(moved.insert(change.new)),
+            }
+        }
+        self.seed_moved(&moved);
+    }
+
+    /// A datum that gets a new address takes all its readers along.
+    fn seed_moved(&mut self, moved: &BTreeSet<DataId>) {
+        if moved.is_empty() {
+            return;
+        }
+        self.binder.moved.extend(moved);
+        let names: BTreeMap<DataId, String> =
+            moved.iter().map(|&d| (d, self.analysis.new.data[d.index()].name.clone())).collect();
+        for (&id, name) in &names {
+            let exported = self.analysis.new.data[id.index()]
+                .names
+                .iter()
+                .any(|&s| self.analysis.new_image.symbol(s).exported);
+            if exported {
+                self.finding(Severity::Refuse, 403, name, format!("`{name}` is exported: other modules hold its address"));
+            }
+        }
+        let reads = |t: &Target| matches!(data_of(t), Some(d) if names.contains_key(&d));
+        for (index, function) in self.analysis.new.functions.iter().enumerate() {
+            if function.refs.iter().any(|r| reads(&r.target)) {
+                let id = FuncId::from(index);
+                match self.binder.old_func(id) {
+                    Some(old) => self.replace(old, id, Cause::Reader),
+                    None => self.add(id),
+                }
+            }
+        }
+        for (index, datum) in self.analysis.new.data.iter().enumerate() {
+            let id = DataId::from(index);
+            if self.binder.moved.contains(&id) || !datum.refs.iter().any(|r| reads(&r.target)) {
+                continue;
+            }
+            let Some(old) = self.binder.old_data(id) else { continue };
+            if matches!(datum.section, SectionKind::Data | SectionKind::Bss) {
+                let name = datum.name.clone();
+                self.finding(Severity::Start, 405, &name, format!("live data `{name}` point to an object that changed its size"));
+            }
+            self.edit(old, id);
+        }
+    }
+
+    fn seed_functions(&mut self) {
+        for change in &self.analysis.changes.changed {
+            self.replace(change.old, change.new, change.cause);
+        }
+    }
+
+    fn edit(&mut self, old: DataId, new: DataId) {
+        if self.edited.insert(new) {
+            self.set.edits.push(Edit { old, new });
+            self.todo_data.push(new);
+        }
+    }
+
+    fn replace(&mut self, old: FuncId, new: FuncId, cause: Cause) {
+        if let std::collections::btree_map::Entry::Vacant(e) = self.set.functions.entry(new) {
+            e.insert(Role::Replaces(old, cause));
+            self.todo_funcs.push(new);
+        }
+    }
+
+    fn add(&mut self, new: FuncId) {
+        if let std::collections::btree_map::Entry::Vacant(e) = self.set.functions.entry(new) {
+            e.insert(Role::New);
+            self.todo_funcs.push(new);
+        }
+    }
+
+    /// Brings along what a place stands for.
+    fn take(&mut self, place: &Place) {
+        match place {
+            Place::Func { func, .. } => self.add(*func),
+            Place::Data { data, .. } => {
+                if self.set.data.insert(*data) {
+                    self.todo_data.push(*data);
+                }
+            }
+            Place::Stub(import) => {
+                self.set.stubs.insert(*import);
+                self.set.slots.insert(SlotKey::Import(*import, 0));
+            }
+            Place::Slot(key) => {
+                if self.set.slots.insert(key.clone()) {
+                    if let SlotKey::Address(place) = key {
+                        self.take(place);
+                    }
+                }
+            }
+            Place::Old(_) | Place::Import(_) | Place::Number(_) => {}
+        }
+    }
+
+    fn visit_function(&mut self, id: FuncId) {
+        let function = &self.analysis.new.functions[id.index()];
+        if function.opaque {
+            let message = format!("`{}` has no known extent or several entries, and changed", function.name);
+            self.finding(Severity::Refuse, 215, &function.name, message);
+            return;
+        }
+        for u in &function.unprovable {
+            self.finding(Severity::Refuse, u.code, &function.name, format!("`{}` at {}: {}", function.name, u.at, u.what));
+        }
+        for reference in &function.refs {
+            if table_of(self.analysis.new, function, &reference.target).is_none() {
+                self.visit_reference(id, reference);
+            }
+        }
+        for part in 0..function.parts.len() {
+            self.visit_unwind(id, u8::try_from(part).unwrap_or(u8::MAX));
+        }
+    }
+
+    fn visit_unwind(&mut self, id: FuncId, part: u8) {
+        match unwind_of(self.analysis, self.binder, id, part) {
+            Ok(None) => {}
+            Ok(Some(unwind)) => {
+                let types = unwind.lsda.iter().flat_map(|l| &l.types);
+                let slots = types.clone().filter_map(|(_, t)| match t {
+                    TypeRef::Slot(key) => Some(key),
+                    TypeRef::Absolute(_) => None,
+                });
+                for key in slots.chain(&unwind.cie.personality) {
+                    self.take(&Place::Slot(key.clone()));
+                }
+                for (_, reference) in types {
+                    if let TypeRef::Absolute(place) = reference {
+                        self.take(place);
+                    }
+                }
+            }
+            Err(Unbound { code, what }) => {
+                let name = &self.analysis.new.functions[id.index()].name;
+                self.finding(Severity::Refuse, code, name, format!("`{name}` has {what}"));
+            }
+        }
+    }
+
+    fn visit_reference(&mut self, id: FuncId, reference: &CodeRef) {
+        match self.binder.bind(&reference.target, Some(id), reference.branch) {
+            Ok(place) => self.take(&place),
+            Err(Unbound { code, what }) => {
+                let function = &self.analysis.new.functions[id.index()];
+                let at = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
+                self.finding(Severity::Refuse, code, &function.name, format!("`{}` at {at} refers to {what}", function.name));
+            }
+        }
+    }
+
+    fn visit_data(&mut self, id: DataId) {
+        let datum = &self.analysis.new.data[id.index()];
+        if matches!(datum.section, SectionKind::Tdata | SectionKind::Tbss) {
+            self.finding(Severity::Refuse, 507, &datum.name, format!("thread-local `{}` is new", datum.name));
+            return;
+        }
+        if datum.kind == DataKind::Named && !datum.ambiguous.is_empty() {
+            let message = format!(
+                "`{}` holds a word at +0x{:x} that may be an address or a number",
+                datum.name, datum.ambiguous[0]
+            );
+            self.finding(Severity::Refuse, 217, &datum.name, message);
+        }
+        for reference in &datum.refs {
+            // A table of labels is data of the function that it leads into: its entries lead into the carried code.
+            let inside = inside_of(&reference.target).filter(|f| self.set.functions.contains_key(f));
+            match self.binder.bind(&reference.target, inside, false) {
+                Ok(place) => self.take(&place),
+                Err(Unbound { code, what }) => {
+                    let message = format!("`{}` + 0x{:x} points to {what}", datum.name, reference.at);
+                    self.finding(Severity::Refuse, code, &datum.name, message);
+                }
+            }
+        }
+    }
+}
+
+/// The function's own jump table that a target is the start of.
+pub fn table_of(lifted: &Lifted, function: &Function, target: &Target) -> Option<usize> {
+    let Target::Data { data, offset } = target else { return None };
+    let at = lifted.data[data.index()].range.start.offset(*offset);
+    function.tables.iter().position(|t| t.at == at)
+}
+
+/// The datum that a target denotes or holds the address of.
+fn data_of(target: &Target) -> Option<DataId> {
+    match target {
+        Target::Data { data, .. } => Some(*data),
+        Target::Slot(crate::lift::Slot::Address(inner)) => data_of(inner),
+        _ => None,
+    }
+}

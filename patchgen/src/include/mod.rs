@@ -1,0 +1,99 @@
+//! The closure: everything that must go into the patch so that the replaced functions run as they do in the new image.
+//!
+//! Starts from the changed functions and constants; each reference of a carried function or datum either binds to the old image
+//! ([`Place::Old`]), to another object ([`Place::Import`]), or brings its target along. What can't be bound is a [`Finding`].
+
+mod bind;
+mod closure;
+mod literals;
+mod unwind;
+
+use crate::addr::{DataId, FuncId, ImportId, Svma};
+use crate::compare::{Cause, ChangeSet};
+use crate::correlate::Correlation;
+use crate::diag::Finding;
+use crate::image::Image;
+use crate::lift::Lifted;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use bind::{Binder, SlotKey, Unbound};
+pub use closure::{close, table_of};
+pub use unwind::{Cie, Lsda, TypeRef, Unwind, unwind_of};
+
+/// The two builds and what the phases before found. All ids in `changes` say which side they belong to.
+#[derive(Clone, Copy)]
+pub struct Analysis<'a> {
+    pub old_image: &'a Image,
+    pub new_image: &'a Image,
+    pub old: &'a Lifted,
+    pub new: &'a Lifted,
+    pub pairs: &'a Correlation,
+    pub changes: &'a ChangeSet,
+}
+
+impl std::fmt::Debug for Analysis<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} -> {}", self.old_image.path.display(), self.new_image.path.display())
+    }
+}
+
+/// Where a reference of carried code or data leads in the patched process.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Place {
+    /// A place of the old image, which stays.
+    Old(Svma),
+    /// A carried function, at an offset into one of its parts.
+    Func { func: FuncId, part: u8, offset: u32 },
+    /// A carried datum.
+    Data { data: DataId, offset: i64 },
+    /// Another object's symbol, jumped to or called: through a stub of the patch's own.
+    Stub(ImportId),
+    /// Another object's symbol by address.
+    Import(ImportId),
+    /// A pointer-sized slot of the patch's own.
+    Slot(SlotKey),
+    /// A constant known now: offset of a thread-local variable from the thread pointer or its block.
+    Number(i64),
+}
+
+/// Why a function is carried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Takes the place of this old function.
+    Replaces(FuncId, Cause),
+    /// Only in the new image.
+    New,
+}
+
+/// One datum of the old image whose bytes become those of the new one, in place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edit {
+    pub old: DataId,
+    pub new: DataId,
+}
+
+#[derive(Debug, Default)]
+pub struct PatchSet {
+    pub functions: BTreeMap<FuncId, Role>,
+    pub data: BTreeSet<DataId>,
+    pub edits: Vec<Edit>,
+    pub slots: BTreeSet<SlotKey>,
+    pub stubs: BTreeSet<ImportId>,
+    /// New-image data that replace their old counterpart at another address: every reader is carried.
+    pub moved: BTreeSet<DataId>,
+    pub findings: Vec<Finding>,
+}
+
+impl PatchSet {
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty() && self.edits.is_empty()
+    }
+
+    /// (old, new, cause) of every replaced function.
+    pub fn replaced(&self) -> impl Iterator<Item = (FuncId, FuncId, Cause)> + '_ {
+        self.functions.iter().filter_map(|(&new, role)| match role {
+            Role::Replaces(old, cause) => Some((*old, new, *cause)),
+            Role::New => None,
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! Data: carried objects and literals, jump tables, slots, and the bytes that overwrite old constants.
+
+use super::text::preimage;
+use super::{Definition, EditRecord, Linker, Out, RelocKind};
+use crate::addr::{DataId, FuncId, Svma};
+use crate::image::SectionKind;
+use crate::include::{Edit, Place, SlotKey};
+use crate::lift::{Data, DataRef, Field, Target};
+
+/// Gaps of equal bytes shorter than this don't split an edit.
+const EDIT_GAP: usize = 16;
+
+fn width(field: Field) -> usize {
+    match field {
+        Field::Abs64 => 8,
+        _ => 4,
+    }
+}
+
+impl Linker<'_, '_> {
+    pub(super) fn lay_out_data(&mut self) {
+        for &id in &self.set.data {
+            let datum = &self.analysis.new.data[id.index()];
+            let out = match datum.section {
+                SectionKind::Bss => Out::Bss,
+                SectionKind::Data => Out::Data,
+                _ => Out::Rodata,
+            };
+            let size = datum.range.size();
+            let align = u64::from(datum.align.max(1));
+            let bytes = self.analysis.new_image.bytes(datum.range.start, size);
+            if out != Out::Bss && bytes.is_none() {
+                let name = datum.name.clone();
+                self.refuse(601, &name, format!("`{name}` at {} has no bytes in the file", datum.range.start));
+                continue;
+            }
+            let section = self.section(out);
+            let at = if out == Out::Bss {
+                section.align = section.align.max(align);
+                let at = section.size.next_multiple_of(align);
+                section.size = at + size;
+                at
+            } else {
+                section.align_to(align, 0);
+                section.append(bytes.unwrap_or_default())
+            };
+            self.layout.data.insert(id, (out, at));
+        }
+        let functions: Vec<FuncId> = self.set.functions.keys().copied().collect();
+        for id in functions {
+            for (index, table) in self.analysis.new.functions[id.index()].tables.iter().enumerate() {
+                let width = width(table.field);
+                let rodata = self.section(Out::Rodata);
+                rodata.align_to(width as u64, 0);
+                let at = rodata.append(&vec![0; table.entries.len() * width]);
+                self.layout.tables.insert((id, index), at);
+            }
+        }
+    }
+
+    pub(super) fn lay_out_slots(&mut self) {
+        for key in &self.set.slots {
+            let got = self.out.sections.entry(Out::Got).or_default();
+            got.align_to(8, 0);
+            let at = got.append(&[0; 8]);
+            self.layout.slots.insert(key.clone(), at);
+        }
+    }
+
+    pub(super) fn fill_tables(&mut self) {
+        let tables: Vec<_> = self.layout.tables.iter().map(|(&k, &at)| (k, at)).collect();
+        for ((func, index), at) in tables {
+            let table = &self.analysis.new.functions[func.index()].tables[index];
+            let width = width(table.field) as u64;
+            for (i, &(part, offset)) in table.entries.iter().enumerate() {
+                let distance = i as u64 * width;
+                let place = Place::Func { func, part, offset };
+                let (kind, addend) = match table.field {
+                    // Target − start of the table, and the relocation takes the distance from the entry.
+                    Field::TableRel32 => (RelocKind::Pc32, distance.cast_signed()),
+                    Field::Abs64 => (RelocKind::Abs64, 0),
+                    Field::Abs32S => (RelocKind::Abs32S, 0),
+                    _ => (RelocKind::Abs32, 0),
+                };
+                self.relocate(Out::Rodata, at + distance, kind, &place, addend);
+            }
+        }
+    }
+
+    pub(super) fn fill_data(&mut self) {
+        let placed: Vec<_> = self.layout.data.iter().map(|(&id, &p)| (id, p)).collect();
+        for (id, (out, base)) in placed {
+            let datum = &self.analysis.new.data[id.index()];
+            for reference in &datum.refs {
+                let at = base + u64::from(reference.at);
+                self.clear_data(out, at, width(reference.field));
+                self.fill_data_reference(out, at, datum, reference);
+            }
+        }
+    }
+
+    fn clear_data(&mut self, out: Out, at: u64, width: usize) {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(field) = self.section(out).bytes.get_mut(at..at.saturating_add(width)) {
+            field.fill(0);
+        }
+    }
+
+    fn bind_data_reference(&self, reference: &DataRef) -> Option<Place> {
+        let inside = match reference.target {
+            Target::Func { func, part, offset } if (part, offset) != (0, 0) => {
+                Some(func).filter(|f| self.set.functions.contains_key(f))
+            }
+            _ => None,
+        };
+        self.binder.bind(&reference.target, inside, false).ok()
+    }
+
+    fn fill_data_reference(&mut self, out: Out, at: u64, datum: &Data, reference: &DataRef) {
+        let kind = match reference.field {
+            Field::Abs64 => Some(RelocKind::Abs64),
+            Field::Abs32 => Some(RelocKind::Abs32),
+            Field::Abs32S => Some(RelocKind::Abs32S),
+            Field::Pc32 { .. } => Some(RelocKind::Pc32),
+            _ => None,
+        };
+        let place = self.bind_data_reference(reference);
+        let done = match (kind, place) {
+            (Some(kind), Some(place)) => self.relocate(out, at, kind, &place, 0),
+            _ => false,
+        };
+        if !done {
+            let message = format!("`{}` + 0x{:x} points to something that can't be carried", datum.name, reference.at);
+            self.refuse(604, &datum.name, message);
+        }
+    }
+
+    pub(super) fn fill_slots(&mut self) {
+        let slots: Vec<_> = self.layout.slots.iter().map(|(k, &at)| (k.clone(), at)).collect();
+        for (key, at) in slots {
+            let (place, addend) = match key {
+                SlotKey::Import(import, addend) => (Place::Import(import), addend),
+                SlotKey::Address(place) => (*place, 0),
+            };
+            if !self.relocate(Out::Got, at, RelocKind::Abs64, &place, addend) {
+                self.refuse(604, "", "a slot holds something that can't be carried".to_owned());
+            }
+        }
+    }
+
+    pub(super) fn fill_edits(&mut self) {
+        for &edit in &self.set.edits {
+            let new = &self.analysis.new.data[edit.new.index()];
+            let size = new.range.size();
+            let (Some(old_bytes), Some(new_bytes)) = (self.old_bytes(edit.old, size), self.new_bytes(edit.new, size)) else {
+                let name = new.name.clone();
+                self.refuse(601, &name, format!("`{name}` changed but has no bytes in the file"));
+                continue;
+            };
+            for (start, end) in self.differing(edit, &old_bytes, &new_bytes) {
+                self.push_edit(edit, start, &new_bytes[start..end], &old_bytes[start..end]);
+            }
+        }
+        self.out.edits.sort_by_key(|e| e.at);
+    }
+
+    fn old_bytes(&self, id: DataId, size: u64) -> Option<Vec<u8>> {
+        let datum = &self.analysis.old.data[id.index()];
+        image_bytes(self.analysis.old_image, datum, size)
+    }
+
+    fn new_bytes(&self, id: DataId, size: u64) -> Option<Vec<u8>> {
+        let datum = &self.analysis.new.data[id.index()];
+        image_bytes(self.analysis.new_image, datum, size)
+    }
+
+    /// Stretches of an edited datum whose bytes or pointers differ, as offsets.
+    fn differing(&self, edit: Edit, old_bytes: &[u8], new_bytes: &[u8]) -> Vec<(usize, usize)> {
+        let old = &self.analysis.old.data[edit.old.index()];
+        let new = &self.analysis.new.data[edit.new.index()];
+        let mut differs: Vec<bool> = old_bytes.iter().zip(new_bytes).map(|(a, b)| a != b).collect();
+        let mut mark = |r: &DataRef, value: bool| {
+            let at = r.at as usize;
+            let end = (at + width(r.field)).min(differs.len());
+            differs[at.min(end)..end].fill(value);
+        };
+        for reference in old.refs.iter().chain(&new.refs) {
+            mark(reference, true);
+        }
+        for reference in &new.refs {
+            let before = old.refs.iter().find(|r| r.at == reference.at);
+            let same = before.is_some_and(|b| {
+                self.bind_data_reference(reference).is_some_and(|place| self.old_place(&b.target) == Some(place))
+            });
+            if same {
+                mark(reference, false);
+            }
+        }
+        spans(&differs)
+    }
+
+    /// Where a pointer of the old image leads, if it is plain.
+    fn old_place(&self, target: &Target) -> Option<Place> {
+        let old = self.analysis.old;
+        match *target {
+            Target::Func { func, part, offset } => {
+                let start = old.functions[func.index()].parts.get(usize::from(part))?.start;
+                Some(Place::Old(start.plus(u64::from(offset))))
+            }
+            Target::Data { data, offset } => Some(Place::Old(old.data[data.index()].range.start.offset(offset))),
+            _ => None,
+        }
+    }
+
+    fn push_edit(&mut self, edit: Edit, start: usize, new_bytes: &[u8], old_bytes: &[u8]) {
+        let old = &self.analysis.old.data[edit.old.index()];
+        let new = &self.analysis.new.data[edit.new.index()];
+        let end = start + new_bytes.len();
+        let section = self.section(Out::New);
+        section.align_to(8, 0);
+        let base = section.append(new_bytes);
+        let within = |r: &&DataRef| (start..end).contains(&(r.at as usize));
+        for reference in new.refs.iter().filter(within) {
+            let at = base + (reference.at as usize - start) as u64;
+            self.clear_data(Out::New, at, width(reference.field));
+            self.fill_data_reference(Out::New, at, new, reference);
+        }
+        let name = if start == 0 { old.name.clone() } else { format!("{}+0x{start:x}", old.name) };
+        let size = new_bytes.len() as u64;
+        let symbol = self.symbols.push(
+            format!("new:{name}"),
+            Definition::Object { out: Out::New, offset: base, size },
+        );
+        let relocated = old.refs.iter().any(|r| within(&r));
+        self.out.edits.push(EditRecord {
+            name,
+            at: old.range.start.plus(start as u64),
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            symbol,
+            preimage: if relocated { [0; 16] } else { preimage([old_bytes]) },
+        });
+    }
+
+}
+
+fn image_bytes(image: &crate::image::Image, datum: &Data, size: u64) -> Option<Vec<u8>> {
+    if datum.section == SectionKind::Bss {
+        return Some(vec![0; usize::try_from(size).ok()?]);
+    }
+    image.bytes(datum.range.start, size).map(<[u8]>::to_vec)
+}
+
+/// Runs of `true`, joined over short gaps.
+fn spans(differs: &[bool]) -> Vec<(usize, usize)> {
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    for at in (0..differs.len()).filter(|&i| differs[i]) {
+        match spans.last_mut() {
+            Some((_, end)) if at - *end < EDIT_GAP => *end = at + 1,
+            _ => spans.push((at, at + 1)),
+        }
+    }
+    spans
+}

@@ -1,0 +1,241 @@
+//! Lays the patch out: sections with bytes, relocations against symbols, and the tables that the loader works from.
+//!
+//! Code and data are copied from the new image with every reference turned into a relocation; nothing is re-encoded, so offsets inside
+//! a function are those of the new image.
+
+mod data;
+mod eh;
+mod symbols;
+mod text;
+
+use crate::addr::{DataId, FuncId, Svma, SvmaRange};
+use crate::diag::{Finding, Severity};
+use crate::include::{Analysis, Binder, PatchSet, Place};
+use std::collections::BTreeMap;
+
+pub use symbols::{Definition, OutSymbol, Symbols};
+
+/// Sections of the payload, in the order in which they are written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Out {
+    Text,
+    Rodata,
+    /// Slots: pointers that the loader fills and then write-protects.
+    Got,
+    Data,
+    Bss,
+    /// Bytes that go into the old image.
+    New,
+    Lsda,
+    EhFrame,
+}
+
+impl Out {
+    pub const ALL: [Out; 8] =
+        [Out::Text, Out::Rodata, Out::Got, Out::Data, Out::Bss, Out::New, Out::Lsda, Out::EhFrame];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Out::Text => ".text",
+            Out::Rodata => ".rodata",
+            Out::Got => ".got",
+            Out::Data => ".data",
+            Out::Bss => ".bss",
+            Out::New => ".hpatch.new",
+            Out::Lsda => ".gcc_except_table",
+            Out::EhFrame => ".eh_frame",
+        }
+    }
+}
+
+/// Relocation types of the payload (psABI, table 4.9).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RelocKind {
+    Abs64,
+    Pc32,
+    Plt32,
+    Abs32,
+    Abs32S,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reloc {
+    pub offset: u64,
+    pub kind: RelocKind,
+    /// Index in [`PatchImage::symbols`].
+    pub symbol: u32,
+    pub addend: i64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct OutSection {
+    pub bytes: Vec<u8>,
+    /// Size in memory; more than the bytes only for `.bss`.
+    pub size: u64,
+    pub align: u64,
+    pub relocs: Vec<Reloc>,
+}
+
+impl OutSection {
+    /// Pads to `align` with `fill` and gives the offset.
+    fn align_to(&mut self, align: u64, fill: u8) -> u64 {
+        let align = align.max(1);
+        self.align = self.align.max(align);
+        self.size = self.size.next_multiple_of(align);
+        self.bytes.resize(usize::try_from(self.size).unwrap_or(usize::MAX), fill);
+        self.size
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> u64 {
+        let at = self.size;
+        self.bytes.extend_from_slice(bytes);
+        self.size += bytes.len() as u64;
+        at
+    }
+}
+
+/// One replaced function, as `.hpatch.func` says it.
+#[derive(Clone, Debug)]
+pub struct FuncRecord {
+    pub name: String,
+    pub entry: Svma,
+    pub site: Svma,
+    pub window: u32,
+    pub symbol: u32,
+    pub ranges: Vec<SvmaRange>,
+    pub return_sites: Vec<Svma>,
+    pub main_like: bool,
+    pub preimage: [u8; 16],
+}
+
+/// One stretch of the old image that is overwritten.
+#[derive(Clone, Debug)]
+pub struct EditRecord {
+    pub name: String,
+    pub at: Svma,
+    pub size: u32,
+    pub symbol: u32,
+    /// Zero where the dynamic linker relocated the old bytes.
+    pub preimage: [u8; 16],
+}
+
+#[derive(Debug, Default)]
+pub struct PatchImage {
+    pub sections: BTreeMap<Out, OutSection>,
+    pub symbols: Vec<OutSymbol>,
+    pub funcs: Vec<FuncRecord>,
+    pub edits: Vec<EditRecord>,
+    /// Offsets in `.text` of return addresses.
+    pub return_sites: Vec<u32>,
+    /// Carried functions that the old image doesn't have.
+    pub new_functions: u32,
+}
+
+/// Where carried things lie in the payload.
+#[derive(Debug, Default)]
+struct Layout {
+    parts: BTreeMap<(FuncId, u8), u64>,
+    tables: BTreeMap<(FuncId, usize), u64>,
+    data: BTreeMap<DataId, (Out, u64)>,
+    slots: BTreeMap<crate::include::SlotKey, u64>,
+    stubs: BTreeMap<crate::addr::ImportId, u64>,
+}
+
+struct Linker<'a, 'b> {
+    analysis: Analysis<'a>,
+    binder: &'b Binder<'a>,
+    set: &'b PatchSet,
+    layout: Layout,
+    symbols: Symbols<'a>,
+    out: PatchImage,
+    findings: Vec<Finding>,
+}
+
+/// Links the closed patch. Findings are refusals of severity [`Severity::Refuse`]; with any of them the image is not to be used.
+pub fn link<'a>(analysis: Analysis<'a>, binder: &Binder<'a>, set: &PatchSet) -> (PatchImage, Vec<Finding>) {
+    let mut linker = Linker {
+        analysis,
+        binder,
+        set,
+        layout: Layout::default(),
+        symbols: Symbols::new(analysis),
+        out: PatchImage::default(),
+        findings: Vec::new(),
+    };
+    linker.lay_out_data();
+    linker.lay_out_slots();
+    linker.lay_out_text();
+    linker.name_payload();
+    linker.fill_text();
+    linker.fill_tables();
+    linker.fill_data();
+    linker.fill_slots();
+    linker.fill_edits();
+    linker.fill_eh_frame();
+    linker.record_functions();
+    let mut out = linker.out;
+    out.symbols = linker.symbols.finish();
+    out.sections.retain(|_, s| s.size > 0);
+    (out, linker.findings)
+}
+
+impl Linker<'_, '_> {
+    fn section(&mut self, out: Out) -> &mut OutSection {
+        self.out.sections.entry(out).or_default()
+    }
+
+    fn refuse(&mut self, code: u16, symbol: &str, message: String) {
+        self.findings.push(Finding {
+            severity: Severity::Refuse,
+            code,
+            symbol: symbol.to_owned(),
+            place: None,
+            message,
+            help: None,
+        });
+    }
+
+    /// Symbol and addend of a place; None for a plain number or something that wasn't laid out.
+    fn locate(&mut self, place: &Place) -> Option<(u32, i64)> {
+        match place {
+            Place::Old(at) => Some(self.symbols.old(*at)),
+            Place::Import(import) => Some((self.symbols.import(*import), 0)),
+            Place::Func { func, part, offset } => {
+                let base = *self.layout.parts.get(&(*func, *part))?;
+                if *offset == 0 {
+                    if let Some(symbol) = self.symbols.function(*func, *part) {
+                        return Some((symbol, 0));
+                    }
+                }
+                Some((self.symbols.section(Out::Text), i64::try_from(base + u64::from(*offset)).ok()?))
+            }
+            Place::Data { data, offset } => {
+                let (out, base) = *self.layout.data.get(data)?;
+                if let Some(symbol) = self.symbols.datum(*data) {
+                    return Some((symbol, *offset));
+                }
+                Some((self.symbols.section(out), i64::try_from(base).ok()?.checked_add(*offset)?))
+            }
+            Place::Slot(key) => {
+                let at = *self.layout.slots.get(key)?;
+                Some((self.symbols.section(Out::Got), i64::try_from(at).ok()?))
+            }
+            Place::Stub(import) => {
+                let at = *self.layout.stubs.get(import)?;
+                Some((self.symbols.section(Out::Text), i64::try_from(at).ok()?))
+            }
+            Place::Number(_) => None,
+        }
+    }
+
+    fn relocate(&mut self, out: Out, offset: u64, kind: RelocKind, place: &Place, addend: i64) -> bool {
+        match self.locate(place) {
+            Some((symbol, base)) => {
+                let addend = base.wrapping_add(addend);
+                self.section(out).relocs.push(Reloc { offset, kind, symbol, addend });
+                true
+            }
+            None => false,
+        }
+    }
+}

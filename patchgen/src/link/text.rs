@@ -1,0 +1,242 @@
+//! Code: layout, veneers, stubs, references, and the records of what is replaced.
+
+use super::{FuncRecord, Linker, Out, RelocKind};
+use crate::addr::{FuncId, Svma, SvmaRange};
+use crate::include::{Place, SlotKey, table_of};
+use crate::lift::{CodeRef, Field, Function, Target};
+use sha2::{Digest, Sha256};
+
+const INT3: u8 = 0xcc;
+const FUNCTION_ALIGN: u64 = 16;
+const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+/// `jmp rel32`.
+const DETOUR: u32 = 5;
+/// `jmp *slot(%rip)`.
+const STUB: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
+
+/// Truncated SHA-256, as the format's `preimage` fields hold it.
+pub fn preimage<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update(piece);
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
+}
+
+impl Linker<'_, '_> {
+    pub(super) fn lay_out_text(&mut self) {
+        // Entries first, parts that are rarely run behind them.
+        let parts: Vec<(FuncId, u8, SvmaRange)> = self.carried_parts();
+        for hot in [true, false] {
+            for &(func, part, range) in parts.iter().filter(|p| (p.1 == 0) == hot) {
+                let new = self.analysis.new_image;
+                let Some(bytes) = new.bytes(range.start, range.size()) else {
+                    let name = self.name_of(func);
+                    self.refuse(601, &name, format!("`{name}` has no bytes at {}", range.start));
+                    continue;
+                };
+                let text = self.section(Out::Text);
+                text.align_to(FUNCTION_ALIGN, INT3);
+                let at = text.append(bytes);
+                self.layout.parts.insert((func, part), at);
+            }
+        }
+        for &import in &self.set.stubs {
+            let text = self.section(Out::Text);
+            text.align_to(8, INT3);
+            let at = text.append(&STUB);
+            self.layout.stubs.insert(import, at);
+        }
+    }
+
+    fn carried_parts(&self) -> Vec<(FuncId, u8, SvmaRange)> {
+        let functions = self.set.functions.keys().map(|&f| (f, &self.analysis.new.functions[f.index()]));
+        functions
+            .flat_map(|(f, function)| {
+                function.parts.iter().enumerate().map(move |(i, &r)| (f, u8::try_from(i).unwrap_or(u8::MAX), r))
+            })
+            .collect()
+    }
+
+    pub(super) fn name_of(&self, func: FuncId) -> String {
+        self.analysis.new.functions[func.index()].name.clone()
+    }
+
+    /// Symbols for what the payload defines.
+    pub(super) fn name_payload(&mut self) {
+        for (func, part, range) in self.carried_parts() {
+            let Some(&offset) = self.layout.parts.get(&(func, part)) else { continue };
+            let mut name = self.name_of(func);
+            if part > 0 {
+                name.push_str(".cold");
+            }
+            self.symbols.define_function(func, part, name, offset, range.size());
+        }
+        for (&data, &(out, offset)) in &self.layout.data {
+            let datum = &self.analysis.new.data[data.index()];
+            if !datum.name.is_empty() {
+                self.symbols.define_datum(data, datum.name.clone(), out, offset, datum.range.size());
+            }
+        }
+    }
+
+    pub(super) fn fill_text(&mut self) {
+        let ids: Vec<FuncId> = self.set.functions.keys().copied().collect();
+        for id in ids {
+            let function = &self.analysis.new.functions[id.index()];
+            for reference in &function.refs {
+                self.fill_reference(id, function, reference);
+            }
+            for insn in function.insns.iter().filter(|i| i.call) {
+                if let Some(&base) = self.layout.parts.get(&(id, insn.part)) {
+                    let site = base + u64::from(insn.offset) + u64::from(insn.len);
+                    self.out.return_sites.push(u32::try_from(site).unwrap_or(u32::MAX));
+                }
+            }
+        }
+        self.out.return_sites.sort_unstable();
+        let stubs: Vec<_> = self.layout.stubs.iter().map(|(&i, &at)| (i, at)).collect();
+        for (import, at) in stubs {
+            let slot = Place::Slot(SlotKey::Import(import, 0));
+            self.relocate(Out::Text, at + 2, RelocKind::Pc32, &slot, -4);
+        }
+    }
+
+    fn fill_reference(&mut self, id: FuncId, function: &Function, reference: &CodeRef) {
+        let Some(&base) = self.layout.parts.get(&(id, reference.part)) else { return };
+        let at = base + u64::from(reference.field_at);
+        let place = match table_of(self.analysis.new, function, &reference.target) {
+            Some(table) => match self.layout.tables.get(&(id, table)) {
+                Some(&offset) => return self.fill_table_reference(id, reference, at, offset),
+                None => return,
+            },
+            None => match self.binder.bind(&reference.target, Some(id), reference.branch) {
+                Ok(place) => place,
+                Err(unbound) => {
+                    let message = format!("`{}` refers to {}", function.name, unbound.what);
+                    return self.refuse(unbound.code, &function.name, message);
+                }
+            },
+        };
+        let done = match (reference.field, &place) {
+            (Field::Tpoff32 | Field::Dtpoff32, Place::Number(n)) => self.write_number(at, *n),
+            (Field::Pc32 { tail }, _) => {
+                let call = reference.branch && !matches!(reference.target, Target::Data { .. } | Target::Slot(_));
+                let kind = if call { RelocKind::Plt32 } else { RelocKind::Pc32 };
+                self.relocate_text(at, kind, 4, &place, -i64::from(tail))
+            }
+            (Field::Abs32, _) => self.relocate_text(at, RelocKind::Abs32, 4, &place, 0),
+            (Field::Abs32S, _) => self.relocate_text(at, RelocKind::Abs32S, 4, &place, 0),
+            (Field::Abs64, _) => self.relocate_text(at, RelocKind::Abs64, 8, &place, 0),
+            _ => false,
+        };
+        if !done {
+            let place = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
+            let message = format!("`{}` at {place} refers to something in a way that can't be carried", function.name);
+            self.refuse(604, &function.name, message);
+        }
+    }
+
+    fn fill_table_reference(&mut self, id: FuncId, reference: &CodeRef, at: u64, table: u64) {
+        let (kind, width, addend) = match reference.field {
+            Field::Pc32 { tail } => (RelocKind::Pc32, 4, -i64::from(tail)),
+            Field::Abs32 => (RelocKind::Abs32, 4, 0),
+            Field::Abs32S => (RelocKind::Abs32S, 4, 0),
+            Field::Abs64 => (RelocKind::Abs64, 8, 0),
+            _ => {
+                let name = self.name_of(id);
+                return self.refuse(604, &name, format!("`{name}` refers to its jump table in a way that can't be carried"));
+            }
+        };
+        let symbol = self.symbols.section(Out::Rodata);
+        let addend = addend + table.cast_signed();
+        self.clear(at, width);
+        self.section(Out::Text).relocs.push(super::Reloc { offset: at, kind, symbol, addend });
+    }
+
+    fn relocate_text(&mut self, at: u64, kind: RelocKind, width: usize, place: &Place, addend: i64) -> bool {
+        self.clear(at, width);
+        self.relocate(Out::Text, at, kind, place, addend)
+    }
+
+    /// RELA keeps the addend in the relocation: the field itself is zero, so that equal code gives equal bytes.
+    fn clear(&mut self, at: u64, width: usize) {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(field) = self.section(Out::Text).bytes.get_mut(at..at.saturating_add(width)) {
+            field.fill(0);
+        }
+    }
+
+    fn write_number(&mut self, at: u64, number: i64) -> bool {
+        let Ok(value) = i32::try_from(number) else { return false };
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        match self.section(Out::Text).bytes.get_mut(at..at.saturating_add(4)) {
+            Some(field) => {
+                field.copy_from_slice(&value.to_le_bytes());
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn record_functions(&mut self) {
+        let replaced: Vec<_> = self.set.replaced().collect();
+        self.out.new_functions = u32::try_from(self.set.functions.len() - replaced.len()).unwrap_or(u32::MAX);
+        for (old, new, _) in replaced {
+            let function = &self.analysis.old.functions[old.index()];
+            let Some(symbol) = self.symbols.function(new, 0) else { continue };
+            match self.detour_site(function) {
+                Some((site, window)) => {
+                    let old_image = self.analysis.old_image;
+                    let pieces: Vec<&[u8]> =
+                        function.parts.iter().filter_map(|r| old_image.bytes(r.start, r.size())).collect();
+                    self.out.funcs.push(FuncRecord {
+                        name: function.name.clone(),
+                        entry: function.parts[0].start,
+                        site,
+                        window,
+                        symbol,
+                        ranges: function.parts.clone(),
+                        return_sites: return_sites(function),
+                        main_like: function.name == "main",
+                        preimage: preimage(pieces),
+                    });
+                }
+                None => {
+                    let size = function.parts[0].size();
+                    let message = format!(
+                        "`{}` is {size} bytes with {} bytes of padding: too short for a 5-byte jump",
+                        function.name, function.padding
+                    );
+                    self.refuse(509, &function.name, message);
+                }
+            }
+        }
+        self.out.funcs.sort_by_key(|f| f.entry);
+    }
+
+    /// Where the jump goes and how many bytes there may be overwritten. An `endbr64` at the entry stays when there is room behind it.
+    fn detour_site(&self, function: &Function) -> Option<(Svma, u32)> {
+        let entry = function.parts[0];
+        let room = u32::try_from(entry.size()).ok()?.checked_add(function.padding)?;
+        let first = self.analysis.old_image.bytes(entry.start, entry.size().min(4))?;
+        if first == ENDBR64 && room >= 4 + DETOUR {
+            return Some((entry.start.plus(4), room - 4));
+        }
+        (room >= DETOUR).then_some((entry.start, room))
+    }
+}
+
+/// Addresses that a call inside the function pushes.
+fn return_sites(function: &Function) -> Vec<Svma> {
+    let mut sites: Vec<Svma> = function
+        .insns
+        .iter()
+        .filter(|i| i.call)
+        .map(|i| function.parts[usize::from(i.part)].start.plus(u64::from(i.offset) + u64::from(i.len)))
+        .collect();
+    sites.sort_unstable();
+    sites
+}
