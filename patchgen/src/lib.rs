@@ -7,6 +7,7 @@ pub mod addr;
 pub mod compare;
 pub mod correlate;
 pub mod diag;
+pub mod emit;
 pub mod image;
 pub mod include;
 pub mod lift;

@@ -81,12 +81,12 @@ fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
                 let i = &old.imports[import.index()];
                 OldSlot::Symbol(i.name.clone(), i.version.clone(), *addend)
             }
-            DynReloc::TpOff { import, offset } => OldSlot::TpOff(tls_var(old, *import, *offset)),
+            DynReloc::TpOff { import, offset, .. } => OldSlot::TpOff(tls_var(old, *import, *offset)),
             DynReloc::DtpMod { import: Some(i) } => OldSlot::Gd(tls_var(old, Some(*i), 0)),
             // Against an own variable the second word is a plain offset; zero may also be the local-dynamic pair, which says the same.
             DynReloc::DtpMod { import: None } => {
                 let offset = match old.dynamic.get(&at.plus(8)) {
-                    Some(DynReloc::DtpOff { import: None, offset }) => Some(*offset),
+                    Some(DynReloc::DtpOff { import: None, offset, .. }) => Some(*offset),
                     Some(_) => None,
                     None => old.bytes(at.plus(8), 8).and_then(|b| b.try_into().ok()).map(i64::from_le_bytes),
                 };
@@ -96,7 +96,7 @@ fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
                 }
                 OldSlot::Gd(TlsVar::Own(offset))
             }
-            DynReloc::TlsDesc { import, offset } => OldSlot::Desc(tls_var(old, *import, *offset)),
+            DynReloc::TlsDesc { import, offset, .. } => OldSlot::Desc(tls_var(old, *import, *offset)),
             DynReloc::Irelative { resolver } => OldSlot::Irelative(*resolver),
             _ => continue,
         };

@@ -2,7 +2,7 @@
 
 use super::text::preimage;
 use super::{Definition, EditRecord, Linker, Out, RelocKind};
-use crate::addr::{DataId, FuncId, Svma};
+use crate::addr::{DataId, FuncId};
 use crate::image::SectionKind;
 use crate::include::{Edit, Place, SlotKey};
 use crate::lift::{Data, DataRef, Field, Target};
