@@ -1,1 +1,18 @@
+//! The harness behind the scenario tests, the demo, the corpus table and the benchmarks.
+//!
+//! It knows `patchgen`, `hpatch` and the loader only as programs and files: what it checks is what a user would see.
 
+pub mod bundle;
+pub mod compile;
+pub mod corpus;
+pub mod failure;
+pub mod load;
+pub mod paths;
+pub mod process;
+pub mod program;
+pub mod scenario;
+pub mod snapshot;
+pub mod special;
+pub mod target;
+
+pub use failure::{Failure, Result};

@@ -1,0 +1,33 @@
+// A writable array grows: the old storage is too small for the new code.
+//#Hazard: D5
+//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
+//#Expect: not-live
+//#Call: fill
+#include "scenario.h"
+
+#ifdef NEW
+#define SLOTS 16
+#else
+#define SLOTS 4
+#endif
+int slots[SLOTS];
+int neighbour = 77;
+
+NOINLINE void fill(int seed) {
+    for (int i = 0; i < SLOTS; i++)
+        slots[i] = seed + i;
+}
+
+NOINLINE long total(void) {
+    long sum = 0;
+    for (int i = 0; i < SLOTS; i++)
+        sum += slots[i];
+    return sum;
+}
+
+void command(const char *line) {
+    if (!strcmp(line, "fill")) {
+        fill(100);
+        printf("%ld %d\n", total(), neighbour);
+    }
+}

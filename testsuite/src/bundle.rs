@@ -1,0 +1,120 @@
+//! Making signed bundles with `patchgen`, as a release engineer would.
+
+use crate::process::{self, Output};
+use crate::{Result, fail, paths};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// No single run of a tool may take longer; a corpus pair of redis takes seconds.
+pub const TOOL_LIMIT: Duration = Duration::from_secs(120);
+
+/// A key pair and the trust directory that holds its public half. Both vanish with the value.
+#[derive(Debug)]
+pub struct Signer {
+    dir: tempfile::TempDir,
+}
+
+impl Signer {
+    /// Makes a key of an OpenSSH type (`ed25519`, `ecdsa`).
+    pub fn new(kind: &str) -> Result<Signer> {
+        let dir = tempfile::Builder::new().prefix("hpatch-key-").tempdir()?;
+        let trust = dir.path().join("trust");
+        std::fs::create_dir(&trust)?;
+        let key = dir.path().join("release");
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-t", kind, "-N", "", "-C", "release", "-f"]).arg(&key);
+        if kind == "ecdsa" {
+            keygen.args(["-b", "256"]);
+        }
+        process::run_ok(&mut keygen, TOOL_LIMIT)?;
+        std::fs::copy(key.with_extension("pub"), trust.join("release.pub"))?;
+        Ok(Signer { dir })
+    }
+
+    /// The key that all scenarios of this process share.
+    pub fn shared() -> Result<&'static Signer> {
+        static SHARED: OnceLock<Result<Signer>> = OnceLock::new();
+        match SHARED.get_or_init(|| Signer::new("ed25519")) {
+            Ok(signer) => Ok(signer),
+            Err(failure) => fail!("{failure}"),
+        }
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("release")
+    }
+
+    pub fn trust(&self) -> PathBuf {
+        self.dir.path().join("trust")
+    }
+
+    /// Signs a bundle in place.
+    pub fn sign(&self, bundle: &Path) -> Result<()> {
+        process::run_ok(patchgen()?.arg("sign").arg(bundle).arg("--key").arg(self.key()), TOOL_LIMIT)?;
+        Ok(())
+    }
+}
+
+pub fn patchgen() -> Result<Command> {
+    Ok(Command::new(paths::tool("patchgen")?))
+}
+
+/// Runs `patchgen build`; the caller judges its exit code.
+pub fn build(old: &Path, new: &Path, bundle: &Path, id: &str, more: &[&str]) -> Result<Output> {
+    if bundle.exists() {
+        std::fs::remove_file(bundle)?;
+    }
+    let mut command = patchgen()?;
+    command
+        .arg("build")
+        .arg("--old")
+        .arg(old)
+        .arg("--new")
+        .arg(new)
+        .arg("-o")
+        .arg(bundle)
+        .args(["--id", id])
+        .args(more);
+    process::run(&mut command, TOOL_LIMIT)
+}
+
+/// Builds and signs; anything but a bundle is a failure.
+pub fn build_signed(signer: &Signer, old: &Path, new: &Path, bundle: &Path, id: &str) -> Result<()> {
+    build(old, new, bundle, id, &[])?.expect(0)?;
+    signer.sign(bundle)
+}
+
+/// What `patchgen inspect --json` says about a bundle.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    pub scope: Scope,
+    /// Functions replaced, in all modules.
+    pub replaced: u64,
+    /// Functions added, in all modules.
+    pub added: u64,
+    /// Size of the file in bytes.
+    pub size: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Live,
+    Start,
+}
+
+pub fn inspect(bundle: &Path) -> Result<Summary> {
+    let output = process::run_ok(patchgen()?.arg("inspect").arg(bundle).arg("--json"), TOOL_LIMIT)?;
+    let json: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    let scope = match json["scope"].as_str() {
+        Some("live") => Scope::Live,
+        Some("start") => Scope::Start,
+        other => fail!("patchgen inspect --json gives the scope {other:?}"),
+    };
+    let Some(modules) = json["modules"].as_array() else {
+        fail!("patchgen inspect --json gives no modules");
+    };
+    let sum = |key: &str| modules.iter().filter_map(|module| module[key].as_u64()).sum();
+    Ok(Summary { scope, replaced: sum("replaced"), added: sum("added"), size: std::fs::metadata(bundle)?.len() })
+}

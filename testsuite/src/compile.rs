@@ -1,0 +1,128 @@
+//! Compiling a scenario program into its old and new build with the machine's compilers.
+
+use crate::process;
+use crate::program::{Config, Program};
+use crate::{Result, check, fail, paths};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Both builds of a program.
+#[derive(Debug)]
+pub struct Builds {
+    pub old: Build,
+    pub new: Build,
+    pub folder: PathBuf,
+}
+
+/// One build: the program to run, and the module that is compared (the program itself, or its shared library).
+#[derive(Debug, Clone)]
+pub struct Build {
+    pub program: PathBuf,
+    pub module: PathBuf,
+}
+
+/// Compiles both builds below `folder`.
+pub fn compile(program: &Program, config: &Config, folder: &Path) -> Result<Builds> {
+    let old = build(program, config, &folder.join("old"), &[])?;
+    let new = build(program, config, &folder.join("new"), &["NEW"])?;
+    Ok(Builds { old, new, folder: folder.to_path_buf() })
+}
+
+/// Compiles one build, with these macros defined (in Rust: as `cfg`s, in lower case).
+pub fn build(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<Build> {
+    std::fs::create_dir_all(folder)?;
+    let driver = compile_driver(config, folder)?;
+    let object = match program.source.extension().and_then(|e| e.to_str()) {
+        Some("rs") => compile_rust(program, config, folder, defines)?,
+        _ => compile_c(program, config, folder, defines)?,
+    };
+    let executable = folder.join(&program.name);
+    let mut link = linker(program, config);
+    if config.value("kind") == "shared" {
+        let library = folder.join(format!("lib{}.so", program.name));
+        link.arg("-shared").arg("-o").arg(&library).arg(&object).args(&program.flags);
+        process::run_ok(&mut link, LIMIT)?;
+        let mut link = linker(program, config);
+        link.arg("-o").arg(&executable).arg(&driver).arg(&library).arg("-Wl,-rpath,$ORIGIN").args(&program.flags);
+        process::run_ok(&mut link, LIMIT)?;
+        return Ok(Build { program: executable, module: library });
+    }
+    link.arg(if config.value("kind") == "nopie" { "-no-pie" } else { "-pie" });
+    link.arg("-o").arg(&executable).arg(&driver).arg(&object).args(&program.flags);
+    process::run_ok(&mut link, LIMIT)?;
+    Ok(Build { program: executable.clone(), module: executable })
+}
+
+/// The driver is the same in both builds: it reads commands and calls the program's `command`.
+fn compile_driver(config: &Config, folder: &Path) -> Result<PathBuf> {
+    let object = folder.join("driver.o");
+    let mut compiler = Command::new(config.value("cc"));
+    compiler.args(["-g", "-O2", "-c", "-o"]).arg(&object).arg(position(config));
+    compiler.arg(paths::programs().join("driver/driver.c"));
+    process::run_ok(&mut compiler, LIMIT)?;
+    Ok(object)
+}
+
+fn compile_c(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<PathBuf> {
+    let object = folder.join(format!("{}.o", program.name));
+    let mut compiler = Command::new(language_driver(program, config));
+    compiler.arg("-g").arg(format!("-gdwarf-{}", config.value("dwarf"))).arg(config.value("opt")).arg(position(config));
+    compiler.arg("-I").arg(paths::programs().join("driver"));
+    compiler.args(config.value("cflags").split('+').filter(|flag| !flag.is_empty()));
+    compiler.args(&program.flags);
+    compiler.args(defines.iter().map(|define| format!("-D{define}")));
+    compiler.arg("-c").arg("-o").arg(&object).arg(&program.source);
+    process::run_ok(&mut compiler, LIMIT)?;
+    Ok(object)
+}
+
+fn compile_rust(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<PathBuf> {
+    let archive = folder.join(format!("lib{}.a", program.name));
+    let level = match config.value("opt") {
+        "-O0" => "0",
+        "-O1" => "1",
+        "-O2" => "2",
+        "-O3" => "3",
+        other => fail!("no such optimisation level in Rust: {other}"),
+    };
+    let mut compiler = Command::new("rustc");
+    compiler.args(["--edition", "2021", "--crate-type", "staticlib", "-g", "-C", "codegen-units=1"]);
+    compiler.arg("-C").arg(format!("opt-level={level}")).arg("--check-cfg=cfg(new)");
+    for define in defines {
+        compiler.arg("--cfg").arg(define.to_lowercase());
+    }
+    compiler.arg("-o").arg(&archive).arg(&program.source);
+    process::run_ok(&mut compiler, LIMIT)?;
+    check!(archive.is_file(), "rustc wrote no archive for {}", program.name);
+    Ok(archive)
+}
+
+fn linker(program: &Program, config: &Config) -> Command {
+    let mut link = Command::new(language_driver(program, config));
+    link.args(["-Wl,--build-id=sha1", "-pthread"]);
+    if config.value("ld") != "bfd" {
+        link.arg(format!("-fuse-ld={}", config.value("ld")));
+    }
+    link
+}
+
+fn position(config: &Config) -> &'static str {
+    match config.value("kind") {
+        "nopie" => "-fno-pie",
+        "shared" => "-fPIC",
+        _ => "-fPIE",
+    }
+}
+
+/// `g++` for `gcc` when the source is C++.
+fn language_driver(program: &Program, config: &Config) -> String {
+    let cc = config.value("cc");
+    match (program.source.extension().and_then(|e| e.to_str()), cc) {
+        (Some("cc"), "gcc") => "g++".to_owned(),
+        (Some("cc"), "clang") => "clang++".to_owned(),
+        _ => cc.to_owned(),
+    }
+}

@@ -1,0 +1,251 @@
+//! Scenario programs and the directives in their comments.
+//!
+//! A scenario is one source file in `testsuite/programs`, compiled twice: as it is (the old build) and with `NEW` defined (the new
+//! build; in Rust `cfg(new)`). Lines that begin with `//#` say how it is built and what must come out:
+//!
+//! ```text
+//! //#Hazard: D2,C3              rows of the hazard table that it covers
+//! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=...
+//! //#Flags: -pthread            for every build
+//! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
+//! //#Expect[kind=shared]: safe  for some rows of the matrix
+//! //#Warm: add 3                sent before the patch only, to the running process
+//! //#Call: show                 stateless: patched = fresh new build, reverted = fresh old build
+//! //#After: count => 4          exact answer after the patch, where state makes it differ from a fresh build
+//! //#Reverted: count => 5       exact answer after the revert
+//! ```
+//!
+//! `safe` accepts a live bundle, a start bundle or a refusal, whichever `patchgen` chooses, but checks that what it chose is right.
+
+use crate::{Failure, Result, check, fail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// One source file with its directives.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub name: String,
+    pub source: PathBuf,
+    pub hazards: Vec<String>,
+    matrix: Vec<(String, Vec<String>)>,
+    pub flags: Vec<String>,
+    expects: Vec<(Option<(String, String)>, Expect)>,
+    pub warm: Vec<String>,
+    pub calls: Vec<String>,
+    pub after: Vec<(String, String)>,
+    pub reverted: Vec<(String, String)>,
+}
+
+/// What must come out of a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// A bundle that applies to the running process.
+    Live,
+    /// A bundle that applies before `main` only.
+    Start,
+    /// A bundle for the start only, or none.
+    NotLive,
+    /// No bundle, for this reason if one is named.
+    Refuse(Option<String>),
+    /// `patchgen` sees no change.
+    Same,
+    /// Any of the above, but right.
+    Safe,
+}
+
+/// One row of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    values: BTreeMap<String, String>,
+}
+
+impl Config {
+    pub fn new(values: &[(&str, &str)]) -> Config {
+        Config { values: values.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect() }
+    }
+
+    /// A dimension's value, or the default that every program shares.
+    pub fn value(&self, dimension: &str) -> &str {
+        let default = match dimension {
+            "cc" => "gcc",
+            "opt" => "-O2",
+            "kind" => "pie",
+            "ld" => "bfd",
+            "dwarf" => "4",
+            _ => "",
+        };
+        self.values.get(dimension).map_or(default, String::as_str)
+    }
+
+    /// For names of tests and folders.
+    pub fn label(&self) -> String {
+        let parts: Vec<&str> =
+            self.values.values().map(|v| v.trim_start_matches('-')).filter(|v| !v.is_empty()).collect();
+        if parts.is_empty() { "default".to_owned() } else { parts.join(",") }
+    }
+}
+
+const DIMENSIONS: [&str; 6] = ["cc", "opt", "kind", "ld", "dwarf", "cflags"];
+
+impl Program {
+    pub fn read(source: &Path) -> Result<Program> {
+        let text = std::fs::read_to_string(source)?;
+        let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut program = Program {
+            name: name.clone(),
+            source: source.to_path_buf(),
+            hazards: Vec::new(),
+            matrix: Vec::new(),
+            flags: Vec::new(),
+            expects: Vec::new(),
+            warm: Vec::new(),
+            calls: Vec::new(),
+            after: Vec::new(),
+            reverted: Vec::new(),
+        };
+        for line in text.lines().filter_map(|line| line.strip_prefix("//#")) {
+            program.directive(line).map_err(|Failure(why)| Failure(format!("{name}: `//#{line}`: {why}")))?;
+        }
+        check!(!program.hazards.is_empty(), "{name}: no `//#Hazard:`");
+        check!(!program.expects.is_empty(), "{name}: no `//#Expect:`");
+        check!(!program.calls.is_empty() || !program.after.is_empty(), "{name}: nothing to call");
+        Ok(program)
+    }
+
+    /// Every scenario program, by name.
+    pub fn all(folder: &Path) -> Result<Vec<Program>> {
+        let mut programs = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let source = path.extension().is_some_and(|e| e == "c" || e == "cc" || e == "rs");
+            if path.is_file() && source {
+                programs.push(Program::read(&path)?);
+            }
+        }
+        programs.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(programs)
+    }
+
+    fn directive(&mut self, line: &str) -> Result<()> {
+        let Some((key, value)) = line.split_once(": ") else { fail!("`NAME: VALUE` is needed") };
+        let value = value.trim();
+        let (key, condition) = match key.split_once('[') {
+            None => (key, None),
+            Some((key, rest)) => {
+                let inner = rest.strip_suffix(']').and_then(|inner| inner.split_once('='));
+                let Some((dimension, wanted)) = inner else { fail!("`[dimension=value]` is needed") };
+                (key, Some((dimension.to_owned(), wanted.to_owned())))
+            }
+        };
+        check!(condition.is_none() || key == "Expect", "only Expect takes a condition");
+        let answer = |value: &str| match value.split_once(" => ") {
+            Some((call, answer)) => Ok((call.to_owned(), answer.to_owned())),
+            None => Err(Failure("`CALL => ANSWER` is needed".to_owned())),
+        };
+        match key {
+            "Hazard" => self.hazards.extend(value.split(',').map(|id| id.trim().to_owned())),
+            "Matrix" => {
+                for dimension in value.split_whitespace() {
+                    let Some((name, values)) = dimension.split_once('=') else { fail!("`name=value,value` is needed") };
+                    check!(DIMENSIONS.contains(&name), "unknown dimension {name}");
+                    self.matrix.push((name.to_owned(), values.split(',').map(str::to_owned).collect()));
+                }
+            }
+            "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
+            "Expect" => self.expects.push((condition, expectation(value)?)),
+            "Warm" => self.warm.push(value.to_owned()),
+            "Call" => self.calls.push(value.to_owned()),
+            "After" => self.after.push(answer(value)?),
+            "Reverted" => self.reverted.push(answer(value)?),
+            _ => fail!("unknown directive"),
+        }
+        Ok(())
+    }
+
+    /// What must come out in this row: the last directive whose condition holds.
+    pub fn expect(&self, config: &Config) -> &Expect {
+        let holds = |condition: &Option<(String, String)>| {
+            condition.as_ref().is_none_or(|(dimension, wanted)| config.value(dimension) == wanted)
+        };
+        let matching = self.expects.iter().rev().find(|(condition, _)| holds(condition));
+        matching.map_or(&Expect::Safe, |(_, expect)| expect)
+    }
+
+    /// Every combination of the matrix.
+    pub fn full_matrix(&self) -> Vec<Config> {
+        let mut rows = vec![BTreeMap::new()];
+        for (name, values) in &self.matrix {
+            rows = rows
+                .iter()
+                .flat_map(|row| {
+                    values.iter().map(move |value| {
+                        let mut row: BTreeMap<String, String> = row.clone();
+                        row.insert(name.clone(), value.clone());
+                        row
+                    })
+                })
+                .collect();
+        }
+        rows.into_iter().map(|values| Config { values }).collect()
+    }
+
+    /// As few rows as show every value of every dimension once.
+    pub fn covering_sample(&self) -> Vec<Config> {
+        let rows = self.matrix.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
+        (0..rows)
+            .map(|row| Config {
+                values: self.matrix.iter().map(|(name, v)| (name.clone(), v[row % v.len()].clone())).collect(),
+            })
+            .collect()
+    }
+}
+
+fn expectation(value: &str) -> Result<Expect> {
+    let mut words = value.split_whitespace();
+    let expect = match words.next() {
+        Some("live") => Expect::Live,
+        Some("start") => Expect::Start,
+        Some("not-live") => Expect::NotLive,
+        Some("refuse") => Expect::Refuse(words.next().map(str::to_owned)),
+        Some("same") => Expect::Same,
+        Some("safe") => Expect::Safe,
+        _ => fail!("live, start, not-live, refuse [CODE], same or safe is needed"),
+    };
+    check!(words.next().is_none(), "too many words");
+    Ok(expect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(text: &str) -> Result<Program> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("sample.c");
+        std::fs::write(&path, text)?;
+        Program::read(&path)
+    }
+
+    #[test]
+    fn matrix_and_conditions() {
+        let text = "//#Hazard: C1, D2\n//#Matrix: cc=gcc,clang opt=-O0,-O1,-O2\n//#Expect: live\n\
+                    //#Expect[cc=clang]: refuse HP0501\n//#Call: f 1\n//#After: g => 2 | 3\n";
+        let program = program(text).unwrap();
+        assert_eq!(program.hazards, ["C1", "D2"]);
+        assert_eq!(program.full_matrix().len(), 6);
+        let sample = program.covering_sample();
+        assert_eq!(sample.iter().map(Config::label).collect::<Vec<_>>(), ["gcc,O0", "clang,O1", "gcc,O2"]);
+        assert_eq!(program.expect(&sample[0]), &Expect::Live);
+        assert_eq!(program.expect(&sample[1]), &Expect::Refuse(Some("HP0501".to_owned())));
+        assert_eq!(program.after, [("g".to_owned(), "2 | 3".to_owned())]);
+    }
+
+    #[test]
+    fn mistakes_in_directives_are_found() {
+        for text in
+            ["//#Hazard: C1\n//#Call: f\n", "//#Hazard: C1\n//#Expect: perhaps\n//#Call: f\n", "//#Nonsense: 1\n"]
+        {
+            assert!(program(text).is_err(), "accepted {text:?}");
+        }
+    }
+}

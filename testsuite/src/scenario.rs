@@ -1,0 +1,155 @@
+//! The cycle that every scenario program goes through.
+//!
+//! Oracles: after the patch, the process answers as a freshly started new build does; after the revert, it answers as the old
+//! build does, and its executable memory is what it was before.
+
+use crate::bundle::{self, Scope, Signer};
+use crate::compile::{self, Builds};
+use crate::program::{Config, Expect, Program};
+use crate::snapshot::Snapshot;
+use crate::target::{Launch, Target};
+use crate::{Result, check, fail, paths};
+use std::path::{Path, PathBuf};
+
+/// How a pair came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Live,
+    Start,
+    Refused,
+    Same,
+}
+
+/// Compiles the pair of one matrix row and drives it through what is expected of it.
+pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
+    let folder = paths::scratch()?.join(&program.name).join(config.label());
+    let builds = compile::compile(program, config, &folder)?;
+    let bundle = folder.join("fix.hpatch");
+    let outcome = build_bundle(&builds, &bundle)?;
+    let wanted = match program.expect(config) {
+        Expect::Live => outcome.0 == Outcome::Live,
+        Expect::Start => outcome.0 == Outcome::Start,
+        Expect::NotLive => matches!(outcome.0, Outcome::Start | Outcome::Refused),
+        Expect::Refuse(None) => outcome.0 == Outcome::Refused,
+        Expect::Refuse(Some(code)) => outcome.0 == Outcome::Refused && outcome.1.contains(code.as_str()),
+        Expect::Same => outcome.0 == Outcome::Same,
+        Expect::Safe => true,
+    };
+    check!(wanted, "expected {:?}, but patchgen build said {:?}:\n{}", program.expect(config), outcome.0, outcome.1);
+    match outcome.0 {
+        Outcome::Live => live_cycle(program, &builds, &bundle)?,
+        Outcome::Start => start_cycle(program, &builds, &bundle)?,
+        Outcome::Refused | Outcome::Same => {}
+    }
+    std::fs::write(folder.join("outcome"), format!("{:?}\n{}", outcome.0, outcome.1))?;
+    Ok(outcome.0)
+}
+
+/// Runs `patchgen build` (and `sign`) and says what it did, with its report.
+fn build_bundle(builds: &Builds, bundle: &Path) -> Result<(Outcome, String)> {
+    let output = bundle::build(&builds.old.module, &builds.new.module, bundle, "fix", &[])?;
+    let outcome = match output.code() {
+        Some(0) => {
+            check!(bundle.is_file(), "no bundle was written by {}", output.describe());
+            Signer::shared()?.sign(bundle)?;
+            match bundle::inspect(bundle)?.scope {
+                Scope::Live => Outcome::Live,
+                Scope::Start => Outcome::Start,
+            }
+        }
+        Some(3) => Outcome::Same,
+        Some(4) => {
+            check!(output.text().contains("HP0"), "a refusal without a code: {}", output.describe());
+            Outcome::Refused
+        }
+        _ => fail!("unexpected end of {}", output.describe()),
+    };
+    let has_bundle = matches!(outcome, Outcome::Live | Outcome::Start);
+    check!(has_bundle == bundle.exists(), "{outcome:?}, but bundle written: {}", bundle.exists());
+    Ok((outcome, output.text()))
+}
+
+/// The answers of a freshly started build.
+fn fresh_answers(program: &Path, calls: &[String]) -> Result<Vec<String>> {
+    let mut target = Target::start(program, &Launch::default())?;
+    let answers = calls.iter().map(|call| target.ask(call)).collect::<Result<Vec<_>>>()?;
+    target.finish()?;
+    Ok(answers)
+}
+
+/// Both builds' answers; a pair that can't be told apart proves nothing.
+fn oracle(program: &Program, builds: &Builds) -> Result<(Vec<String>, Vec<String>)> {
+    let old = fresh_answers(&builds.old.program, &program.calls)?;
+    let new = fresh_answers(&builds.new.program, &program.calls)?;
+    check!(
+        old != new || !program.after.is_empty(),
+        "the old and the new build answer alike ({old:?}): the scenario can't fail"
+    );
+    Ok((old, new))
+}
+
+fn compare(target: &mut Target, calls: &[String], wanted: &[String], when: &str) -> Result<()> {
+    for (call, wanted) in calls.iter().zip(wanted) {
+        let answer = target.ask(call)?;
+        check!(answer == *wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
+    }
+    Ok(())
+}
+
+fn compare_pairs(target: &mut Target, pairs: &[(String, String)], when: &str) -> Result<()> {
+    for (call, wanted) in pairs {
+        let answer = target.ask(call)?;
+        check!(answer == *wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
+    }
+    Ok(())
+}
+
+fn live_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
+    let (old, new) = oracle(program, builds)?;
+    let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+    for call in &program.warm {
+        target.ask(call)?;
+    }
+    compare(&mut target, &program.calls, &old, "before the patch")?;
+    let before = Snapshot::take(target.pid())?;
+    target.apply(bundle)?.expect(0)?;
+    compare(&mut target, &program.calls, &new, "patched")?;
+    compare_pairs(&mut target, &program.after, "patched")?;
+    target.verify()?.expect(0)?;
+    check!(before.difference(&Snapshot::take(target.pid())?).is_some(), "no byte of the process changed");
+    target.revert("fix")?.expect(0)?;
+    compare(&mut target, &program.calls, &old, "reverted")?;
+    compare_pairs(&mut target, &program.reverted, "reverted")?;
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("after the revert, executable memory is not what it was: {difference}");
+    }
+    target.finish()
+}
+
+fn start_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
+    let (old, new) = oracle(program, builds)?;
+    let launch = Launch::trusting(Signer::shared()?.trust());
+    let mut target = Target::start(&builds.old.program, &launch)?;
+    let before = Snapshot::take(target.pid())?;
+    target.apply(bundle)?.expect(4)?;
+    check!(before.difference(&Snapshot::take(target.pid())?).is_none(), "a refused apply changed executable memory");
+    compare(&mut target, &program.calls, &old, "after the refused apply")?;
+    target.finish()?;
+    let store = store_with(&builds.folder, &[bundle])?;
+    let mut target = Target::start(&builds.old.program, &Launch { store: Some(store), ..launch })?;
+    compare(&mut target, &program.calls, &new, "patched at start")?;
+    target.finish()
+}
+
+/// A bundle store below `folder` with these bundles.
+pub fn store_with(folder: &Path, bundles: &[&Path]) -> Result<PathBuf> {
+    let store = folder.join("store");
+    if store.exists() {
+        std::fs::remove_dir_all(&store)?;
+    }
+    std::fs::create_dir_all(&store)?;
+    for (number, bundle) in bundles.iter().enumerate() {
+        std::fs::copy(bundle, store.join(format!("{number:02}.hpatch")))?;
+    }
+    Ok(store)
+}

@@ -1,0 +1,277 @@
+//! The moment of the switch: busy functions, many threads, signals, children, killed tools.
+
+use super::{Case, Pair, compiled};
+use crate::bundle::{self, Signer};
+use crate::compile;
+use crate::program::{Config, Program};
+use crate::snapshot::Snapshot;
+use crate::target::{self, Launch, Target};
+use crate::{Result, check, fail, paths};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "busy function", hazards: "S1", run: busy },
+    Case { name: "64 threads, 200 cycles", hazards: "S4,S6,S12", run: hammer },
+    Case { name: "thread births", hazards: "S4", run: births },
+    Case { name: "children", hazards: "S10", run: children },
+    Case { name: "blocking calls", hazards: "S5", run: blocking_calls },
+    Case { name: "signals", hazards: "S5,S6", run: signals },
+    Case { name: "coroutine", hazards: "S2", run: coroutine },
+    Case { name: "two bundles", hazards: "S12", run: stacked },
+    Case { name: "two appliers", hazards: "S13,S14", run: racing },
+    Case { name: "killed applier", hazards: "S13", run: killed_applier },
+    Case { name: "debugger attached", hazards: "S14", run: debugger },
+    Case { name: "state at start", hazards: "S10", run: store_live_bundle },
+];
+
+fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
+    let answer = target.ask(call)?;
+    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
+    Ok(())
+}
+
+/// A function in use is left alone, by name, with nothing changed; once it is left, the same bundle goes in.
+fn busy() -> Result<()> {
+    let pair = Pair::make("busy", "busy")?;
+    let mut target = pair.start()?;
+    target.ask("enter")?;
+    let before = Snapshot::take(target.pid())?;
+    let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    check!(refused.text().contains("wait_for_work"), "the busy function isn't named: {}", refused.describe());
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("a timed-out apply left something behind: {difference}");
+    }
+    answers(&mut target, "value", "1", "after the refusal")?;
+    answers(&mut target, "leave", "left", "after the refusal")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "100", "patched")?;
+    target.ask("enter")?;
+    target::revert(target.pid(), "fix", 1)?.expect(7)?;
+    answers(&mut target, "value", "100", "after the revert that timed out")?;
+    answers(&mut target, "leave", "left", "after the revert that timed out")?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "value", "1", "reverted")?;
+    target.finish()
+}
+
+fn hammer() -> Result<()> {
+    let pair = Pair::make("threads", "threads")?;
+    let mut target = pair.start()?;
+    target.ask("start 64")?;
+    for cycle in 0..200 {
+        target.apply(&pair.bundle)?.expect(0)?;
+        if cycle % 20 == 0 {
+            answers(&mut target, "value", "37", "patched")?;
+        }
+        target.revert("fix")?.expect(0)?;
+        if cycle % 20 == 0 {
+            answers(&mut target, "value", "25", "reverted")?;
+        }
+    }
+    answers(&mut target, "stop 64", "wrong 0, calls made", "after 200 cycles")?;
+    target.finish()
+}
+
+/// Threads come into being while the patch goes in.
+fn births() -> Result<()> {
+    let pair = Pair::make("threads", "births")?;
+    let mut target = pair.start()?;
+    for _ in 0..8 {
+        target.send("start 40")?;
+        target.apply(&pair.bundle)?.expect(0)?;
+        target.answer("start 40")?;
+        target.revert("fix")?.expect(0)?;
+    }
+    answers(&mut target, "stop 320", "wrong 0, calls made", "after the births")?;
+    target.finish()
+}
+
+/// A child born patched is patched and can be reverted alone; one born before is patched by its own pid.
+fn children() -> Result<()> {
+    let pair = Pair::make("children", "children")?;
+    let mut target = pair.start()?;
+    let before: u32 = pid(&target.ask("fork")?)?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    let after: u32 = pid(&target.ask("fork")?)?;
+    answers(&mut target, "value", "101", "parent")?;
+    answers(&mut target, "child 0", "2", "child born before")?;
+    answers(&mut target, "child 1", "101", "child born patched")?;
+    target::apply(before, &pair.bundle, 10, &Signer::shared()?.trust())?.expect(0)?;
+    answers(&mut target, "child 0", "101", "child patched by itself")?;
+    target::revert(after, "fix", 10)?.expect(0)?;
+    answers(&mut target, "child 1", "2", "child reverted by itself")?;
+    answers(&mut target, "value", "101", "parent after its child's revert")?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "value", "2", "parent reverted")?;
+    answers(&mut target, "child 0", "101", "child after its parent's revert")
+}
+
+fn pid(text: &str) -> Result<u32> {
+    text.parse().map_err(|_| crate::Failure(format!("`{text}` is no pid")))
+}
+
+/// No sleeping system call may return early because of the stop.
+fn blocking_calls() -> Result<()> {
+    let pair = Pair::make("blocking", "blocking")?;
+    let mut target = pair.start()?;
+    target.ask("sleep")?;
+    for _ in 0..10 {
+        target.apply(&pair.bundle)?.expect(0)?;
+        target.revert("fix")?.expect(0)?;
+    }
+    answers(&mut target, "interrupted", "0", "after ten cycles")
+}
+
+/// A timer's signals arrive before, during and after, and run the patched function.
+fn signals() -> Result<()> {
+    let pair = Pair::make("blocking", "signals")?;
+    let mut target = pair.start()?;
+    target.ask("timer")?;
+    for _ in 0..20 {
+        target.apply(&pair.bundle)?.expect(0)?;
+        answers(&mut target, "value", "101", "patched")?;
+        target.revert("fix")?.expect(0)?;
+        answers(&mut target, "value", "2", "reverted")?;
+    }
+    thread::sleep(Duration::from_millis(20));
+    answers(&mut target, "alarms", "some", "after the cycles")
+}
+
+/// A frame of the changed function waits on a stack of its own: not safe until it is resumed.
+fn coroutine() -> Result<()> {
+    let pair = Pair::make("coroutine", "coroutine")?;
+    let mut target = pair.start()?;
+    target.ask("suspend")?;
+    target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    answers(&mut target, "resume", "2", "resumed")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101", "patched")
+}
+
+/// Two bundles for the same build, on different functions, reverted in either order.
+fn stacked() -> Result<()> {
+    let first = Pair::make("counter", "stacked")?;
+    let source = paths::programs().join("special/counter.c");
+    let folder = &first.builds.folder;
+    let other =
+        compile::build(&Program::read(&source)?, &Config::new(&[]), &folder.join("second"), &["NEW", "SECOND"])?;
+    let second = folder.join("second.hpatch");
+    bundle::build_signed(Signer::shared()?, &first.builds.old.module, &other.module, &second, "second")?;
+    let mut target = first.start()?;
+    let before = Snapshot::take(target.pid())?;
+    for order in [["fix", "second"], ["second", "fix"]] {
+        target.apply(&first.bundle)?.expect(0)?;
+        target.apply(&second)?.expect(0)?;
+        answers(&mut target, "value", "101", "both applied")?;
+        answers(&mut target, "other", "201", "both applied")?;
+        target.revert(order[0])?.expect(0)?;
+        let left = if order[0] == "fix" { ("2", "201") } else { ("101", "3") };
+        answers(&mut target, "value", left.0, "one reverted")?;
+        answers(&mut target, "other", left.1, "one reverted")?;
+        target.revert(order[1])?.expect(0)?;
+    }
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("after both reverts: {difference}");
+    }
+    target.finish()
+}
+
+/// Several appliers at once: one wins, the others are told so, the process is well.
+fn racing() -> Result<()> {
+    let pair = Pair::make("threads", "racing")?;
+    let mut target = pair.start()?;
+    target.ask("start 16")?;
+    let (pid, trust) = (target.pid(), Signer::shared()?.trust());
+    for _ in 0..4 {
+        let apply = || target::apply(pid, &pair.bundle, 10, &trust).map(|output| output.code());
+        let codes: Vec<Option<i32>> = thread::scope(|scope| {
+            let runs: Vec<_> = (0..3).map(|_| scope.spawn(apply)).collect();
+            runs.into_iter().map(|run| run.join().ok().and_then(std::result::Result::ok).flatten()).collect()
+        });
+        let done = codes.iter().filter(|code| **code == Some(0)).count();
+        let told = codes.iter().filter(|code| matches!(code, Some(3 | 4 | 7))).count();
+        check!(done == 1 && told == 2, "three appliers ended with {codes:?}");
+        answers(&mut target, "value", "37", "patched")?;
+        target.revert("fix")?.expect(0)?;
+    }
+    answers(&mut target, "stop 16", "wrong 0, calls made", "after the races")
+}
+
+/// The tool is killed at many moments: the process goes on, whole, and can be patched afterwards.
+fn killed_applier() -> Result<()> {
+    let pair = Pair::make("threads", "killed")?;
+    let trust = Signer::shared()?.trust();
+    let mut target = pair.start()?;
+    target.ask("start 8")?;
+    let start = Instant::now();
+    target.apply(&pair.bundle)?.expect(0)?;
+    let whole = start.elapsed();
+    target.revert("fix")?.expect(0)?;
+    let steps = 24;
+    for step in 0..steps {
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["apply", "--timeout", "5", "--pid"]).arg(target.pid().to_string()).arg(&pair.bundle);
+        command.env("HPATCH_TRUST", &trust).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut tool = command.spawn()?;
+        thread::sleep(whole * step / steps);
+        tool.kill()?;
+        tool.wait()?;
+        let answer = target.ask("value")?;
+        check!(answer == "37" || answer == "25", "killed at step {step}: `value` gives `{answer}`");
+        if answer == "37" {
+            target.revert("fix")?.expect(0)?;
+            answers(&mut target, "value", "25", "reverted after a kill")?;
+        }
+    }
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "37", "patched after all kills")?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "stop 8", "wrong 0, calls made", "after all kills")
+}
+
+/// A debugger holds the process: said so, nothing changed.
+fn debugger() -> Result<()> {
+    let pair = Pair::make("counter", "debugger")?;
+    let mut target = pair.start()?;
+    let mut gdb = Command::new("gdb")
+        .args(["-q", "-batch", "-nx", "-p"])
+        .arg(target.pid().to_string())
+        .args(["-ex", "shell echo attached", "-ex", "shell sleep 4"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let status = format!("/proc/{}/status", target.pid());
+    let start = Instant::now();
+    while std::fs::read_to_string(&status)?.contains("TracerPid:\t0") {
+        check!(start.elapsed() < Duration::from_secs(10), "gdb did not attach");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let output = target.apply_within(&pair.bundle, 1)?;
+    gdb.kill()?;
+    gdb.wait()?;
+    check!(matches!(output.code(), Some(4 | 7)), "expected exit code 4 or 7: {}", output.describe());
+    check!(output.text().contains("HP1"), "no code is given: {}", output.describe());
+    thread::sleep(Duration::from_millis(50));
+    answers(&mut target, "value", "2", "after the debugger")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101", "patched after the debugger")
+}
+
+/// A live bundle in the store is there before `main`, listed, and can be reverted.
+fn store_live_bundle() -> Result<()> {
+    let pair = Pair::make("counter", "store")?;
+    let builds = compiled("counter", "store", &Config::new(&[]))?;
+    let store = crate::scenario::store_with(&builds.folder, &[&pair.bundle])?;
+    let launch = Launch { store: Some(store), ..Launch::trusting(Signer::shared()?.trust()) };
+    let mut target = Target::start(&pair.builds.old.program, &launch)?;
+    answers(&mut target, "value", "101", "patched at start")?;
+    let list = target::hpatch("list", target.pid(), &[])?.expect(0)?;
+    check!(list.text().contains("fix"), "the bundle isn't listed: {}", list.describe());
+    target.verify()?.expect(0)?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted")?;
+    target.finish()
+}

@@ -1,0 +1,217 @@
+//! A scenario program as a running process that answers commands over a pipe.
+
+use crate::process::{self, Output, tail};
+use crate::{Failure, Result, fail, paths};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Longest wait for an answer; a program that needs longer hangs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// How a program is started.
+#[derive(Debug, Default, Clone)]
+pub struct Launch {
+    /// With the loader preloaded, trusting the keys of this directory.
+    pub trust: Option<PathBuf>,
+    /// Bundles to be applied before `main`.
+    pub store: Option<PathBuf>,
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Launch {
+    pub fn trusting(trust: PathBuf) -> Launch {
+        Launch { trust: Some(trust), ..Launch::default() }
+    }
+
+    /// The command that starts `program` so.
+    pub fn command(&self, program: &Path) -> Result<Command> {
+        let mut command = match &self.trust {
+            None => Command::new(program),
+            Some(trust) => {
+                let mut command = Command::new(paths::tool("hpatch")?);
+                command.env("HPATCH_TRUST", trust).arg("run");
+                if let Some(store) = &self.store {
+                    command.arg("--store").arg(store);
+                }
+                command.arg("--").arg(program);
+                command
+            }
+        };
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
+/// A running scenario program. It is killed when the value goes out of scope.
+#[derive(Debug)]
+pub struct Target {
+    child: Child,
+    input: Option<ChildStdin>,
+    answers: Receiver<String>,
+    complaints: Arc<Mutex<String>>,
+    trust: PathBuf,
+}
+
+impl Target {
+    pub fn start(program: &Path, launch: &Launch) -> Result<Target> {
+        let mut command = launch.command(program)?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| Failure(format!("cannot start {}: {error}", process::show(&command))))?;
+        let (send, answers) = channel();
+        if let Some(stream) = child.stdout.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines() {
+                    let Ok(line) = line else { break };
+                    if send.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        let complaints = Arc::new(Mutex::new(String::new()));
+        if let Some(stream) = child.stderr.take() {
+            let complaints = Arc::clone(&complaints);
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(std::result::Result::ok) {
+                    if let Ok(mut text) = complaints.lock() {
+                        text.push_str(&line);
+                        text.push('\n');
+                    }
+                }
+            });
+        }
+        let mut target = Target {
+            input: child.stdin.take(),
+            child,
+            answers,
+            complaints,
+            trust: launch.trust.clone().unwrap_or_default(),
+        };
+        // The driver's first answer: from here on its `main` runs.
+        target.ask("ready")?;
+        Ok(target)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a command and gives the lines of its answer joined with ` | `.
+    pub fn ask(&mut self, command: &str) -> Result<String> {
+        self.send(command)?;
+        self.answer(command)
+    }
+
+    /// Sends a command without waiting for its answer.
+    pub fn send(&mut self, command: &str) -> Result<()> {
+        let Some(input) = &mut self.input else { fail!("the target's input is closed") };
+        if let Err(error) = writeln!(input, "{command}").and_then(|()| input.flush()) {
+            return Err(self.lost(&format!("cannot send `{command}`: {error}")));
+        }
+        Ok(())
+    }
+
+    /// Waits for the answer to a command that was sent before.
+    pub fn answer(&mut self, command: &str) -> Result<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.answers.recv_timeout(ANSWER_LIMIT) {
+                Ok(line) if line == "." => return Ok(lines.join(" | ")),
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Timeout) => return Err(self.lost(&format!("no answer to `{command}`"))),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.lost(&format!("the target ended at `{command}`")));
+                }
+            }
+        }
+    }
+
+    /// Everything the target wrote to its standard error.
+    pub fn complaints(&self) -> String {
+        self.complaints.lock().map(|text| text.clone()).unwrap_or_default()
+    }
+
+    fn lost(&mut self, what: &str) -> Failure {
+        thread::sleep(Duration::from_millis(50));
+        let end = match self.child.try_wait() {
+            Ok(Some(status)) => format!("{status}"),
+            _ => "it still runs".to_owned(),
+        };
+        Failure(format!("{what} ({end})\n{}", tail(&self.complaints(), 20)))
+    }
+
+    pub fn apply(&self, bundle: &Path) -> Result<Output> {
+        self.apply_within(bundle, 10)
+    }
+
+    /// `hpatch apply` with a deadline in seconds.
+    pub fn apply_within(&self, bundle: &Path, seconds: u32) -> Result<Output> {
+        apply(self.pid(), bundle, seconds, &self.trust)
+    }
+
+    pub fn revert(&self, id: &str) -> Result<Output> {
+        revert(self.pid(), id, 10)
+    }
+
+    pub fn verify(&self) -> Result<Output> {
+        hpatch("verify", self.pid(), &[])
+    }
+
+    /// Ends the program's input and waits for its end.
+    pub fn finish(mut self) -> Result<()> {
+        self.input = None;
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                if !status.success() {
+                    fail!("the target ended with {status}\n{}", tail(&self.complaints(), 20));
+                }
+                return Ok(());
+            }
+            if start.elapsed() > ANSWER_LIMIT {
+                fail!("the target did not end");
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `hpatch apply` on any process.
+pub fn apply(pid: u32, bundle: &Path, seconds: u32, trust: &Path) -> Result<Output> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.arg("apply").arg("--pid").arg(pid.to_string()).arg(bundle);
+    command.arg("--timeout").arg(seconds.to_string()).env("HPATCH_TRUST", trust);
+    process::run(&mut command, Duration::from_secs(u64::from(seconds) + 30))
+}
+
+/// `hpatch revert` on any process.
+pub fn revert(pid: u32, id: &str, seconds: u32) -> Result<Output> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.arg("revert").arg("--pid").arg(pid.to_string()).arg(id).arg("--timeout").arg(seconds.to_string());
+    process::run(&mut command, Duration::from_secs(u64::from(seconds) + 30))
+}
+
+/// Another verb of `hpatch` on a process.
+pub fn hpatch(verb: &str, pid: u32, more: &[&str]) -> Result<Output> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.arg(verb).arg("--pid").arg(pid.to_string()).args(more);
+    process::run(&mut command, Duration::from_secs(30))
+}
