@@ -14,8 +14,12 @@ pub const NAMESPACE: &str = "hpatch-bundle-v1";
 
 /// Limits, in bytes unless named otherwise.
 pub const MAX_BUNDLE: usize = 64 << 20;
+/// Header, section table and metadata.
+pub const MAX_MANIFEST: u32 = 4 << 20;
 pub const MAX_SECTIONS: u16 = 64;
 pub const MAX_SECTION: u32 = 256 << 20;
+/// DEFLATE makes at most 258 bytes from 2 bits: no stream expands further, so no size beyond it's believed.
+pub const MAX_EXPANSION: u64 = 1032;
 pub const MAX_SIGNATURES: u16 = 16;
 pub const MAX_SIGNATURE: u32 = 1024;
 pub const MAX_MODULES: usize = 16;
