@@ -8,6 +8,7 @@ pub mod compare;
 pub mod correlate;
 pub mod diag;
 pub mod emit;
+pub mod dwarf;
 pub mod image;
 pub mod include;
 pub mod lift;

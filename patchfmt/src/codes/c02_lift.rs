@@ -6,6 +6,16 @@ codes! {
         why: "Types or names after that place would be missing without notice.",
         act: "Check with `llvm-dwarfdump --verify`.",
     }
+    SPLIT_MISSING = 202 Review "a split debug object is missing" {
+        seen: "A unit's DWARF is in a `.dwo` or `.dwp` file, which isn't where the image says, nor beside the image.",
+        why: "Types and static variables of that unit aren't known: a changed layout in it would go unseen.",
+        act: "Put the `.dwo` files, or one `IMAGE.dwp` made by `dwp`, beside the image.",
+    }
+    DWZ_MISSING = 203 Error "the file that dwz moved debug information to is missing" {
+        seen: "`.gnu_debugaltlink` names a file that isn't there, or whose build-id differs.",
+        why: "Names and types of many entries are in that file.",
+        act: "Install the debug package of exactly this build, or name its directory with --debug-dir.",
+    }
     JUMP_TABLE = 210 Refuse "a jump table could not be recovered" {
         seen: "An indirect jump in a changed function isn't one of the known shapes, or its bounds could not be proven.",
         why: "Without all its targets the function can't be linked again: a missing one would jump into nowhere.",

@@ -111,7 +111,7 @@ fn candidates(image: &Elf<'_>, dirs: &[PathBuf]) -> Vec<Candidate> {
 }
 
 /// `xx/yyyy.debug`.
-pub(super) fn build_id_path(id: &[u8]) -> Option<PathBuf> {
+pub(crate) fn build_id_path(id: &[u8]) -> Option<PathBuf> {
     let (first, rest) = id.split_first()?;
     if rest.is_empty() {
         return None;

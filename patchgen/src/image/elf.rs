@@ -21,7 +21,18 @@ pub(crate) struct Elf<'a> {
 }
 
 impl<'a> Elf<'a> {
+    /// A linked executable or shared object, or its debug file.
     pub fn parse(path: &'a Path, data: &'a [u8]) -> Result<Elf<'a>, ImageError> {
+        let elf = Elf::parse_any(path, data)?;
+        let kind = elf.header.e_type(LE);
+        if kind != elf::ET_EXEC && kind != elf::ET_DYN {
+            return Err(elf.blame.err(codes::NOT_LINKED, "neither a linked executable nor a shared object"));
+        }
+        Ok(elf)
+    }
+
+    /// An ELF file of any type: `.dwo` files are relocatable objects.
+    pub fn parse_any(path: &'a Path, data: &'a [u8]) -> Result<Elf<'a>, ImageError> {
         let blame = Blame(path);
         if !data.starts_with(&elf::ELFMAG) {
             return Err(blame.err(codes::NOT_ELF, "not an ELF file"));
@@ -37,10 +48,6 @@ impl<'a> Elf<'a> {
         let machine = header.e_machine(LE);
         if machine != elf::EM_X86_64 {
             return Err(blame.err(codes::WRONG_MACHINE, format_args!("machine {} is not x86-64", machine.0)));
-        }
-        let kind = header.e_type(LE);
-        if kind != elf::ET_EXEC && kind != elf::ET_DYN {
-            return Err(blame.err(codes::NOT_LINKED, "neither a linked executable nor a shared object"));
         }
         let segments = header.program_headers(LE, data).map_err(blame.with(codes::MALFORMED_ELF, "program headers"))?;
         let sections = header.sections(LE, data).map_err(blame.with(codes::MALFORMED_ELF, "section headers"))?;

@@ -5,7 +5,7 @@
 
 mod debugfile;
 mod dynamic;
-mod elf;
+pub(crate) mod elf;
 mod error;
 mod load;
 mod map;
@@ -16,6 +16,7 @@ mod symbols;
 mod unwind;
 
 pub use debugfile::DebugSource;
+pub(crate) use debugfile::build_id_path;
 pub use error::ImageError;
 pub use map::FileBytes;
 

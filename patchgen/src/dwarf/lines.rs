@@ -1,0 +1,129 @@
+//! Source lines of addresses.
+
+use super::{DebugInfo, UnitId};
+use crate::addr::{Svma, SvmaRange};
+
+/// Rows of one unit's line program, ascending by address.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    rows: Vec<Row>,
+    /// Names by file index of the line program's header.
+    files: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    at: Svma,
+    /// Index in `files`; `END` where a sequence ends.
+    file: u32,
+    line: u32,
+}
+
+const END: u32 = u32::MAX;
+
+/// A place in the source.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// As the line program has it: relative to the directory of compilation where it was given so.
+    pub file: String,
+    /// 0 where the compiler gave none.
+    pub line: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl DebugInfo<'_> {
+    fn lines(&self, id: UnitId) -> &Lines {
+        self.lines[id.0 as usize].get_or_init(|| {
+            // A line program that can't be read leaves its unit without lines: they only serve messages and the `__LINE__` rule, where a
+            // missing line means "not proven".
+            self.read_lines(id).unwrap_or_default()
+        })
+    }
+
+    fn read_lines(&self, id: UnitId) -> gimli::Result<Lines> {
+        let u = &self.units[id.0 as usize];
+        let (dwarf, unit) = match &u.skeleton {
+            Some(s) => (&self.dwarfs[0], s),
+            None => (&self.dwarfs[u.dwarf as usize], &u.unit),
+        };
+        let Some(program) = unit.line_program.clone() else { return Ok(Lines::default()) };
+        let mut out = Lines::default();
+        let header = program.header();
+        let first = if header.version() >= 5 { 0 } else { 1 };
+        let count = header.file_names().len() as u64 + first;
+        for index in 0..count {
+            let mut name = String::new();
+            if let Some(file) = header.file(index) {
+                let text = dwarf.attr_string(unit, file.path_name())?;
+                // Directory 0 is the directory of compilation: names in it stay as they were given.
+                if file.directory_index() != 0
+                    && !text.starts_with(b"/")
+                    && let Some(dir) = file.directory(header)
+                {
+                    name.push_str(&dwarf.attr_string(unit, dir)?.to_string_lossy());
+                    name.push('/');
+                }
+                name.push_str(&text.to_string_lossy());
+            }
+            out.files.push(name);
+        }
+        let mut rows = program.rows();
+        while let Some((_, row)) = rows.next_row()? {
+            let at = Svma(row.address());
+            if row.end_sequence() {
+                out.rows.push(Row { at, file: END, line: 0 });
+                continue;
+            }
+            let file = u32::try_from(row.file_index()).unwrap_or(END - 1).min(END - 1);
+            let line = row.line().map_or(0, |l| u32::try_from(l.get()).unwrap_or(u32::MAX));
+            out.rows.push(Row { at, file, line });
+        }
+        // Several rows of one address stay, the last of which describes its instruction; but the end of a sequence gives way to the
+        // start of the next.
+        out.rows.sort_by_key(|r| (r.at, r.file != END));
+        let next: Vec<Svma> = out.rows.iter().skip(1).map(|r| r.at).collect();
+        let mut i = 0;
+        out.rows.retain(|r| {
+            i += 1;
+            r.file != END || next.get(i - 1) != Some(&r.at)
+        });
+        Ok(out)
+    }
+
+    /// Source place of the instruction at `a`.
+    pub fn line_of(&self, a: Svma) -> Option<Place> {
+        let lines = self.lines(self.unit_at(a)?);
+        let row = lines.at(a)?;
+        Some(Place { file: lines.files.get(row.file as usize).cloned().unwrap_or_default(), line: row.line })
+    }
+
+    /// As `line_of`, the number only: nothing is allocated.
+    pub fn line_number(&self, a: Svma) -> Option<u32> {
+        self.lines(self.unit_at(a)?).at(a).map(|r| r.line)
+    }
+
+    /// The lines of all rows in `range` (a function or a part of one), in order of address, with the row's address.
+    pub fn lines_in(&self, range: SvmaRange) -> Vec<(Svma, u32)> {
+        let Some(id) = self.unit_at(range.start) else { return Vec::new() };
+        let lines = self.lines(id);
+        let mut first = lines.rows.partition_point(|r| r.at < range.start);
+        if lines.rows.get(first).is_none_or(|r| r.at > range.start) {
+            // The row that covers the start began before it.
+            first = first.saturating_sub(1);
+        }
+        let inside = lines.rows[first..].iter().take_while(|r| r.at < range.end);
+        inside.filter(|r| r.file != END).map(|r| (r.at.max(range.start), r.line)).collect()
+    }
+}
+
+impl Lines {
+    fn at(&self, a: Svma) -> Option<Row> {
+        let after = self.rows.partition_point(|r| r.at <= a);
+        self.rows.get(after.checked_sub(1)?).copied().filter(|r| r.file != END)
+    }
+}

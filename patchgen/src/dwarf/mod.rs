@@ -1,0 +1,341 @@
+//! DWARF of one image: its units, the address ranges and lines they cover. Entries are read by [`die`].
+//!
+//! Sources: DWARF 5 (and 4), GNU extensions for split DWARF and dwz.
+
+mod data;
+pub(crate) mod die;
+mod lines;
+mod vars;
+
+pub use data::DebugData;
+pub use lines::Place;
+pub use vars::{StaticLocal, Variable};
+
+use crate::addr::Svma;
+use crate::image::{Image, ImageError};
+use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, UnitOffset, UnitSectionOffset, UnitType};
+use lines::Lines;
+use patchfmt::codes;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+pub(crate) type Reader<'i> = EndianSlice<'i, LittleEndian>;
+pub(crate) type Dwarf<'i> = gimli::Dwarf<Reader<'i>>;
+
+/// Index of a unit in [`DebugInfo::units`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UnitId(pub u32);
+
+/// An entry, in any unit of any of the image's debug files.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct DieRef {
+    pub unit: u32,
+    pub offset: UnitOffset<usize>,
+}
+
+/// One unit. Of a split one, `unit` is the content in the `.dwo` and `skeleton` what the image has.
+#[derive(Debug)]
+pub(crate) struct DebugUnit<'i> {
+    /// In [`DebugInfo::dwarfs`].
+    pub dwarf: u32,
+    pub unit: gimli::Unit<Reader<'i>>,
+    pub skeleton: Option<gimli::Unit<Reader<'i>>>,
+    pub producer: &'i [u8],
+    pub language: Option<gimli::DwLang>,
+    /// Has code or data of its own (a compilation unit), in contrast to type and partial units.
+    pub full: bool,
+}
+
+/// The units of one image, scanned at their top level only; everything else is read when asked for.
+#[derive(Debug)]
+pub struct DebugInfo<'i> {
+    path: &'i Path,
+    pub(crate) dwarfs: Vec<Dwarf<'i>>,
+    pub(crate) units: Vec<DebugUnit<'i>>,
+    /// Where each dwarf's units are in its `.debug_info`, ascending: (dwarf, start, unit).
+    by_offset: Vec<(u32, usize, u32)>,
+    /// Type units by signature.
+    signatures: HashMap<u64, DieRef>,
+    /// Address ranges of units, ascending.
+    ranges: Vec<(Svma, Svma, u32)>,
+    lines: Vec<OnceLock<Lines>>,
+    pub(crate) tables: Vec<OnceLock<die::Table<'i>>>,
+    missing: &'i [ImageError],
+}
+
+pub(crate) fn malformed(path: &Path, e: gimli::Error) -> ImageError {
+    ImageError { code: codes::DWARF_MALFORMED, path: path.to_path_buf(), what: format!("debug information: {e}") }
+}
+
+fn borrow(s: &data::SectionBytes) -> Reader<'_> {
+    EndianSlice::new(s, LittleEndian)
+}
+
+/// Which dwarf of [`DebugInfo::dwarfs`] is the supplementary file's.
+const SUP: u32 = 1;
+
+impl<'i> DebugInfo<'i> {
+    /// Scans the units of `data`, which must be of `image`.
+    pub fn open(image: &Image, data: &'i DebugData) -> Result<DebugInfo<'i>, ImageError> {
+        let mut info = DebugInfo {
+            path: &data.path,
+            dwarfs: Vec::new(),
+            units: Vec::new(),
+            by_offset: Vec::new(),
+            signatures: HashMap::new(),
+            ranges: Vec::new(),
+            lines: Vec::new(),
+            tables: Vec::new(),
+            missing: &data.missing,
+        };
+        info.scan(data).map_err(|e| malformed(&data.path, e))?;
+        info.cover(image).map_err(|e| malformed(&data.path, e))?;
+        info.lines = info.units.iter().map(|_| OnceLock::new()).collect();
+        info.tables = info.units.iter().map(|_| OnceLock::new()).collect();
+        Ok(info)
+    }
+
+    fn scan(&mut self, data: &'i DebugData) -> gimli::Result<()> {
+        let mut main = data.main.borrow_with_sup(data.sup.as_ref(), borrow);
+        main.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        let mut sup = data.sup.as_ref().map(|s| s.borrow(borrow)).unwrap_or_default();
+        sup.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        let empty = EndianSlice::new(&[], LittleEndian);
+        let package = data.package.as_ref().map(|p| p.borrow(borrow, empty)).transpose()?;
+        let mut split: HashMap<u64, (u32, gimli::Unit<Reader<'i>>)> = HashMap::new();
+        let mut dwarfs = vec![main, sup];
+        for dwo in &data.dwos {
+            let mut dwarf = dwo.borrow(borrow);
+            dwarf.make_dwo(&dwarfs[0]);
+            let index = dwarfs.len() as u32;
+            for unit in units_of(&dwarf)? {
+                if let Some(id) = unit.dwo_id {
+                    split.insert(id.0, (index, unit));
+                } else {
+                    self.push(index, &dwarf, unit, None)?;
+                }
+            }
+            dwarfs.push(dwarf);
+        }
+        for unit in units_of(&dwarfs[1])? {
+            self.push(SUP, &dwarfs[1], unit, None)?;
+        }
+        for unit in units_of(&dwarfs[0])? {
+            let content = match unit.dwo_id {
+                Some(id) => match (split.remove(&id.0), &package) {
+                    (Some(found), _) => Some(found),
+                    (None, Some(package)) => packaged(package, id, &mut dwarfs)?,
+                    _ => None,
+                },
+                None => None,
+            };
+            match content {
+                Some((index, mut content)) => {
+                    content.copy_relocated_attributes(&unit);
+                    self.push(index, &dwarfs[index as usize], content, Some(unit))?;
+                }
+                None => self.push(0, &dwarfs[0], unit, None)?,
+            }
+        }
+        self.dwarfs = dwarfs;
+        self.by_offset.sort_unstable();
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        dwarf: u32,
+        source: &Dwarf<'i>,
+        unit: gimli::Unit<Reader<'i>>,
+        skeleton: Option<gimli::Unit<Reader<'i>>>,
+    ) -> gimli::Result<()> {
+        let index = self.units.len() as u32;
+        if let UnitSectionOffset(at) = unit.header.offset()
+            && unit.header.section() == gimli::SectionId::DebugInfo
+        {
+            self.by_offset.push((dwarf, at, index));
+        }
+        let (mut producer, mut language, mut full) = (&b""[..], None, true);
+        {
+            let mut entries = unit.entries();
+            entries.next_dfs()?;
+            if let Some(root) = entries.current() {
+                full = root.tag() == gimli::DW_TAG_compile_unit || root.tag() == gimli::DW_TAG_skeleton_unit;
+                if let Some(v) = root.attr_value(gimli::DW_AT_producer) {
+                    producer = source.attr_string(&unit, v)?.slice();
+                }
+                if let Some(gimli::AttributeValue::Language(l)) = root.attr_value(gimli::DW_AT_language) {
+                    language = Some(l);
+                }
+            }
+        }
+        if let UnitType::Type { type_signature, type_offset } | UnitType::SplitType { type_signature, type_offset } =
+            unit.header.type_()
+        {
+            self.signatures.insert(type_signature.0, DieRef { unit: index, offset: type_offset });
+        }
+        self.units.push(DebugUnit { dwarf, unit, skeleton, producer, language, full });
+        Ok(())
+    }
+
+    /// Fills `ranges` with what lies inside the image: linkers leave ranges of discarded functions at 0 or at a tombstone.
+    fn cover(&mut self, image: &Image) -> gimli::Result<()> {
+        let of_unit = |(i, u): (usize, &DebugUnit<'i>)| -> gimli::Result<Vec<(Svma, Svma, u32)>> {
+            let mut out = Vec::new();
+            if !u.full {
+                return Ok(out);
+            }
+            let (dwarf, unit) = match &u.skeleton {
+                Some(s) => (&self.dwarfs[0], s),
+                None => (&self.dwarfs[u.dwarf as usize], &u.unit),
+            };
+            let mut ranges = dwarf.unit_ranges(unit)?;
+            while let Some(r) = ranges.next()? {
+                let (start, end) = (Svma(r.begin), Svma(r.end));
+                if start < end && image.section_at(start).is_some() {
+                    out.push((start, end, i as u32));
+                }
+            }
+            Ok(out)
+        };
+        let found: gimli::Result<Vec<_>> = self.units.par_iter().enumerate().map(of_unit).collect();
+        self.ranges = found?.concat();
+        self.ranges.sort_unstable();
+        Ok(())
+    }
+
+    /// What DWARF there should be but isn't (HP0202).
+    pub fn missing(&self) -> &[ImageError] {
+        self.missing
+    }
+
+    pub fn path(&self) -> &Path {
+        self.path
+    }
+
+    /// Compilation units: those with code or data.
+    pub fn unit_ids(&self) -> impl Iterator<Item = UnitId> {
+        self.units.iter().enumerate().filter(|(_, u)| u.full).map(|(i, _)| UnitId(i as u32))
+    }
+
+    /// DW_AT_name: the source file as the compiler was told. Empty where it has none or isn't UTF-8.
+    pub fn unit_name(&self, id: UnitId) -> &'i str {
+        self.name_at(id.0)
+    }
+
+    pub(crate) fn name_at(&self, unit: u32) -> &'i str {
+        let u = &self.units[unit as usize];
+        let name = u.unit.name.or(u.skeleton.as_ref().and_then(|s| s.name));
+        name.and_then(|n| std::str::from_utf8(n.slice()).ok()).unwrap_or("")
+    }
+
+    /// DW_AT_comp_dir joined with DW_AT_name.
+    pub fn unit_path(&self, id: UnitId) -> PathBuf {
+        let u = &self.units[id.0 as usize];
+        let dir = u.skeleton.as_ref().unwrap_or(&u.unit).comp_dir;
+        let dir = dir.and_then(|d| std::str::from_utf8(d.slice()).ok()).unwrap_or("");
+        Path::new(dir).join(self.unit_name(id))
+    }
+
+    /// The compilation unit whose code covers `a`.
+    pub fn unit_at(&self, a: Svma) -> Option<UnitId> {
+        let after = self.ranges.partition_point(|r| r.0 <= a);
+        // Ranges of different units only overlap after identical code folding: the nearest start is as good as any.
+        self.ranges[..after].iter().rev().take(8).find(|r| a < r.1).map(|r| UnitId(r.2))
+    }
+
+    /// Source file (DW_AT_name) of the unit whose code covers `a`.
+    pub fn unit_of(&self, a: Svma) -> Option<&'i str> {
+        self.unit_at(a).map(|id| self.unit_name(id))
+    }
+
+    /// Every DW_AT_producer (compiler, version, flags as far as recorded) with the units that have it, in order of the units.
+    pub fn producers(&self) -> BTreeMap<String, Vec<UnitId>> {
+        let mut out: BTreeMap<String, Vec<UnitId>> = BTreeMap::new();
+        for id in self.unit_ids() {
+            let text = String::from_utf8_lossy(self.units[id.0 as usize].producer).into_owned();
+            out.entry(text).or_default().push(id);
+        }
+        out
+    }
+
+    /// DW_AT_producer of one unit.
+    pub fn producer(&self, id: UnitId) -> &'i str {
+        std::str::from_utf8(self.units[id.0 as usize].producer).unwrap_or("")
+    }
+
+    /// The language of most units, as DWARF names it (`DW_LANG_C11`).
+    pub fn main_language(&self) -> Option<&'static str> {
+        let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
+        for l in self.units.iter().filter(|u| u.full).filter_map(|u| u.language) {
+            *counts.entry(l.0).or_default() += 1;
+        }
+        let (code, _) = counts.into_iter().max_by_key(|&(code, n)| (n, std::cmp::Reverse(code)))?;
+        gimli::DwLang(code).static_string()
+    }
+
+    /// The entry that an attribute of unit `from` refers to.
+    pub(crate) fn resolve(&self, from: u32, value: &gimli::AttributeValue<Reader<'i>>) -> Option<DieRef> {
+        use gimli::AttributeValue as V;
+        let dwarf = self.units[from as usize].dwarf;
+        match *value {
+            V::UnitRef(offset) => Some(DieRef { unit: from, offset }),
+            V::DebugInfoRef(at) => self.at_offset(dwarf, at.0),
+            V::DebugInfoRefSup(at) => self.at_offset(SUP, at.0),
+            V::DebugTypesRef(sig) => self.signatures.get(&sig.0).copied(),
+            _ => None,
+        }
+    }
+
+    /// The entry at an offset in the `.debug_info` of one file.
+    fn at_offset(&self, dwarf: u32, at: usize) -> Option<DieRef> {
+        let after = self.by_offset.partition_point(|&(d, start, _)| (d, start) <= (dwarf, at));
+        let &(d, start, unit) = self.by_offset.get(after.checked_sub(1)?)?;
+        (d == dwarf).then(|| DieRef { unit, offset: UnitOffset(at - start) })
+    }
+}
+
+fn units_of<'i>(dwarf: &Dwarf<'i>) -> gimli::Result<Vec<gimli::Unit<Reader<'i>>>> {
+    let mut headers = Vec::new();
+    let mut iter = dwarf.units();
+    while let Some(h) = iter.next()? {
+        headers.push(h);
+    }
+    let mut iter = dwarf.type_units();
+    while let Some(h) = iter.next()? {
+        headers.push(h);
+    }
+    headers.into_par_iter().map(|h| dwarf.unit(h)).collect()
+}
+
+fn packaged<'i>(
+    package: &DwarfPackage<Reader<'i>>,
+    id: gimli::DwoId,
+    dwarfs: &mut Vec<Dwarf<'i>>,
+) -> gimli::Result<Option<(u32, gimli::Unit<Reader<'i>>)>> {
+    let Some(dwarf) = package.find_cu(id, &dwarfs[0])? else { return Ok(None) };
+    let unit = units_of(&dwarf)?.into_iter().find(|u| u.dwo_id == Some(id));
+    let index = dwarfs.len() as u32;
+    dwarfs.push(dwarf);
+    Ok(unit.map(|u| (index, u)))
+}
+
+/// Paths of the `.dwo` files that the units of `sections` name.
+fn skeletons(sections: &DwarfSections<data::SectionBytes>) -> gimli::Result<Vec<PathBuf>> {
+    let dwarf = sections.borrow(borrow);
+    let mut out = Vec::new();
+    let mut iter = dwarf.units();
+    while let Some(header) = iter.next()? {
+        let unit = dwarf.unit(header)?;
+        if unit.dwo_id.is_none() {
+            continue;
+        }
+        let Some(name) = unit.dwo_name()? else { continue };
+        let name = dwarf.attr_string(&unit, name)?;
+        let dir = unit.comp_dir.map_or("".into(), |d| d.to_string_lossy());
+        out.push(Path::new(&*dir).join(&*name.to_string_lossy()));
+    }
+    Ok(out)
+}
