@@ -1,1 +1,86 @@
-fn main() {}
+//! The repository's own commands. `cargo xtask demo` and `cargo xtask test` are where a newcomer starts.
+
+mod bench;
+mod build;
+mod corpus;
+mod demo;
+mod real;
+mod setup;
+mod test;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The repository's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install what the tests need, or say what to install
+    Setup,
+    /// Build patchgen, hpatch and the loader side by side
+    Build {
+        /// Optimised
+        #[arg(long)]
+        release: bool,
+    },
+    /// Patch a running server before your eyes
+    Demo {
+        /// A real server instead of the small one
+        #[arg(long)]
+        real: Option<RealServer>,
+    },
+    /// Everything that CI runs
+    Test {
+        /// Only scenarios whose name contains this
+        filter: Option<String>,
+        /// Every row of every matrix
+        #[arg(long)]
+        full: bool,
+    },
+    /// Put every pair of some packages through patchgen build
+    Corpus {
+        /// Packages of the corpus
+        #[arg(default_values_t = ["expat".to_owned(), "jq".to_owned(), "redis".to_owned()])]
+        packages: Vec<String>,
+        /// Also write the table as JSON
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Also write the table to docs/corpus.md
+        #[arg(long)]
+        write: bool,
+    },
+    /// Measure against a baseline in the same run
+    Bench,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RealServer {
+    Redis,
+    Nginx,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().verb {
+        Verb::Setup => setup::everything(),
+        Verb::Build { release } => build::all(release).map(|dir| println!("{}", dir.display())),
+        Verb::Demo { real: None } => demo::run(),
+        Verb::Demo { real: Some(RealServer::Redis) } => real::redis(),
+        Verb::Demo { real: Some(RealServer::Nginx) } => real::nginx(),
+        Verb::Test { filter, full } => test::run(filter.as_deref(), full),
+        Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
+        Verb::Bench => bench::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

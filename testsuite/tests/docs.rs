@@ -1,0 +1,99 @@
+//! The documentation says what is so: links lead somewhere, codes and commands exist.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use testsuite::paths;
+
+fn pages() -> Vec<PathBuf> {
+    let top = paths::repository();
+    let mut pages = Vec::new();
+    for folder in [top.clone(), top.join("docs"), top.join("testsuite")] {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    assert!(pages.len() >= 5, "pages: {pages:?}");
+    pages
+}
+
+fn read(page: &Path) -> String {
+    std::fs::read_to_string(page).expect("a page can be read")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split([')', ' ', '\n']).next().unwrap_or_default();
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            if !page.parent().is_some_and(|folder| folder.join(file).exists()) {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Every code on a page, in the form `HP` and four digits.
+fn codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for page in pages() {
+        let text = read(&page);
+        for (at, _) in text.match_indices("HP") {
+            let digits: String = text[at + 2..].chars().take(5).take_while(char::is_ascii_digit).collect();
+            if digits.len() == 4 {
+                codes.insert(format!("HP{digits}"));
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn codes_can_be_explained() {
+    let patchgen = paths::tool("patchgen").expect("patchgen is built");
+    for code in codes() {
+        let output = Command::new(&patchgen).args(["explain", &code]).output().expect("patchgen runs");
+        assert!(output.status.success(), "patchgen does not know {code}, which a page names");
+    }
+}
+
+/// The verbs after a program's name in code blocks and inline code.
+fn verbs(program: &str) -> BTreeSet<String> {
+    let mut verbs = BTreeSet::new();
+    for page in pages() {
+        let text = read(&page);
+        for prefix in [format!("`{program} "), format!("$ {program} ")] {
+            for (at, _) in text.match_indices(&prefix) {
+                let rest = &text[at + prefix.len()..];
+                let verb: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+                if !verb.is_empty() {
+                    verbs.insert(verb);
+                }
+            }
+        }
+    }
+    verbs
+}
+
+#[test]
+fn commands_exist() {
+    for program in ["patchgen", "hpatch"] {
+        let path = paths::tool(program).expect("the programs are built");
+        let found = verbs(program);
+        assert!(!found.is_empty(), "no page shows {program} in use");
+        for verb in found {
+            let output = Command::new(&path).args([&verb, "--help"]).output().expect("it runs");
+            assert!(output.status.success(), "`{program} {verb}` is on a page but not in the program");
+        }
+    }
+}

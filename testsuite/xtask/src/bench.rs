@@ -1,0 +1,4 @@
+use testsuite::Result;
+pub fn run() -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What has to be on the machine, and how it gets there.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use testsuite::{Result, fail, paths};
+
+/// A program and the Debian package that brings it.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn need(program: &'static str, package: &'static str) -> Need {
+    Need { program, package }
+}
+
+/// For the demo: compile, sign.
+pub const DEMO: &[Need] = &[need("cc", "gcc"), need("ssh-keygen", "openssh-client")];
+
+/// For the demo on real servers: what builds and drives them.
+pub const REAL: &[Need] = &[
+    need("cc", "gcc"),
+    need("make", "make"),
+    need("ssh-keygen", "openssh-client"),
+    need("dpkg-source", "dpkg-dev"),
+    need("patch", "patch"),
+    need("/usr/bin/python3", "python3"),
+    need("redis-cli", "redis-tools"),
+    need("wrk", "wrk"),
+];
+
+/// For the scenarios.
+const SCENARIOS: &[Need] = &[
+    need("gcc", "gcc"),
+    need("g++", "g++"),
+    need("clang", "clang"),
+    need("ld.lld", "lld"),
+    need("ld.gold", "binutils"),
+    need("objcopy", "binutils"),
+    need("mold", "mold"),
+    need("gdb", "gdb"),
+    need("xmllint", "libxml2-utils"),
+];
+
+pub fn everything() -> Result<()> {
+    install(&[DEMO, REAL, SCENARIOS].concat())
+}
+
+/// Installs the packages of missing programs where that is allowed, else says the command.
+pub fn install(needs: &[Need]) -> Result<()> {
+    let mut packages: Vec<&str> = needs.iter().filter(|need| !present(need.program)).map(|need| need.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let prefix = match root_prefix() {
+        Some(prefix) if paths::find("apt-get").is_some() => prefix,
+        _ => fail!(
+            "some programs are missing. On Debian or Ubuntu, run this and try again:\n    \
+             sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
+            packages.join(" ")
+        ),
+    };
+    eprintln!("installing {}", packages.join(" "));
+    apt(prefix, &["update"])?;
+    apt(prefix, &[&["install", "-y", "--no-install-recommends"], &packages[..]].concat())
+}
+
+fn present(program: &str) -> bool {
+    if program.starts_with('/') { Path::new(program).is_file() } else { paths::find(program).is_some() }
+}
+
+/// What has to stand before a command to run it as root: nothing, `sudo -n`, or there is no way.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    let quiet = |program: &str, arguments: &[&str]| {
+        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output()
+    };
+    let uid = quiet("id", &["-u"]).ok()?;
+    if uid.stdout.starts_with(b"0\n") {
+        return Some(&[]);
+    }
+    let sudo = quiet("sudo", &["-n", "true"]).ok()?;
+    sudo.status.success().then_some(&["sudo", "-n"])
+}
+
+fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
+    let words = [prefix, &["apt-get", "-q", "-o", "DPkg::Lock::Timeout=600"], arguments].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.status()?;
+    if !status.success() {
+        fail!("`{}` ended with {status}", words.join(" "));
+    }
+    Ok(())
+}

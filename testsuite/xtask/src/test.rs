@@ -1,0 +1,128 @@
+//! `cargo xtask test`: everything that CI runs, cheapest first.
+
+use crate::build::{self, cargo};
+use crate::setup;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+use testsuite::{Failure, Result, corpus, fail};
+
+pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
+    let start = Instant::now();
+    step("programs that the tests need");
+    setup::everything()?;
+    if filter.is_none() {
+        static_checks()?;
+        step("unit tests");
+        build::run(cargo().args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--exclude",
+            "hpatch-loader",
+            "--exclude",
+            "testsuite",
+        ]))?;
+        build::run(cargo().args(["test", "--quiet", "-p", "testsuite", "--lib", "--test", "hygiene"]))?;
+    }
+    step("the programs under test");
+    let folder = build::all(false)?;
+    let mut totals = Totals::default();
+    let mut arguments: Vec<&str> = Vec::new();
+    arguments.extend(filter);
+    for suite in ["docs", "scenarios", "real"] {
+        step(&format!("scenarios: {suite}"));
+        if suite == "real" && corpus::tool().is_none() {
+            println!("skipped: the corpus of real programs isn't there (HPATCH_CORPUS_TOOL names its corpus.py)");
+            totals.skipped_suites += 1;
+            continue;
+        }
+        let mut command = cargo();
+        command.args(["test", "--quiet", "-p", "testsuite", "--test", suite, "--"]).args(&arguments);
+        command.env("HPATCH_BIN_DIR", &folder).stdout(Stdio::piped());
+        if full {
+            command.env("HPATCH_SUITE_FULL", "1");
+        }
+        let mut child = command.spawn()?;
+        if let Some(stream) = child.stdout.take() {
+            for line in BufReader::new(stream).lines() {
+                let line = line?;
+                totals.add(&line);
+                println!("{line}");
+            }
+        }
+        let status = child.wait()?;
+        if !status.success() {
+            totals.broken_suites += 1;
+        }
+    }
+    println!();
+    if totals.skipped_suites > 0 {
+        println!("{} suite skipped", totals.skipped_suites);
+    }
+    println!("{} passed, {} failed ({} s)", totals.passed, totals.failed, start.elapsed().as_secs());
+    if totals.failed > 0 || totals.broken_suites > 0 {
+        return Err(Failure("scenarios failed".to_owned()));
+    }
+    if totals.passed == 0 {
+        fail!("no scenario matches");
+    }
+    Ok(())
+}
+
+fn static_checks() -> Result<()> {
+    step("formatting");
+    build::run(cargo().args(["fmt", "--all", "--check"]))?;
+    step("lints");
+    build::run(cargo().args(["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
+    build::run(cargo().args([
+        "clippy",
+        "--quiet",
+        "-p",
+        "hpatch-loader",
+        "--profile",
+        "loader",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn step(what: &str) {
+    println!("== {what}");
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    passed: u64,
+    failed: u64,
+    broken_suites: u64,
+    skipped_suites: u64,
+}
+
+impl Totals {
+    /// Takes the figures of a line such as `test result: ok. 12 passed; 0 failed; ...`.
+    fn add(&mut self, line: &str) {
+        let Some((_, figures)) = line.split_once("test result: ") else { return };
+        let figure = |word: &str| {
+            let before = figures.split(word).next().unwrap_or_default();
+            before.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        };
+        self.passed += figure(" passed");
+        self.failed += figure(" failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Totals;
+
+    #[test]
+    fn result_lines_are_counted() {
+        let mut totals = Totals::default();
+        totals.add("test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.2s");
+        totals.add("something else: 99 passed");
+        totals.add("test result: ok. 30 passed; 0 failed");
+        assert_eq!((totals.passed, totals.failed), (42, 3));
+    }
+}
