@@ -7,6 +7,8 @@
 //! All addresses are avma (addresses in the target). Every pointer the command follows is an allegation: it checks bounds and
 //! counts before it believes them.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// `Control::magic`: "HPLOADER".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HPLOADER");
 /// Version of every structure in this file.
@@ -94,7 +96,7 @@ pub struct Control<P = u64> {
 }
 
 /// One bundle in the target.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Record {
     pub next: u64,
@@ -131,7 +133,7 @@ pub struct Record {
 }
 
 /// One module instance of a record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Unit {
     /// Load bias: avma = svma + bias.
@@ -153,7 +155,7 @@ pub struct Unit {
 }
 
 /// One change of the old image's bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Write {
     pub addr: u64,
@@ -166,7 +168,7 @@ pub struct Write {
 }
 
 /// One replaced function.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Func {
     pub entry: u64,
@@ -180,7 +182,7 @@ pub struct Func {
 }
 
 /// A half-open address range that belongs to a function.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Range {
     pub start: u64,
