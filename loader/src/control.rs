@@ -117,7 +117,10 @@ struct Text<'a> {
 impl core::fmt::Write for Text<'_> {
     fn write_str(&mut self, s: &str) -> core::fmt::Result {
         let room = self.buf.len() - self.len;
-        let n = if s.len() <= room { s.len() } else { s.floor_char_boundary(room) };
+        let mut n = s.len().min(room);
+        while !s.is_char_boundary(n) {
+            n -= 1;
+        }
         self.buf[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
         self.len += n;
         Ok(())

@@ -1,0 +1,162 @@
+//! ELF images as they are mapped in a process: program headers, load bias, extent, build-id.
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::elf::{EM_X86_64, Ehdr, PF_X, PT_DYNAMIC, PT_LOAD, PT_NOTE, Phdr};
+
+/// Memory of a process, read without trusting any address.
+pub trait Memory {
+    /// Fills `buf` from avma `addr`; false when a byte of it isn't readable.
+    fn read(&self, addr: u64, buf: &mut [u8]) -> bool;
+
+    fn u64_at(&self, addr: u64) -> Option<u64> {
+        let mut b = [0; 8];
+        self.read(addr, &mut b).then(|| u64::from_le_bytes(b))
+    }
+
+    fn u32_at(&self, addr: u64) -> Option<u32> {
+        let mut b = [0; 4];
+        self.read(addr, &mut b).then(|| u32::from_le_bytes(b))
+    }
+
+    fn u16_at(&self, addr: u64) -> Option<u16> {
+        let mut b = [0; 2];
+        self.read(addr, &mut b).then(|| u16::from_le_bytes(b))
+    }
+
+    /// True when the NUL-terminated string at `addr` is `text`.
+    fn string_is(&self, addr: u64, text: &[u8]) -> bool {
+        let mut at = addr;
+        let mut buf = [0u8; 64];
+        for chunk in text.chunks(buf.len()) {
+            if !self.read(at, &mut buf[..chunk.len()]) || buf[..chunk.len()] != *chunk {
+                return false;
+            }
+            at = at.wrapping_add(chunk.len() as u64);
+        }
+        self.read(at, &mut buf[..1]) && buf[0] == 0
+    }
+}
+
+const MAX_SEGMENTS: usize = 16;
+const MAX_BUILD_ID: usize = 32;
+const NT_GNU_BUILD_ID: u32 = 3;
+
+/// A loadable segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Segment {
+    pub svma: u64,
+    /// Bytes in memory.
+    pub size: u64,
+    /// `PF_*`.
+    pub flags: u32,
+}
+
+/// An ELF image in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Image {
+    /// avma - svma.
+    pub bias: u64,
+    segments: [Segment; MAX_SEGMENTS],
+    count: usize,
+    build_id: [u8; MAX_BUILD_ID],
+    build_id_len: usize,
+    /// svma of the dynamic section, 0 for none.
+    pub dynamic: u64,
+}
+
+impl Image {
+    /// Reads the image whose file header is mapped at avma `base`.
+    pub fn at(mem: &impl Memory, base: u64) -> Option<Image> {
+        let mut head = Ehdr::new_zeroed();
+        if !mem.read(base, head.as_mut_bytes()) || head.ident[..7] != *b"\x7fELF\x02\x01\x01" || head.machine.get() != EM_X86_64 {
+            return None;
+        }
+        let phentsize = usize::from(head.phentsize.get());
+        if phentsize != size_of::<Phdr>() {
+            return None;
+        }
+        let mut image = Image { bias: 0, segments: Default::default(), count: 0, build_id: [0; 32], build_id_len: 0, dynamic: 0 };
+        let header = |n: u16| {
+            let mut p = Phdr::new_zeroed();
+            let at = base.checked_add(head.phoff.get())?.checked_add(u64::from(n) * phentsize as u64)?;
+            mem.read(at, p.as_mut_bytes()).then_some(p)
+        };
+        let mut based = false;
+        for n in 0..head.phnum.get() {
+            let p = header(n)?;
+            match p.kind.get() {
+                PT_LOAD => {
+                    if !based {
+                        // The segment that holds the file header comes first.
+                        image.bias = base.wrapping_sub(p.vaddr.get().wrapping_sub(p.offset.get()) & !4095);
+                        based = true;
+                    }
+                    if image.count == MAX_SEGMENTS || p.vaddr.get().checked_add(p.memsz.get()).is_none() {
+                        return None;
+                    }
+                    image.segments[image.count] = Segment { svma: p.vaddr.get(), size: p.memsz.get(), flags: p.flags.get() };
+                    image.count += 1;
+                }
+                PT_DYNAMIC => image.dynamic = p.vaddr.get(),
+                _ => {}
+            }
+        }
+        for n in 0..head.phnum.get() {
+            let p = header(n)?;
+            if p.kind.get() == PT_NOTE && image.build_id_len == 0 {
+                image.find_build_id(mem, image.bias.wrapping_add(p.vaddr.get()), p.filesz.get(), p.align.get());
+            }
+        }
+        based.then_some(image)
+    }
+
+    /// Notes as elf(5) has them: three words, then name and descriptor, each padded.
+    fn find_build_id(&mut self, mem: &impl Memory, start: u64, size: u64, align: u64) {
+        let align = if align == 8 { 8 } else { 4 };
+        let mut at = 0u64;
+        while at + 12 <= size.min(1 << 16) {
+            let mut head = [0u8; 16];
+            if !mem.read(start.wrapping_add(at), &mut head) {
+                return;
+            }
+            let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
+            let (name_size, desc_size) = (u64::from(word(0)), u64::from(word(4)));
+            let desc = (12 + name_size).next_multiple_of(align);
+            let next = at + (desc + desc_size).next_multiple_of(align);
+            if next > size + align {
+                return;
+            }
+            if word(8) == NT_GNU_BUILD_ID && name_size == 4 && head[12..16] == *b"GNU\0" && (1..=MAX_BUILD_ID as u64).contains(&desc_size) {
+                let len = desc_size as usize;
+                if mem.read(start.wrapping_add(at + desc), &mut self.build_id[..len]) {
+                    self.build_id_len = len;
+                }
+                return;
+            }
+            at = next;
+        }
+    }
+
+    pub fn build_id(&self) -> &[u8] {
+        &self.build_id[..self.build_id_len]
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments[..self.count]
+    }
+
+    /// avma of the first and behind the last byte, to whole pages.
+    pub fn extent(&self) -> (u64, u64) {
+        let lo = self.segments().iter().map(|s| s.svma & !4095).min().unwrap_or(0);
+        let hi = self.segments().iter().map(|s| (s.svma + s.size).saturating_add(4095) & !4095).max().unwrap_or(0);
+        (self.bias.wrapping_add(lo), self.bias.wrapping_add(hi))
+    }
+
+    /// The avma of `[svma, svma + size)` when one segment holds all of it; only a segment with instructions when `code`.
+    pub fn avma(&self, svma: u64, size: u64, code: bool) -> Option<u64> {
+        let holds = |s: &&Segment| svma >= s.svma && svma.checked_add(size).is_some_and(|end| end <= s.svma + s.size);
+        let segment = self.segments().iter().find(holds)?;
+        (!code || segment.flags & PF_X != 0).then(|| self.bias.wrapping_add(svma))
+    }
+}

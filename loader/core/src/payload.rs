@@ -1,0 +1,178 @@
+//! A payload, read: the object, its tables checked record by record, and what it takes to apply it to one module instance.
+
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site};
+use patchfmt::{Code, codes};
+
+use crate::elf::{Object, SHN_UNDEF, SHT_RELA};
+use crate::image::Image;
+use crate::link::{self, Fault, Layout, Place, r};
+use crate::report::{Name, Report};
+
+/// A payload object with its tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Payload<'a> {
+    pub object: Object<'a>,
+    pub binds: &'a [Bind],
+    pub funcs: &'a [Func],
+    pub ranges: &'a [Range],
+    pub sites: &'a [Site],
+    pub payload_sites: &'a [PayloadSite],
+    pub guards: &'a [Guard],
+    pub edits: &'a [Edit],
+}
+
+/// How an import is found in the target.
+pub trait Lookup {
+    /// avma of the definition of `name` in `version` (empty for none), `Ok(None)` when there is none.
+    fn find(&self, name: &[u8], version: &[u8]) -> Result<Option<u64>, &'static str>;
+}
+
+fn refuse(report: &mut Report, fault: Fault) -> Code {
+    match fault {
+        Fault::Payload(m) => report.refuse(codes::PAYLOAD_REFUSED, format_args!("{}", m.0)),
+        Fault::Type(t) => report.refuse(codes::BAD_RELOCATION, format_args!("relocation type {t}")),
+        Fault::Place(o) => report.refuse(codes::BAD_RELOCATION, format_args!("relocation at offset {o:#x} outside its section")),
+        Fault::Overflow { kind, place, value } => {
+            report.refuse(codes::BAD_RELOCATION, format_args!("relocation type {kind} at {place:#x} overflows: {value:#x}"))
+        }
+    }
+}
+
+impl<'a> Payload<'a> {
+    pub fn read(data: &'a [u8], report: &mut Report) -> Result<Payload<'a>, Code> {
+        let parsed = Object::parse(data).and_then(|object| {
+            Ok(Payload {
+                object,
+                binds: object.table(payload::BIND.as_bytes())?,
+                funcs: object.table(payload::FUNC.as_bytes())?,
+                ranges: object.table(payload::RANGE.as_bytes())?,
+                sites: object.table(payload::SITE.as_bytes())?,
+                payload_sites: object.table(payload::PSITE.as_bytes())?,
+                guards: object.table(payload::GUARD.as_bytes())?,
+                edits: object.table(payload::EDIT.as_bytes())?,
+            })
+        });
+        let p = parsed.map_err(|m| refuse(report, Fault::Payload(m)))?;
+        let checked = (p.binds.iter().try_for_each(Bind::check))
+            .and_then(|()| p.funcs.iter().try_for_each(|f| f.check(p.ranges, p.sites)))
+            .and_then(|()| p.guards.iter().try_for_each(Guard::check))
+            .and_then(|()| p.edits.iter().try_for_each(Edit::check));
+        checked.map_err(|code| report.refuse(code, format_args!("a record of the payload's tables")))?;
+        Ok(p)
+    }
+
+    pub fn symbol_count(&self) -> usize {
+        self.object.symbols().len()
+    }
+
+    /// Marks with 1 the undefined symbols that a `PLT32` relocation refers to and lays the sections out. Both slices have one element for
+    /// each symbol or section; afterwards `stubs` holds offsets in the mapping.
+    pub fn lay_out(&self, places: &mut [Place], stubs: &mut [u64], report: &mut Report) -> Result<Layout, Code> {
+        let symbols = self.object.symbols();
+        for section in self.object.sections().iter().filter(|s| s.kind.get() == SHT_RELA) {
+            for rela in self.object.records::<crate::elf::Rela>(section).unwrap_or_default() {
+                let index = rela.symbol.get() as usize;
+                if rela.kind.get() == r::PLT32 && symbols.get(index).is_some_and(|s| s.shndx.get() == SHN_UNDEF) {
+                    stubs[index] = 1;
+                }
+            }
+        }
+        // What lies in the module is in reach by the choice of the place.
+        for bind in self.binds.iter().filter(|b| b.kind == payload::BIND_OLD) {
+            if let Some(stub) = stubs.get_mut(bind.symbol.get() as usize) {
+                *stub = 0;
+            }
+        }
+        let count = stubs.iter().sum();
+        let layout = Layout::new(&self.object, places, count).map_err(|f| refuse(report, f))?;
+        for (n, stub) in stubs.iter_mut().filter(|s| **s != 0).enumerate() {
+            *stub = layout.stub(n as u64);
+        }
+        Ok(layout)
+    }
+
+    /// Gives every symbol its avma: own ones by their section, undefined ones as their binding says.
+    pub fn bind(
+        &self, image: &Image, places: &[Place], base: u64, values: &mut [u64], lookup: &impl Lookup, report: &mut Report,
+    ) -> Result<(), Code> {
+        const UNBOUND: u64 = u64::MAX;
+        for (value, symbol) in values.iter_mut().zip(self.object.symbols()) {
+            *value = link::defined(symbol, places, base).map_err(|f| refuse(report, f))?.unwrap_or(UNBOUND);
+        }
+        if let Some(null) = values.first_mut() {
+            *null = 0;
+        }
+        for bind in self.binds {
+            let slot = values.get_mut(bind.symbol.get() as usize).filter(|v| **v == UNBOUND);
+            let Some(slot) = slot else {
+                return Err(report.refuse(codes::RECORD_INDEX, format_args!("a binding of a symbol that isn't undefined")));
+            };
+            *slot = self.bound(bind, image, lookup, report)?;
+        }
+        match values.iter().position(|v| *v == UNBOUND) {
+            None => Ok(()),
+            Some(n) => {
+                let name = self.object.name(self.object.symbols()[n].name.get());
+                Err(report.refuse(codes::PAYLOAD_REFUSED, format_args!("no binding for the symbol {}", Name(name))))
+            }
+        }
+    }
+
+    fn bound(&self, bind: &Bind, image: &Image, lookup: &impl Lookup, report: &mut Report) -> Result<u64, Code> {
+        if bind.kind == payload::BIND_OLD {
+            // One past the end of a segment is an address that code may form.
+            let svma = bind.value.get();
+            let within = image.avma(svma, 0, false);
+            return within.ok_or_else(|| report.refuse(codes::BAD_BINDING, format_args!("address {svma:#x} isn't in the module")));
+        }
+        let (name, version) = (self.object.name(bind.name.get()), self.object.name(bind.version.get()));
+        match lookup.find(name, version) {
+            Ok(Some(avma)) => Ok(avma),
+            Ok(None) if bind.weak() => Ok(0),
+            Ok(None) => {
+                let at = if version.is_empty() { "" } else { "@" };
+                Err(report.refuse(codes::SYMBOL_NOT_FOUND, format_args!("{}{at}{}", Name(name), Name(version))))
+            }
+            Err(why) => Err(report.refuse(codes::SYMBOL_NOT_FOUND, format_args!("{}: {why}", Name(name)))),
+        }
+    }
+
+    /// Offset of the replacement `func` in the mapping, and its size in bytes.
+    pub fn replacement(&self, func: &Func, places: &[Place], layout: &Layout, report: &mut Report) -> Result<(u64, u64), Code> {
+        let symbol = self.object.symbols().get(func.symbol.get() as usize);
+        let place = symbol.and_then(|s| Some((s, places.get(usize::from(s.shndx.get()))?)));
+        match place {
+            Some((s, p)) if s.shndx.get() != SHN_UNDEF && p.mapped() && p.offset < layout.text_len && s.value.get() < p.size => {
+                Ok((p.offset + s.value.get(), s.size.get().min(p.size - s.value.get()).max(1)))
+            }
+            _ => {
+                let name = Name(self.object.name(func.name.get()));
+                Err(report.refuse(codes::RECORD_INDEX, format_args!("the replacement of {name} isn't code of the payload")))
+            }
+        }
+    }
+
+    /// Offset of an edit's new bytes in the mapping.
+    pub fn edit_bytes(&self, edit: &Edit, places: &[Place], report: &mut Report) -> Result<u64, Code> {
+        let symbol = self.object.symbols().get(edit.symbol.get() as usize);
+        let place = symbol.and_then(|s| Some((s, places.get(usize::from(s.shndx.get()))?)));
+        match place {
+            Some((s, p)) if s.shndx.get() != SHN_UNDEF && p.mapped() && s.value.get() + u64::from(edit.size.get()) <= p.size => {
+                Ok(p.offset + s.value.get())
+            }
+            _ => {
+                let name = Name(self.object.name(edit.name.get()));
+                Err(report.refuse(codes::RECORD_INDEX, format_args!("the new bytes of {name} aren't in the payload")))
+            }
+        }
+    }
+
+    /// True for a base address at which a replacement would share the low 24 bits with its old entry or detour: branch predictors
+    /// take the two for one another, at tens of nanoseconds a call.
+    pub fn aliases(&self, base: u64, bias: u64, offsets: &[u64]) -> bool {
+        const LOW: u64 = (1 << 24) - 1;
+        let pairs = self.funcs.iter().zip(offsets);
+        pairs.clone().any(|(f, offset)| [f.entry.get(), f.site.get()].iter().any(|a| (a.wrapping_add(bias) ^ (base + offset)) & LOW == 0))
+    }
+
+}

@@ -1,0 +1,344 @@
+//! What applying a bundle will write, and what must not be active meanwhile: the tables of a [`Record`](crate::abi::Record).
+
+use patchfmt::payload::{self, PREIMAGE};
+use patchfmt::{Code, codes};
+use sha2::{Digest, Sha256};
+
+use crate::abi::{Func, Range, Write};
+use crate::arena::{Arena, Need};
+use crate::image::{Image, Memory};
+use crate::link::{Layout, Place};
+use crate::payload::Payload;
+use crate::report::{Name, Report};
+
+/// A list in memory that was taken from an arena beforehand.
+#[derive(Debug)]
+pub struct List<'a, T> {
+    all: &'a mut [T],
+    len: usize,
+}
+
+impl<'a, T> List<'a, T> {
+    pub fn new(all: &'a mut [T]) -> List<'a, T> {
+        List { all, len: 0 }
+    }
+
+    fn push(&mut self, value: T, report: &mut Report) -> Result<(), Code> {
+        let Some(slot) = self.all.get_mut(self.len) else {
+            return Err(report.refuse(codes::INTERNAL, format_args!("a table is fuller than counted")));
+        };
+        *slot = value;
+        self.len += 1;
+        Ok(())
+    }
+
+    pub fn items(&self) -> &[T] {
+        &self.all[..self.len]
+    }
+
+    fn items_mut(&mut self) -> &mut [T] {
+        &mut self.all[..self.len]
+    }
+}
+
+/// The bytes as they would be without the live records: each of their writes laid over what is read, newest first.
+#[derive(Debug)]
+pub struct Reverted<'m, M> {
+    pub mem: &'m M,
+    /// Writes of the live records, the newest first.
+    pub writes: &'m [Write],
+}
+
+impl<M: Memory> Memory for Reverted<'_, M> {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
+        if !self.mem.read(addr, buf) {
+            return false;
+        }
+        let end = addr.saturating_add(buf.len() as u64);
+        self.writes.iter().all(|w| {
+            let (from, to) = (w.addr.max(addr), w.addr.saturating_add(u64::from(w.len)).min(end));
+            from >= to || self.mem.read(w.old.wrapping_add(from - w.addr), &mut buf[(from - addr) as usize..(to - addr) as usize])
+        })
+    }
+}
+
+/// How much of each table one module instance needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub funcs: u64,
+    pub writes: u64,
+    pub old_ranges: u64,
+    pub old_sites: u64,
+    pub new_ranges: u64,
+    pub new_sites: u64,
+    /// Bytes before and after, names.
+    pub bytes: u64,
+}
+
+impl Counts {
+    pub fn of(payload: &Payload<'_>) -> Counts {
+        let mut c = Counts::default();
+        for f in payload.funcs {
+            c.funcs += 1;
+            c.writes += 1;
+            c.old_ranges += u64::from(f.range_count.get());
+            c.old_sites += u64::from(f.site_count.get());
+            c.bytes += 2 * u64::from(payload::DETOUR) + payload.object.name(f.name.get()).len() as u64;
+        }
+        for e in payload.edits {
+            c.writes += 1;
+            c.bytes += 2 * u64::from(e.size.get());
+        }
+        c.new_ranges = 2 * c.funcs + 1;
+        c.new_sites = payload.payload_sites.len() as u64;
+        c
+    }
+
+    pub fn add(&mut self, other: &Counts, times: u64) {
+        let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b.saturating_mul(times));
+        sum(&mut self.funcs, other.funcs);
+        sum(&mut self.writes, other.writes);
+        sum(&mut self.old_ranges, other.old_ranges);
+        sum(&mut self.old_sites, other.old_sites);
+        sum(&mut self.new_ranges, other.new_ranges);
+        sum(&mut self.new_sites, other.new_sites);
+        sum(&mut self.bytes, other.bytes);
+    }
+
+    pub fn need(&self, need: &mut Need) {
+        need.add::<Func>(self.funcs).add::<Write>(self.writes).add::<Range>(self.old_ranges).add::<Range>(self.new_ranges);
+        need.add::<u64>(self.old_sites).add::<u64>(self.new_sites).add::<u8>(self.bytes);
+    }
+}
+
+/// One module instance whose payload has been linked.
+#[derive(Debug)]
+pub struct Unit<'a> {
+    pub payload: &'a Payload<'a>,
+    pub image: &'a Image,
+    pub layout: &'a Layout,
+    pub places: &'a [Place],
+    /// avma of the payload's mapping.
+    pub base: u64,
+    /// The mapping's content, relocated.
+    pub linked: &'a [u8],
+    /// Index in the record's units.
+    pub index: u32,
+}
+
+/// The tables of a record in the making.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub funcs: List<'a, Func>,
+    pub writes: List<'a, Write>,
+    pub old_ranges: List<'a, Range>,
+    pub old_sites: List<'a, u64>,
+    pub new_ranges: List<'a, Range>,
+    pub new_sites: List<'a, u64>,
+    bytes: Arena<'a>,
+}
+
+const NO_FUNC: u32 = u32::MAX;
+
+fn address(bytes: &[u8]) -> u64 {
+    bytes.as_ptr() as u64
+}
+
+impl<'a> Plan<'a> {
+    /// `None` when the arena is smaller than [`Counts::need`].
+    pub fn new(mut arena: Arena<'a>, counts: &Counts) -> Option<Plan<'a>> {
+        let n = |v: u64| usize::try_from(v).ok();
+        Some(Plan {
+            funcs: List::new(arena.take(n(counts.funcs)?)?),
+            writes: List::new(arena.take(n(counts.writes)?)?),
+            old_ranges: List::new(arena.take(n(counts.old_ranges)?)?),
+            old_sites: List::new(arena.take(n(counts.old_sites)?)?),
+            new_ranges: List::new(arena.take(n(counts.new_ranges)?)?),
+            new_sites: List::new(arena.take(n(counts.new_sites)?)?),
+            bytes: arena,
+        })
+    }
+
+    fn keep(&mut self, bytes: &[u8], report: &mut Report) -> Result<&'a mut [u8], Code> {
+        self.bytes.copy(bytes).ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("the record's bytes are more than counted")))
+    }
+
+    /// Adds a unit: checks its pre-images in `original` (the process without live records), reads the bytes before from `live`.
+    pub fn add(&mut self, unit: &Unit<'_>, original: &impl Memory, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
+        check_preimages(unit, original, report)?;
+        let first = self.funcs.len;
+        for func in unit.payload.funcs {
+            self.function(unit, func, live, report)?;
+        }
+        for edit in unit.payload.edits {
+            let size = edit.size.get();
+            let name = Name(unit.payload.object.name(edit.name.get()));
+            let addr = avma(unit, edit.svma.get(), u64::from(size), edit.code(), name, report)?;
+            let at = unit.payload.edit_bytes(edit, unit.places, report)? as usize;
+            let new = unit.linked.get(at..at + size as usize);
+            let new = new.ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("bytes of an edit outside the mapping")))?;
+            self.write(addr, new, NO_FUNC, live, report)?;
+        }
+        self.new_code(unit, first, report)
+    }
+
+    fn function(&mut self, unit: &Unit<'_>, func: &payload::Func, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
+        let text = unit.payload.object.name(func.name.get());
+        let index = self.funcs.len as u32;
+        let site = avma(unit, func.site.get(), u64::from(payload::DETOUR), true, Name(text), report)?;
+        let (offset, size) = unit.payload.replacement(func, unit.places, unit.layout, report)?;
+        let replacement = unit.base + offset;
+        let distance = replacement.wrapping_sub(site + u64::from(payload::DETOUR)) as i64;
+        let Ok(distance) = i32::try_from(distance) else {
+            return Err(report.refuse(codes::NO_MEMORY_IN_REACH, format_args!("{} is out of reach of its replacement", Name(text))));
+        };
+        let mut jump = [0xe9u8, 0, 0, 0, 0];
+        jump[1..].copy_from_slice(&distance.to_le_bytes());
+        self.write(site, &jump, index, live, report)?;
+        for range in func.ranges(unit.payload.ranges)? {
+            let start = avma(unit, range.svma.get(), range.size.get(), true, Name(text), report)?;
+            self.old_ranges.push(Range { start, end: start + range.size.get(), func: index, reserved: 0 }, report)?;
+        }
+        for s in func.sites(unit.payload.sites)? {
+            self.old_sites.push(unit.image.bias.wrapping_add(s.svma.get()), report)?;
+        }
+        let name = self.keep(text, report)?;
+        let entry = unit.image.bias.wrapping_add(func.entry.get());
+        let entry = Func {
+            entry,
+            replacement,
+            replacement_len: size,
+            name: address(name),
+            name_len: name.len() as u32,
+            flags: func.flags.get(),
+            unit: unit.index,
+            reserved: 0,
+        };
+        self.funcs.push(entry, report)
+    }
+
+    fn write(&mut self, addr: u64, new: &[u8], func: u32, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
+        let old = self.keep(new, report)?;
+        if !live.read(addr, old) {
+            return Err(report.refuse(codes::MODULE_CHANGED, format_args!("{addr:#x} isn't readable")));
+        }
+        let old = address(old);
+        let new = self.keep(new, report)?;
+        self.writes.push(Write { addr, len: new.len() as u32, func, old, new: address(new) }, report)
+    }
+
+    /// All of the new text, cut at the replacements, and the return addresses in it.
+    fn new_code(&mut self, unit: &Unit<'_>, first: usize, report: &mut Report) -> Result<(), Code> {
+        let end = unit.base + unit.layout.text_len;
+        let mut at = unit.base;
+        while at < end {
+            let funcs = &self.funcs.items()[first..];
+            let inside = funcs.iter().position(|f| at >= f.replacement && at - f.replacement < f.replacement_len);
+            let (stop, func) = match inside {
+                Some(n) => (funcs[n].replacement + funcs[n].replacement_len, (first + n) as u32),
+                None => (end, NO_FUNC),
+            };
+            let next = funcs.iter().map(|f| f.replacement).filter(|r| *r > at).min().unwrap_or(end);
+            let stop = stop.min(next).min(end);
+            self.new_ranges.push(Range { start: at, end: stop, func, reserved: 0 }, report)?;
+            at = stop;
+        }
+        for s in unit.payload.payload_sites {
+            let place = unit.places.get(s.section.get() as usize).filter(|p| p.mapped() && u64::from(s.offset.get()) <= p.size);
+            let Some(place) = place else {
+                return Err(report.refuse(codes::RECORD_INDEX, format_args!("a return address outside the payload's code")));
+            };
+            self.new_sites.push(unit.base + place.offset + u64::from(s.offset.get()), report)?;
+        }
+        Ok(())
+    }
+
+    /// Adds code of an earlier record that this one takes out of use: it must not be active either.
+    pub fn add_old_code(&mut self, range: Range, sites: &[u64], report: &mut Report) -> Result<(), Code> {
+        self.old_ranges.push(range, report)?;
+        // A call may be the last instruction, then its return address is the end.
+        for &s in sites.iter().filter(|s| **s > range.start && **s <= range.end) {
+            self.old_sites.push(s, report)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the tables in order; two writes must not touch the same byte.
+    pub fn finish(&mut self, report: &mut Report) -> Result<(), Code> {
+        self.writes.items_mut().sort_unstable_by_key(|w| w.addr);
+        self.old_ranges.items_mut().sort_unstable_by_key(|r| (r.start, r.end));
+        self.new_ranges.items_mut().sort_unstable_by_key(|r| (r.start, r.end));
+        self.old_sites.items_mut().sort_unstable();
+        self.new_sites.items_mut().sort_unstable();
+        let overlap = self.writes.items().windows(2).find(|w| w[0].addr + u64::from(w[0].len) > w[1].addr);
+        match overlap {
+            Some(w) => Err(report.refuse(codes::RECORD_ORDER, format_args!("two writes overlap at {:#x}", w[1].addr))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn avma(unit: &Unit<'_>, svma: u64, size: u64, code: bool, name: Name<'_>, report: &mut Report) -> Result<u64, Code> {
+    let within = unit.image.avma(svma, size, code);
+    within.ok_or_else(|| report.refuse(codes::BAD_BINDING, format_args!("{name}: {svma:#x} isn't in the module's mapping")))
+}
+
+fn check_preimages(unit: &Unit<'_>, original: &impl Memory, report: &mut Report) -> Result<(), Code> {
+    let p = unit.payload;
+    let bias = unit.image.bias;
+    for f in p.funcs {
+        let name = Name(p.object.name(f.name.get()));
+        let mut hash = Sha256::new();
+        for range in f.ranges(p.ranges)? {
+            let start = avma(unit, range.svma.get(), range.size.get(), true, name, report)?;
+            hash_memory(&mut hash, original, start, range.size.get(), report)?;
+        }
+        compare(hash, &f.preimage, original, bias.wrapping_add(f.entry.get()), name, report)?;
+    }
+    for g in p.guards {
+        let name = Name(p.object.name(g.name.get()));
+        let start = avma(unit, g.svma.get(), g.size.get(), false, name, report)?;
+        let mut hash = Sha256::new();
+        hash_memory(&mut hash, original, start, g.size.get(), report)?;
+        compare(hash, &g.preimage, original, start, name, report)?;
+    }
+    for e in p.edits.iter().filter(|e| e.preimage != [0; PREIMAGE]) {
+        let name = Name(p.object.name(e.name.get()));
+        let size = u64::from(e.size.get());
+        let start = avma(unit, e.svma.get(), size, e.code(), name, report)?;
+        let mut hash = Sha256::new();
+        hash_memory(&mut hash, original, start, size, report)?;
+        compare(hash, &e.preimage, original, start, name, report)?;
+    }
+    Ok(())
+}
+
+fn hash_memory(hash: &mut Sha256, mem: &impl Memory, start: u64, size: u64, report: &mut Report) -> Result<(), Code> {
+    let mut buf = [0u8; 1024];
+    let mut done = 0;
+    while done < size {
+        let n = (size - done).min(buf.len() as u64) as usize;
+        if !mem.read(start + done, &mut buf[..n]) {
+            return Err(report.refuse(codes::MODULE_CHANGED, format_args!("{:#x} isn't readable", start + done)));
+        }
+        hash.update(&buf[..n]);
+        done += n as u64;
+    }
+    Ok(())
+}
+
+fn compare(hash: Sha256, want: &[u8; PREIMAGE], mem: &impl Memory, at: u64, name: Name<'_>, report: &mut Report) -> Result<(), Code> {
+    if hash.finalize()[..PREIMAGE] == *want {
+        return Ok(());
+    }
+    let mut first = [0u8; 8];
+    let readable = mem.read(at, &mut first);
+    let guess = match first {
+        _ if !readable => "",
+        [0xcc, ..] | [0xf3, 0x0f, 0x1e, 0xfa, 0xcc, ..] => ": a breakpoint or probe (int3)",
+        [0xe9 | 0xeb, ..] | [0xff, 0x25, ..] | [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, ..] => ": a jump, perhaps another patch or hook",
+        _ => "",
+    };
+    let hex = crate::report::Hex(&first);
+    Err(report.refuse(codes::PREIMAGE_DIFFERS, format_args!("{name} at {at:#x} differs from the old build; it begins with {hex}{guess}")))
+}

@@ -1,0 +1,252 @@
+//! Finds imports in a running process: the dynamic linker's list of modules (`r_debug`, `link_map` of <link.h>), their dynamic symbol
+//! tables, hash tables (System V gABI, GNU hash) and symbol versions (LSB, `.gnu.version*`).
+
+use crate::elf::{STT_GNU_IFUNC, STT_TLS, Sym};
+use crate::image::Memory;
+use zerocopy::{FromZeros, IntoBytes};
+
+const DT_NULL: u64 = 0;
+const DT_HASH: u64 = 4;
+const DT_STRTAB: u64 = 5;
+const DT_SYMTAB: u64 = 6;
+const DT_STRSZ: u64 = 10;
+const DT_DEBUG: u64 = 21;
+const DT_GNU_HASH: u64 = 0x6fff_fef5;
+const DT_VERSYM: u64 = 0x6fff_fff0;
+const DT_VERDEF: u64 = 0x6fff_fffc;
+const DT_VERDEFNUM: u64 = 0x6fff_fffd;
+const VERSYM_HIDDEN: u16 = 0x8000;
+const VERSYM_BASE: u16 = 1;
+/// No process has more; a damaged list must end.
+const MAX_MODULES: usize = 4096;
+const MAX_CHAIN: usize = 1 << 16;
+const MAX_DYNAMIC: u64 = 512;
+
+/// What an import is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// avma.
+    Address(u64),
+    /// avma of a resolver that returns the address (`STT_GNU_IFUNC`).
+    Resolver(u64),
+    /// A thread-local variable has no address.
+    ThreadLocal,
+}
+
+/// The dynamic section of a loaded module, addresses as avma, 0 for absent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dynamic {
+    bias: u64,
+    strings: u64,
+    strings_size: u64,
+    symbols: u64,
+    hash: u64,
+    gnu_hash: u64,
+    versym: u64,
+    verdef: u64,
+    verdef_count: u64,
+    debug: u64,
+}
+
+impl Dynamic {
+    fn read(mem: &impl Memory, bias: u64, at: u64) -> Option<Dynamic> {
+        let mut d = Dynamic { bias, ..Dynamic::default() };
+        // glibc turns the addresses into avma in place, other dynamic linkers leave them as svma.
+        let avma = |v: u64| if v < bias { v.wrapping_add(bias) } else { v };
+        for n in 0..MAX_DYNAMIC {
+            let entry = at.checked_add(n * 16)?;
+            let value = mem.u64_at(entry + 8)?;
+            match mem.u64_at(entry)? {
+                DT_NULL => break,
+                DT_HASH => d.hash = avma(value),
+                DT_STRTAB => d.strings = avma(value),
+                DT_SYMTAB => d.symbols = avma(value),
+                DT_STRSZ => d.strings_size = value,
+                DT_DEBUG => d.debug = value,
+                DT_GNU_HASH => d.gnu_hash = avma(value),
+                DT_VERSYM => d.versym = avma(value),
+                DT_VERDEF => d.verdef = avma(value),
+                DT_VERDEFNUM => d.verdef_count = value,
+                _ => {}
+            }
+        }
+        Some(d)
+    }
+
+    fn string_is(&self, mem: &impl Memory, offset: u32, text: &[u8]) -> bool {
+        u64::from(offset) < self.strings_size && mem.string_is(self.strings + u64::from(offset), text)
+    }
+
+    fn symbol(&self, mem: &impl Memory, index: u32) -> Option<Sym> {
+        let mut s = Sym::new_zeroed();
+        mem.read(self.symbols.checked_add(u64::from(index) * 24)?, s.as_mut_bytes()).then_some(s)
+    }
+
+    /// Index of the version `name` among the module's definitions.
+    fn version_index(&self, mem: &impl Memory, name: &[u8]) -> Option<u16> {
+        let mut at = self.verdef;
+        for _ in 0..self.verdef_count.min(4096) {
+            // Elf64_Verdef: vd_version, vd_flags, vd_ndx, vd_cnt u16; vd_hash, vd_aux, vd_next u32. Elf64_Verdaux: vda_name u32.
+            let aux = at.checked_add(u64::from(mem.u32_at(at + 12)?))?;
+            if self.string_is(mem, mem.u32_at(aux)?, name) {
+                return mem.u16_at(at + 4);
+            }
+            match mem.u32_at(at + 16)? {
+                0 => return None,
+                next => at = at.checked_add(u64::from(next))?,
+            }
+        }
+        None
+    }
+
+    /// The dynamic linker's rule: with a version, that definition (a module without versions satisfies any); without, the default one.
+    fn version_fits(&self, mem: &impl Memory, index: u32, version: &[u8]) -> bool {
+        if self.versym == 0 {
+            return true;
+        }
+        let Some(have) = mem.u16_at(self.versym + u64::from(index) * 2) else { return false };
+        if version.is_empty() {
+            return have & VERSYM_HIDDEN == 0;
+        }
+        match self.version_index(mem, version) {
+            Some(want) => have & !VERSYM_HIDDEN == want,
+            None => self.verdef == 0 && have & !VERSYM_HIDDEN <= VERSYM_BASE,
+        }
+    }
+
+    fn candidate(&self, mem: &impl Memory, index: u32, name: &[u8], version: &[u8]) -> Option<Found> {
+        let s = self.symbol(mem, index)?;
+        let global = matches!(s.bind(), 1 | 2 | 10);
+        if s.shndx.get() == 0 || !global || !self.string_is(mem, s.name.get(), name) || !self.version_fits(mem, index, version) {
+            return None;
+        }
+        let avma = self.bias.wrapping_add(s.value.get());
+        match s.kind() {
+            STT_TLS => Some(Found::ThreadLocal),
+            STT_GNU_IFUNC => Some(Found::Resolver(avma)),
+            0..=2 | 5 if s.value.get() != 0 || s.shndx.get() == crate::elf::SHN_ABS => Some(Found::Address(avma)),
+            _ => None,
+        }
+    }
+
+    fn find(&self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+        if self.symbols == 0 || self.strings == 0 {
+            return None;
+        }
+        if self.gnu_hash != 0 { self.find_gnu(mem, name, version) } else { self.find_sysv(mem, name, version) }
+    }
+
+    /// nbuckets, symoffset, bloom_size, bloom_shift; bloom words; buckets; chain of hashes whose lowest bit marks the end.
+    fn find_gnu(&self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+        let hash = name.iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(u32::from(b)));
+        let (buckets, first) = (mem.u32_at(self.gnu_hash)?, mem.u32_at(self.gnu_hash + 4)?);
+        let (bloom, shift) = (mem.u32_at(self.gnu_hash + 8)?, mem.u32_at(self.gnu_hash + 12)?);
+        if buckets == 0 || bloom == 0 {
+            return None;
+        }
+        let word = mem.u64_at(self.gnu_hash + 16 + u64::from(hash / 64 % bloom) * 8)?;
+        let bits = 1u64 << (hash % 64) | 1u64 << (hash.checked_shr(shift).unwrap_or(0) % 64);
+        if word & bits != bits {
+            return None;
+        }
+        let bucket_table = self.gnu_hash + 16 + u64::from(bloom) * 8;
+        let mut index = mem.u32_at(bucket_table + u64::from(hash % buckets) * 4)?;
+        let chain = bucket_table + u64::from(buckets) * 4;
+        for _ in 0..MAX_CHAIN {
+            let entry = mem.u32_at(chain + u64::from(index.checked_sub(first)?) * 4)?;
+            if entry | 1 == hash | 1
+                && let Some(found) = self.candidate(mem, index, name, version)
+            {
+                return Some(found);
+            }
+            if entry & 1 != 0 {
+                return None;
+            }
+            index = index.checked_add(1)?;
+        }
+        None
+    }
+
+    /// nbucket, nchain; buckets; chains of symbol indices that end with 0.
+    fn find_sysv(&self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+        if self.hash == 0 {
+            return None;
+        }
+        let hash = name.iter().fold(0u32, |h, &b| {
+            let h = (h << 4).wrapping_add(u32::from(b));
+            let high = h & 0xf000_0000;
+            (h ^ high >> 24) & !high
+        });
+        let buckets = mem.u32_at(self.hash)?;
+        let mut index = mem.u32_at(self.hash + 8 + u64::from(hash.checked_rem(buckets)?) * 4)?;
+        for _ in 0..MAX_CHAIN {
+            if index == 0 {
+                return None;
+            }
+            if let Some(found) = self.candidate(mem, index, name, version) {
+                return Some(found);
+            }
+            index = mem.u32_at(self.hash + 8 + (u64::from(buckets) + u64::from(index)) * 4)?;
+        }
+        None
+    }
+}
+
+/// The modules of one namespace (`dlmopen(3)`), in the dynamic linker's order.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// avma of the first `link_map`.
+    first: u64,
+}
+
+impl Scope {
+    /// The namespace that holds the module with load bias `bias`, else the main one. `dynamic` is the avma of the dynamic section of the
+    /// executable, whose `DT_DEBUG` leads to `r_debug`. `None` when there is no dynamic linker, or it is just changing the list.
+    pub fn of_module(mem: &impl Memory, exe_bias: u64, dynamic: u64, bias: u64) -> Option<Scope> {
+        let main = Dynamic::read(mem, exe_bias, dynamic)?.debug;
+        let mut scope = None;
+        let mut at = main;
+        // struct r_debug: r_version int, r_map, r_brk, r_state int, r_ldbase; from version 2 on r_next.
+        for _ in 0..64 {
+            if at == 0 || mem.u32_at(at + 24)? != 0 {
+                break;
+            }
+            let here = Scope { first: mem.u64_at(at + 8)? };
+            scope = scope.or(Some(here));
+            if here.modules(mem).any(|(b, _)| b == bias) {
+                return Some(here);
+            }
+            if mem.u32_at(at)? < 2 {
+                break;
+            }
+            at = mem.u64_at(at + 40)?;
+        }
+        scope
+    }
+
+    /// Load bias and dynamic section of each module.
+    fn modules<M: Memory>(self, mem: &M) -> impl Iterator<Item = (u64, u64)> + '_ {
+        // struct link_map: l_addr, l_name, l_ld, l_next, l_prev.
+        let mut at = self.first;
+        core::iter::from_fn(move || {
+            if at == 0 {
+                return None;
+            }
+            let item = (mem.u64_at(at)?, mem.u64_at(at + 16)?);
+            at = mem.u64_at(at + 24)?;
+            Some(item)
+        })
+        .take(MAX_MODULES)
+    }
+
+    /// The first definition of `name` in `version` (empty for the default one).
+    pub fn find(self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+        self.modules(mem).find_map(|(bias, at)| Dynamic::read(mem, bias, at)?.find(mem, name, version))
+    }
+
+    /// Whether a module that defines `name` also defines the symbol version `version`.
+    pub fn defines_version(self, mem: &impl Memory, name: &[u8], version: &[u8]) -> bool {
+        let owner = |(bias, at): (u64, u64)| Dynamic::read(mem, bias, at).filter(|d| d.find(mem, name, b"").is_some());
+        self.modules(mem).find_map(owner).is_some_and(|d| d.version_index(mem, version).is_some())
+    }
+}
