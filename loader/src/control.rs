@@ -5,10 +5,14 @@ use core::cell::UnsafeCell;
 use core::mem::size_of;
 use core::panic::Location;
 
-use hpatch_core::abi::{ABI, Control, LoaderState, MAGIC, Op};
+use hpatch_core::abi::{ABI, Control, LoaderState, MAGIC, Op, PREPARE_NO_TRUST_DIR};
+use hpatch_core::report::Report;
+use patchfmt::{Code, codes};
 
-use crate::mem::Pages;
-use crate::{guard, sys};
+use crate::mem::{PAGE, Pages, page_up};
+use crate::prepare::{self, Moment};
+use crate::records::{self, Entry};
+use crate::{guard, sys, trust};
 
 /// The control thread's stack. Untouched pages of `.bss` cost nothing.
 const STACK_SIZE: usize = 512 * 1024;
@@ -89,42 +93,47 @@ pub fn with<R>(f: impl FnOnce(&mut Control<*const u8>) -> R) -> R {
     f(unsafe { &mut *block() })
 }
 
-/// Says that the loader met an internal error: nothing further is accepted in this process.
-pub fn blocked(at: Option<&Location<'_>>) {
+/// Whether the constructor is running, on the application's main thread.
+pub fn starting() -> bool {
+    with(|c| c.reserved[STARTING] != 0)
+}
+
+pub fn set_starting(on: bool) {
     with(|c| {
-        c.state = LoaderState::Blocked as u32;
-        c.code = HP_INTERNAL;
-        c.detail_len = 0;
-        if let Some(at) = at {
-            let mut w = Text { buf: &mut c.detail, len: 0 };
-            let _ = core::fmt::write(&mut w, format_args!("internal error at {}:{}", at.file(), at.line()));
-            c.detail_len = w.len as u32;
-        }
+        c.origin = 0;
+        c.reserved[STARTING] = on.into();
     });
 }
 
-const HP_INTERNAL: u32 = 9901;
-const HP_NO_MEMORY: u32 = 1003;
-const HP_UNKNOWN_OP: u32 = 1401;
-const HP_BLOCKED: u32 = 1402;
+/// Index in [`Control::reserved`].
+const STARTING: usize = 0;
 
-/// Formats into a fixed buffer; what doesn't fit is cut at a character.
-struct Text<'a> {
-    buf: &'a mut [u8],
-    len: usize,
+/// No further operation is accepted in this process.
+pub fn block_loader() {
+    with(|c| c.state = LoaderState::Blocked as u32);
 }
 
-impl core::fmt::Write for Text<'_> {
-    fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        let room = self.buf.len() - self.len;
-        let mut n = s.len().min(room);
-        while !s.is_char_boundary(n) {
-            n -= 1;
+/// Says that the loader met an internal error, and blocks it.
+pub fn panicked(at: Option<&Location<'_>>) {
+    let mut report = Report::default();
+    let code = match at {
+        Some(at) => report.refuse(codes::INTERNAL, format_args!("{}:{}", at.file(), at.line())),
+        None => codes::INTERNAL,
+    };
+    block_loader();
+    answer(Err(code), &report);
+}
+
+fn answer(result: Result<u64, Code>, report: &Report) {
+    with(|c| match result {
+        Ok(value) => c.value[0] = value,
+        Err(code) => {
+            let text = report.text().as_bytes();
+            c.code = code.0.into();
+            c.detail[..text.len()].copy_from_slice(text);
+            c.detail_len = text.len() as u32;
         }
-        self.buf[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
-        self.len += n;
-        Ok(())
-    }
+    });
 }
 
 extern "C" fn control_main() -> ! {
@@ -148,16 +157,53 @@ extern "C" fn control_main() -> ! {
 
 extern "C" fn operation(_: *mut u8) {
     let (op, arg, state) = with(|c| (c.op, c.arg, c.state));
+    let mut report = Report::default();
     if state == LoaderState::Blocked as u32 {
-        return with(|c| c.code = HP_BLOCKED);
+        let code = report.refuse(codes::LOADER_BLOCKED, format_args!("an earlier operation failed"));
+        return answer(Err(code), &report);
     }
     with(|c| c.state = LoaderState::Busy as u32);
-    let result = match op {
-        o if o == Op::Alloc as u32 => Pages::new(arg[0]).map(Pages::leak).map_err(|_| HP_NO_MEMORY),
-        _ => Err(HP_UNKNOWN_OP),
-    };
-    with(|c| match result {
-        Ok(value) => c.value[0] = value,
-        Err(code) => c.code = code,
-    });
+    let result = dispatch(op, arg, &mut report);
+    answer(result, &report);
+}
+
+fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
+    const ALLOC: u32 = Op::Alloc as u32;
+    const PREPARE: u32 = Op::Prepare as u32;
+    const COMMIT: u32 = Op::Commit as u32;
+    const RELEASE: u32 = Op::Release as u32;
+    const SET_TRUST: u32 = Op::SetTrust as u32;
+    match op {
+        ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => {
+            Pages::new(arg[0]).map(Pages::leak).map_err(|e| report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0)))
+        }
+        PREPARE => {
+            let buffer = adopt(arg, report)?;
+            let keys = trust::keys(arg[2] & PREPARE_NO_TRUST_DIR == 0, report)?;
+            let bytes = buffer.bytes().get(..arg[1] as usize).unwrap_or_default();
+            // At `Moment::Running` there is no "not for this process".
+            prepare::prepare(bytes, &keys, Moment::Running, report)?.map(Entry::addr).ok_or(codes::INTERNAL)
+        }
+        COMMIT => records::find(arg[0], report).and_then(|e| records::commit(e, report)).map(|()| 0),
+        RELEASE => records::find(arg[0], report).and_then(|e| records::release(e, report)).map(|()| 0),
+        SET_TRUST => {
+            trust::give(adopt(arg, report)?, arg[1] as usize);
+            Ok(0)
+        }
+        _ => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("operation {op} with {:#x}", arg[0]))),
+    }
+}
+
+/// Larger than any bundle.
+const MAX_BUFFER: u64 = 128 << 20;
+
+/// Takes over a buffer that [`Op::Alloc`] gave: address and used length are the first two arguments.
+fn adopt(arg: [u64; 6], report: &mut Report) -> Result<Pages, Code> {
+    match page_up(arg[1]) {
+        Some(len) if arg[0] != 0 && arg[0].is_multiple_of(PAGE) && (1..=MAX_BUFFER).contains(&arg[1]) => {
+            // SAFETY: the command passes what it was given, once.
+            Ok(unsafe { Pages::adopt(arg[0], len) })
+        }
+        _ => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("a buffer of {} bytes at {:#x}", arg[1], arg[0]))),
+    }
 }

@@ -156,7 +156,7 @@ pub fn run(f: extern "C" fn(*mut u8), arg: *mut u8) -> bool {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    control::blocked(info.location());
+    control::panicked(info.location());
     // SAFETY: every entry into the loader goes through `run`, so there is a frame to go back to; what it skips owns nothing but
     // mappings of the loader, and the loader accepts no further operation.
     unsafe { hpatch_leave_guarded() }

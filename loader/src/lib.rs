@@ -6,7 +6,15 @@
 #![no_std]
 
 mod control;
+mod dir;
 mod entry;
 mod guard;
 mod mem;
+mod place;
+mod prepare;
+mod process;
+mod records;
+mod store;
 mod sys;
+mod trust;
+mod unwind;

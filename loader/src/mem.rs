@@ -27,10 +27,6 @@ impl Pages {
         Ok(Pages { addr, len })
     }
 
-    pub fn addr(&self) -> u64 {
-        self.addr
-    }
-
     /// Length in bytes, whole pages.
     pub fn len(&self) -> u64 {
         self.len

@@ -36,12 +36,18 @@ mod nr {
     pub const MMAP: u64 = 9;
     pub const MPROTECT: u64 = 10;
     pub const MUNMAP: u64 = 11;
+    pub const PREAD64: u64 = 17;
     pub const PWRITE64: u64 = 18;
+    pub const NANOSLEEP: u64 = 35;
+    pub const GETPID: u64 = 39;
     pub const EXIT: u64 = 60;
+    pub const FCNTL: u64 = 72;
+    pub const GETEUID: u64 = 107;
     pub const GETTID: u64 = 186;
     pub const GETDENTS64: u64 = 217;
     pub const CLOCK_GETTIME: u64 = 228;
     pub const OPENAT: u64 = 257;
+    pub const PROCESS_VM_READV: u64 = 310;
     pub const MEMFD_CREATE: u64 = 319;
     pub const MEMBARRIER: u64 = 324;
 }
@@ -61,12 +67,6 @@ unsafe fn call(nr: u64, a: [u64; 6]) -> Result<u64> {
 /// An open file, closed when it goes out of scope.
 #[derive(Debug)]
 pub struct Fd(u64);
-
-impl Fd {
-    pub fn raw(&self) -> u64 {
-        self.0
-    }
-}
 
 impl Drop for Fd {
     fn drop(&mut self) {
@@ -127,6 +127,20 @@ pub fn read_full(fd: &Fd, buf: &mut [u8]) -> Result<usize> {
     Ok(done)
 }
 
+/// Reads at file offset `offset`; how much.
+pub fn pread(fd: &Fd, buf: &mut [u8], offset: u64) -> Result<usize> {
+    // SAFETY: the kernel writes inside `buf`.
+    unsafe { call(nr::PREAD64, [fd.0, buf.as_mut_ptr() as u64, buf.len() as u64, offset, 0, 0]) }.map(|n| n as usize)
+}
+
+/// Copies memory of this process from avma `addr`, without a fault when it isn't there; how much.
+pub fn read_memory(pid: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
+    let local = [buf.as_mut_ptr() as u64, buf.len() as u64];
+    let remote = [addr, buf.len() as u64];
+    // SAFETY: both are a struct iovec; the kernel writes inside `buf`.
+    unsafe { call(nr::PROCESS_VM_READV, [pid.into(), local.as_ptr() as u64, 1, remote.as_ptr() as u64, 1, 0]) }.map(|n| n as usize)
+}
+
 /// Entries of a directory as `getdents64(2)` lays them out.
 pub fn getdents(fd: &Fd, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes inside `buf`.
@@ -143,21 +157,28 @@ pub fn write_stderr(bytes: &[u8]) {
 pub struct Stat {
     pub mode: u32,
     pub uid: u32,
+    pub links: u64,
+    /// Bytes.
     pub size: u64,
 }
 
 impl Stat {
+    /// Nobody but root and this process's user can change it.
+    pub fn is_safe(&self) -> bool {
+        self.mode & 0o022 == 0 && (self.uid == 0 || self.uid == geteuid())
+    }
+
     pub fn is_regular(&self) -> bool {
         self.mode & 0o170_000 == 0o100_000
     }
 }
 
 pub fn stat(fd: &Fd) -> Result<Stat> {
-    // struct stat, x86-64: st_mode at 24, st_uid at 28, st_size at 48, 144 bytes in all.
+    // struct stat, x86-64: st_nlink at 16, st_mode at 24, st_uid at 28, st_size at 48, 144 bytes in all.
     let mut buf = [0u64; 18];
     // SAFETY: the kernel writes 144 bytes.
     unsafe { call(nr::FSTAT, [fd.0, buf.as_mut_ptr() as u64, 0, 0, 0, 0]) }?;
-    Ok(Stat { mode: buf[3] as u32, uid: (buf[3] >> 32) as u32, size: buf[6] })
+    Ok(Stat { links: buf[2], mode: buf[3] as u32, uid: (buf[3] >> 32) as u32, size: buf[6] })
 }
 
 /// # Safety
@@ -191,17 +212,26 @@ pub unsafe fn pwrite(fd: &Fd, bytes: &[u8], offset: u64) -> Result<usize> {
 
 pub fn memfd(name: &CStr) -> Result<Fd> {
     const MFD_CLOEXEC: u64 = 1;
+    const MFD_ALLOW_SEALING: u64 = 2;
     const MFD_EXEC: u64 = 0x10;
     const EINVAL: Errno = Errno(22);
     let make = |flags| {
         // SAFETY: `name` ends with a NUL and outlives the call.
         unsafe { call(nr::MEMFD_CREATE, [name.as_ptr() as u64, flags, 0, 0, 0, 0]) }.map(Fd)
     };
-    match make(MFD_CLOEXEC | MFD_EXEC) {
+    match make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC) {
         // Kernels before 6.3 don't know MFD_EXEC.
-        Err(EINVAL) => make(MFD_CLOEXEC),
+        Err(EINVAL) => make(MFD_CLOEXEC | MFD_ALLOW_SEALING),
         other => other,
     }
+}
+
+/// Nobody changes the file any more, not even through `/proc/PID/map_files`.
+pub fn seal(fd: &Fd) -> Result<()> {
+    const F_ADD_SEALS: u64 = 1033;
+    const SEAL_SHRINK_GROW_WRITE_SEAL: u64 = 15;
+    // SAFETY: no memory is passed.
+    unsafe { call(nr::FCNTL, [fd.0, F_ADD_SEALS, SEAL_SHRINK_GROW_WRITE_SEAL, 0, 0, 0]) }.map(drop)
 }
 
 /// `membarrier(2)`, private expedited, with the serialising instruction that cross-modified code needs.
@@ -213,6 +243,22 @@ pub fn membarrier_sync_core() -> Result<()> {
         call(nr::MEMBARRIER, [REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0])?;
         call(nr::MEMBARRIER, [PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0]).map(drop)
     }
+}
+
+pub fn getpid() -> u32 {
+    // SAFETY: no arguments, no memory.
+    unsafe { call(nr::GETPID, [0; 6]) }.unwrap_or(0) as u32
+}
+
+pub fn geteuid() -> u32 {
+    // SAFETY: no arguments, no memory.
+    unsafe { call(nr::GETEUID, [0; 6]) }.unwrap_or(u64::MAX) as u32
+}
+
+pub fn sleep_ms(ms: u64) {
+    let t = [ms / 1000, ms % 1000 * 1_000_000];
+    // SAFETY: the kernel reads a struct timespec.
+    let _ = unsafe { call(nr::NANOSLEEP, [t.as_ptr() as u64, 0, 0, 0, 0, 0]) };
 }
 
 pub fn gettid() -> u32 {

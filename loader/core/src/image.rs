@@ -2,6 +2,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::maps::Mapping;
 use crate::elf::{EM_X86_64, Ehdr, PF_X, PT_DYNAMIC, PT_LOAD, PT_NOTE, Phdr};
 
 /// Memory of a process, read without trusting any address.
@@ -144,6 +145,14 @@ impl Image {
 
     pub fn segments(&self) -> &[Segment] {
         &self.segments[..self.count]
+    }
+
+    /// Whether its code is mapped where the headers say: false for a file that is only being read through a mapping.
+    pub fn is_loaded<'a>(&self, maps: impl Iterator<Item = Mapping<'a>> + Clone) -> bool {
+        self.segments().iter().filter(|s| s.flags & PF_X != 0).all(|s| {
+            let start = self.bias.wrapping_add(s.svma);
+            maps.clone().any(|m| m.start <= start && start < m.end && m.access[2] == b'x')
+        })
     }
 
     /// avma of the first and behind the last byte, to whole pages.

@@ -5,7 +5,7 @@ use patchfmt::{Code, codes};
 
 use crate::elf::{Object, SHN_UNDEF, SHT_RELA};
 use crate::image::Image;
-use crate::link::{self, Fault, Layout, Place, r};
+use crate::link::{self, Fault, Layout, Linker, Place, r};
 use crate::report::{Name, Report};
 
 /// A payload object with its tables.
@@ -167,12 +167,19 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// True for a base address at which a replacement would share the low 24 bits with its old entry or detour: branch predictors
-    /// take the two for one another, at tens of nanoseconds a call.
-    pub fn aliases(&self, base: u64, bias: u64, offsets: &[u64]) -> bool {
-        const LOW: u64 = (1 << 24) - 1;
-        let pairs = self.funcs.iter().zip(offsets);
-        pairs.clone().any(|(f, offset)| [f.entry.get(), f.site.get()].iter().any(|a| (a.wrapping_add(bias) ^ (base + offset)) & LOW == 0))
+    /// Fills `image` with the linked sections.
+    pub fn link(&self, linker: &Linker<'_>, image: &mut [u8], report: &mut Report) -> Result<(), Code> {
+        linker.link(image).map_err(|f| refuse(report, f))
     }
 
+    /// True for a base address at which a replacement would share the low 24 bits with its old entry or detour: branch predictors
+    /// take the two for one another, at tens of nanoseconds a call. `offsets` are the replacements' in the mapping.
+    pub fn aliases(&self, base: u64, bias: u64, offsets: &[u64]) -> bool {
+        const LOW: u64 = (1 << 24) - 1;
+        let same = |a: u64, b: u64| (a ^ b) & LOW == 0;
+        self.funcs.iter().zip(offsets).any(|(f, offset)| {
+            let new = base.wrapping_add(*offset);
+            same(f.entry.get().wrapping_add(bias), new) || same(f.site.get().wrapping_add(bias), new)
+        })
+    }
 }

@@ -145,18 +145,19 @@ fn address(bytes: &[u8]) -> u64 {
 }
 
 impl<'a> Plan<'a> {
-    /// `None` when the arena is smaller than [`Counts::need`].
-    pub fn new(mut arena: Arena<'a>, counts: &Counts) -> Option<Plan<'a>> {
+    /// The plan and what is left of the arena; `None` when that is smaller than [`Counts::need`].
+    pub fn new(mut arena: Arena<'a>, counts: &Counts) -> Option<(Plan<'a>, Arena<'a>)> {
         let n = |v: u64| usize::try_from(v).ok();
-        Some(Plan {
+        let plan = Plan {
             funcs: List::new(arena.take(n(counts.funcs)?)?),
             writes: List::new(arena.take(n(counts.writes)?)?),
             old_ranges: List::new(arena.take(n(counts.old_ranges)?)?),
             old_sites: List::new(arena.take(n(counts.old_sites)?)?),
             new_ranges: List::new(arena.take(n(counts.new_ranges)?)?),
             new_sites: List::new(arena.take(n(counts.new_sites)?)?),
-            bytes: arena,
-        })
+            bytes: Arena::new(arena.take(n(counts.bytes)?)?),
+        };
+        Some((plan, arena))
     }
 
     fn keep(&mut self, bytes: &[u8], report: &mut Report) -> Result<&'a mut [u8], Code> {

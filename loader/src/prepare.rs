@@ -1,0 +1,318 @@
+//! Verifies a bundle, maps and links its payloads next to their modules, and plans the writes. Nothing of the process's own code or
+//! data is changed here; when anything is refused, everything that was mapped is unmapped again.
+
+use hpatch_core::abi::{ABI, Record, RecordState, Unit, Write};
+use hpatch_core::arena::{Arena, Need};
+use hpatch_core::elf::EM_X86_64;
+use hpatch_core::image::Image;
+use hpatch_core::link::{Linker, Place};
+use hpatch_core::payload::Payload;
+use hpatch_core::plan::{self, Counts, Plan, Reverted};
+use hpatch_core::report::{Hex, Report};
+use patchfmt::metadata::{Capabilities, Module, Scope};
+use patchfmt::{Bundle, Code, FormatError, Policy, VerifiedBundle, codes};
+use sha2::{Digest, Sha256};
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
+
+use crate::mem::Pages;
+use crate::place::Reserved;
+use crate::process::{Maps, OwnMemory, Symbols};
+use crate::records::{self, Entry, OWN_LEN};
+use crate::trust::Keys;
+use crate::unwind;
+
+/// Module instances that one record can hold.
+const MAX_UNITS: usize = 64;
+const MAX_MODULES: usize = patchfmt::wire::MAX_MODULES;
+
+/// When it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before `main`: a bundle for modules that aren't here is none of this process's business.
+    Start,
+    Running,
+}
+
+fn malformed(report: &mut Report, e: FormatError) -> Code {
+    report.refuse(e.code, format_args!("at byte {}", e.at))
+}
+
+fn no_memory(report: &mut Report) -> Code {
+    report.refuse(codes::OUT_OF_MEMORY, format_args!("mmap refused"))
+}
+
+/// Prepares `bytes`. `Ok(None)`: at the start, nothing of it is for this process.
+pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -> Result<Option<Entry>, Code> {
+    let bundle = Bundle::parse(bytes).map_err(|e| malformed(report, e))?;
+    let bundle = bundle.verify(keys.all(), Policy::default()).map_err(|e| malformed(report, e))?;
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    check_metadata(&bundle, &digest, moment, report)?;
+    let mem = OwnMemory::open();
+    let mem = mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
+    let maps = Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
+    let here = Here { mem: &mem, maps: &maps };
+    if moment == Moment::Start && !bundle.metadata().modules.iter().any(|m| here.knows(&m)) {
+        return Ok(None);
+    }
+    let mut modules = [const { None }; MAX_MODULES];
+    let mut counts = Counts::default();
+    let mut need = Need::default();
+    let mut units = 0;
+    for (slot, module) in modules.iter_mut().zip(bundle.metadata().modules.iter()) {
+        let decoded = decode(&bundle, &module, report)?;
+        let instances = here.instances(&module).count();
+        if instances == 0 {
+            return Err(here.missing(&module, report));
+        }
+        counts.add(&Counts::of(&Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?), instances as u64);
+        need.add::<u8>((module.name.len() * instances) as u64);
+        units += instances;
+        *slot = Some((module, decoded));
+    }
+    if units > MAX_UNITS {
+        return Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("{units} module instances")));
+    }
+    for live in records::live() {
+        counts.old_ranges += live.new_ranges().len() as u64;
+        counts.old_sites += live.new_sites().len() as u64 * 2;
+    }
+    counts.need(&mut need);
+    need.add::<Record>(1).add::<Unit>(units as u64).add::<[u64; 8]>(units as u64);
+    let mut pages = Pages::new(need.bytes()).map_err(|_| no_memory(report))?;
+    let own_len = pages.len();
+    // SAFETY: the mapping is given away below or, on a refusal, dropped after the arena and everything in it.
+    let memory: &'static mut [u8] = unsafe { core::slice::from_raw_parts_mut(pages.bytes_mut().as_mut_ptr(), own_len as usize) };
+    let mut draft = Draft::new(Arena::new(memory), &counts, units).ok_or_else(|| no_memory(report))?;
+    for (module, decoded) in modules.iter().flatten() {
+        let payload = Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?;
+        for image in here.instances(module) {
+            draft.add_unit(&here, &payload, module, &image, bundle.metadata().id, report)?;
+        }
+    }
+    draft.plan.finish(report)?;
+    let entry = draft.finish(&bundle, digest, own_len);
+    pages.leak();
+    Ok(Some(entry))
+}
+
+fn check_metadata(bundle: &VerifiedBundle<'_>, digest: &[u8; 32], moment: Moment, report: &mut Report) -> Result<(), Code> {
+    let m = bundle.metadata();
+    if m.machine != EM_X86_64 {
+        return Err(report.refuse(codes::WRONG_MACHINE_TARGET, format_args!("machine {}", m.machine)));
+    }
+    if m.loader_abi > ABI {
+        return Err(report.refuse(codes::LOADER_ABI, format_args!("needs ABI {}, this is {ABI}", m.loader_abi)));
+    }
+    if m.scope == Scope::Start && moment == Moment::Running {
+        return Err(report.refuse(codes::SCOPE_START, format_args!("{}", m.id)));
+    }
+    let known = Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
+    if !known.contains(m.capabilities) {
+        return Err(report.refuse(codes::LOADER_ABI, format_args!("capabilities {:#x} that this loader doesn't have", m.capabilities.0)));
+    }
+    let same = |e: &Entry| {
+        let r = e.get();
+        r.bundle_sha256 == *digest || r.id.get(..r.id_len as usize) == Some(m.id.as_bytes())
+    };
+    let in_use = |e: &Entry| [RecordState::Writing, RecordState::Live, RecordState::Reverting].iter().any(|s| e.is(*s));
+    if records::all().filter(in_use).any(|e| same(&e)) {
+        return Err(report.refuse(codes::ALREADY_APPLIED, format_args!("{}", m.id)));
+    }
+    Ok(())
+}
+
+/// A payload, decoded: the memory and how much of it is used.
+type Decoded = (Pages, usize);
+
+fn decode(bundle: &VerifiedBundle<'_>, module: &Module<'_>, report: &mut Report) -> Result<Decoded, Code> {
+    let section = bundle.payload(module).map_err(|e| malformed(report, e))?;
+    let len = section.size as usize;
+    let mut pages = Pages::new(u64::from(section.size)).map_err(|_| no_memory(report))?;
+    section.decode_into(&mut pages.bytes_mut()[..len]).map_err(|e| malformed(report, e))?;
+    Ok((pages, len))
+}
+
+/// The process around the loader.
+struct Here<'a> {
+    mem: &'a OwnMemory,
+    maps: &'a Maps,
+}
+
+impl Here<'_> {
+    /// Every mapped copy of exactly the build that the bundle is for.
+    fn instances(&self, module: &Module<'_>) -> impl Iterator<Item = Image> {
+        self.maps.images(self.mem).map(|(image, _)| image).filter(move |i| i.build_id() == module.old_build_id)
+    }
+
+    /// The build is here, or another build of a file with that name.
+    fn knows(&self, module: &Module<'_>) -> bool {
+        self.maps.images(self.mem).any(|(i, m)| i.build_id() == module.old_build_id || m.file_name() == module.name.as_bytes())
+    }
+
+    fn missing(&self, module: &Module<'_>, report: &mut Report) -> Code {
+        let other = self.maps.images(self.mem).find(|(_, m)| m.file_name() == module.name.as_bytes());
+        let (name, want) = (module.name, Hex(module.old_build_id));
+        match other {
+            Some((image, _)) => {
+                let found = Hex(image.build_id());
+                report.refuse(codes::WRONG_BUILD_ID, format_args!("{name} has build-id {found}, the bundle is for {want}"))
+            }
+            None => report.refuse(codes::WRONG_BUILD_ID, format_args!("{name} isn't mapped, the bundle is for {want}")),
+        }
+    }
+}
+
+/// A record in the making.
+struct Draft {
+    record: &'static mut Record,
+    units: &'static mut [Unit],
+    objects: &'static mut [[u64; 8]],
+    plan: Plan<'static>,
+    names: Arena<'static>,
+    mapped: [Option<Reserved>; MAX_UNITS],
+    count: usize,
+}
+
+/// `n` values in a mapping of their own, for as long as it lives.
+fn scratch<T: FromBytes + IntoBytes + KnownLayout>(pages: &mut Pages, n: usize) -> Option<&mut [T]> {
+    Arena::new(pages.bytes_mut()).take(n)
+}
+
+fn scratch_pages<T>(n: usize, report: &mut Report) -> Result<Pages, Code> {
+    Pages::new((n * size_of::<T>()) as u64).map_err(|_| no_memory(report))
+}
+
+impl Draft {
+    fn new(mut arena: Arena<'static>, counts: &Counts, units: usize) -> Option<Draft> {
+        const { assert!(size_of::<[u64; 8]>() >= unwind::OBJECT_SIZE) };
+        let record = arena.one()?;
+        let unit_table = arena.take(units)?;
+        let objects = arena.take(units)?;
+        let (plan, names) = Plan::new(arena, counts)?;
+        Some(Draft { record, units: unit_table, objects, plan, names, mapped: [const { None }; MAX_UNITS], count: 0 })
+    }
+
+    fn add_unit(
+        &mut self, here: &Here<'_>, payload: &Payload<'_>, module: &Module<'_>, image: &Image, id: &str, report: &mut Report,
+    ) -> Result<(), Code> {
+        let (sections, symbols) = (payload.object.sections().len(), payload.symbol_count());
+        let mut memory =
+            [scratch_pages::<Place>(sections, report)?, scratch_pages::<[u64; 2]>(symbols, report)?, scratch_pages::<u64>(payload.funcs.len(), report)?];
+        let [places, words, offsets] = &mut memory;
+        let places = scratch::<Place>(places, sections).ok_or(codes::INTERNAL)?;
+        let (stubs, values) = scratch::<u64>(words, symbols * 2).ok_or(codes::INTERNAL)?.split_at_mut(symbols);
+        let offsets = scratch::<u64>(offsets, payload.funcs.len()).ok_or(codes::INTERNAL)?;
+        let layout = payload.lay_out(places, stubs, report)?;
+        for (offset, func) in offsets.iter_mut().zip(payload.funcs) {
+            *offset = payload.replacement(func, places, &layout, report)?.0;
+        }
+        let room = Reserved::near(image, &layout, |base| payload.aliases(base, image.bias, offsets), report)?;
+        payload.bind(image, places, room.addr, values, &Symbols::seen_from(here.mem, image.bias), report)?;
+        let mut content = Pages::new(layout.len).map_err(|_| no_memory(report))?;
+        let linker = Linker { object: payload.object, layout, places, values, stubs, edits: payload.edits, base: room.addr, bias: image.bias };
+        payload.link(&linker, content.bytes_mut(), report)?;
+        let unit =
+            plan::Unit { payload, image, layout: &layout, places, base: room.addr, linked: content.bytes(), index: self.count as u32 };
+        let live_writes = LiveWrites::collect(report)?;
+        let original = Reverted { mem: here.mem, writes: live_writes.newest_first() };
+        let first = self.plan.funcs.items().len();
+        self.plan.add(&unit, &original, here.mem, report)?;
+        self.take_over(first, report)?;
+        room.fill(&layout, content.bytes(), id, report)?;
+        self.describe(&unit, module, image, report)?;
+        self.mapped[self.count] = Some(room);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Replacements by live records whose functions are replaced once more: they must not be active either.
+    fn take_over(&mut self, first: usize, report: &mut Report) -> Result<(), Code> {
+        for live in records::live() {
+            let again = |entry: u64| self.plan.funcs.items()[first..].iter().any(|f| f.entry == entry);
+            if !live.funcs().iter().any(|f| again(f.entry)) {
+                continue;
+            }
+            for range in live.new_ranges() {
+                // Parts that belong to no function in particular may belong to one that is replaced.
+                let ours = live.funcs().get(range.func as usize).is_none_or(|f| self.plan.funcs.items()[first..].iter().any(|g| g.entry == f.entry));
+                let known = self.plan.old_ranges.items().iter().any(|r| r.start == range.start && r.end == range.end);
+                if ours && !known {
+                    self.plan.add_old_code(hpatch_core::abi::Range { func: u32::MAX, ..*range }, live.new_sites(), report)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self, unit: &plan::Unit<'_>, module: &Module<'_>, image: &Image, report: &mut Report) -> Result<(), Code> {
+        let name = self.names.copy(module.name.as_bytes()).ok_or_else(|| no_memory(report))?;
+        let layout = unit.layout;
+        let text = &unit.linked[..layout.text_len as usize];
+        let slot = &mut self.units[self.count];
+        slot.bias = image.bias;
+        slot.map = unit.base;
+        slot.map_len = layout.len;
+        slot.build_id[..image.build_id().len()].copy_from_slice(image.build_id());
+        slot.build_id_len = image.build_id().len() as u32;
+        slot.name = name.as_ptr() as u64;
+        slot.name_len = name.len() as u32;
+        slot.eh_frame = if layout.eh_frame.1 == 0 { 0 } else { unit.base + layout.eh_frame.0 };
+        slot.text = unit.base;
+        slot.text_len = layout.text_len;
+        slot.text_sha256 = Sha256::digest(text).into();
+        slot.reserved[unwind::OBJECT] = (&raw const self.objects[self.count]) as u64;
+        Ok(())
+    }
+
+    fn finish(mut self, bundle: &VerifiedBundle<'_>, digest: [u8; 32], own_len: u64) -> Entry {
+        let (m, plan, r) = (bundle.metadata(), &self.plan, &mut self.record);
+        let id = m.id.as_bytes();
+        let id = &id[..id.len().min(r.id.len())];
+        r.state = RecordState::Prepared as u32;
+        r.scope = m.scope as u32;
+        r.id[..id.len()].copy_from_slice(id);
+        r.id_len = id.len() as u32;
+        r.bundle_sha256 = digest;
+        (r.units, r.unit_count) = (self.units.as_ptr() as u64, self.count as u32);
+        (r.writes, r.write_count) = place_of(plan.writes.items());
+        (r.funcs, r.func_count) = place_of(plan.funcs.items());
+        (r.old_ranges, r.old_range_count) = place_of(plan.old_ranges.items());
+        (r.old_sites, r.old_site_count) = place_of(plan.old_sites.items());
+        (r.new_ranges, r.new_range_count) = place_of(plan.new_ranges.items());
+        (r.new_sites, r.new_site_count) = place_of(plan.new_sites.items());
+        r.reserved[OWN_LEN] = own_len;
+        self.mapped.iter_mut().filter_map(Option::take).for_each(Reserved::leak);
+        records::append(self.record)
+    }
+}
+
+fn place_of<T>(items: &[T]) -> (u64, u32) {
+    (if items.is_empty() { 0 } else { items.as_ptr() as u64 }, items.len() as u32)
+}
+
+/// The writes of all live records.
+struct LiveWrites {
+    pages: Pages,
+    len: usize,
+}
+
+impl LiveWrites {
+    fn collect(report: &mut Report) -> Result<LiveWrites, Code> {
+        let total = records::live().map(|e| e.writes().len()).sum();
+        let mut pages = Pages::new((total * size_of::<Write>()) as u64).map_err(|_| no_memory(report))?;
+        let out = scratch::<Write>(&mut pages, total).ok_or(codes::INTERNAL)?;
+        // From the back, since the list is in order of application.
+        let mut end = total;
+        for live in records::live() {
+            let writes = live.writes();
+            end -= writes.len();
+            out[end..end + writes.len()].copy_from_slice(writes);
+        }
+        Ok(LiveWrites { pages, len: total })
+    }
+
+    fn newest_first(&self) -> &[Write] {
+        let bytes = &self.pages.bytes()[..self.len * size_of::<Write>()];
+        <[Write]>::ref_from_bytes(bytes).unwrap_or_default()
+    }
+}

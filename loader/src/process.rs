@@ -1,0 +1,246 @@
+//! What the loader knows about the process that it lives in: memory, mappings, auxiliary vector, environment.
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+
+use hpatch_core::elf::{PT_DYNAMIC, Phdr};
+use hpatch_core::image::{Image, Memory};
+use hpatch_core::maps::{self, Mapping};
+use hpatch_core::symbols::{Found, Scope};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::mem::Pages;
+use crate::sys::{self, Fd, Open};
+
+/// Longest path in the environment that is taken over, with its NUL.
+const PATH: usize = 4096;
+
+/// What the constructor noted. Programs may overwrite their environment later.
+#[derive(Debug)]
+pub struct Facts {
+    store: [u8; PATH],
+    trust: [u8; PATH],
+    /// avma of the executable's program headers, 0 for unknown.
+    pub phdr: u64,
+    pub phnum: u64,
+}
+
+struct Cell(UnsafeCell<Facts>);
+// SAFETY: used by the constructor and the control thread, one at a time.
+unsafe impl Sync for Cell {}
+static FACTS: Cell = Cell(UnsafeCell::new(Facts { store: [0; PATH], trust: [0; PATH], phdr: 0, phnum: 0 }));
+
+/// Runs `f` on the facts. The borrow must not be nested.
+pub fn facts<R>(f: impl FnOnce(&mut Facts) -> R) -> R {
+    // SAFETY: one thread at a time, see `Cell`; no caller nests.
+    f(unsafe { &mut *FACTS.0.get() })
+}
+
+fn path(buf: &[u8; PATH]) -> Option<&CStr> {
+    CStr::from_bytes_until_nul(buf).ok().filter(|c| !c.is_empty())
+}
+
+impl Facts {
+    /// Takes over `NAME=VALUE` when it is one of ours; one that is too long counts as an empty value.
+    pub fn note_variable(&mut self, variable: &[u8]) {
+        for (prefix, buf) in [(&b"HPATCH_STORE="[..], &mut self.store), (b"HPATCH_TRUST=", &mut self.trust)] {
+            if let Some(value) = variable.strip_prefix(prefix)
+                && value.len() < PATH
+            {
+                buf[..value.len()].copy_from_slice(value);
+                buf[value.len()] = 0;
+            }
+        }
+    }
+
+    pub fn forget_variables(&mut self) {
+        self.store[0] = 0;
+        self.trust[0] = 0;
+    }
+
+    pub fn store(&self) -> Option<&CStr> {
+        path(&self.store)
+    }
+
+    pub fn trust(&self) -> Option<&CStr> {
+        path(&self.trust)
+    }
+}
+
+/// This process's memory, read by the kernel, so that a bad address is an error and not a fault.
+#[derive(Debug)]
+pub struct OwnMemory {
+    pid: u32,
+    /// `/proc/self/mem` where `process_vm_readv(2)` isn't permitted.
+    file: Option<Fd>,
+}
+
+impl OwnMemory {
+    pub fn open() -> Option<OwnMemory> {
+        let pid = sys::getpid();
+        let mut probe = [0u8; 1];
+        let known = [7u8; 1];
+        let file = match sys::read_memory(pid, known.as_ptr() as u64, &mut probe) {
+            Ok(1) => None,
+            _ => Some(sys::open(c"/proc/self/mem", Open::Read).ok()?),
+        };
+        Some(OwnMemory { pid, file })
+    }
+}
+
+impl Memory for OwnMemory {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
+        let n = match &self.file {
+            None => sys::read_memory(self.pid, addr, buf),
+            Some(f) => sys::pread(f, buf, addr),
+        };
+        n == Ok(buf.len())
+    }
+}
+
+/// The text of `/proc/self/maps`.
+#[derive(Debug)]
+pub struct Maps {
+    pages: Pages,
+    len: usize,
+}
+
+impl Maps {
+    pub fn read() -> sys::Result<Maps> {
+        let mut size = 64 * 1024;
+        loop {
+            let mut pages = Pages::new(size)?;
+            let file = sys::open(c"/proc/self/maps", Open::Read)?;
+            let len = sys::read_full(&file, pages.bytes_mut())?;
+            if (len as u64) < pages.len() {
+                return Ok(Maps { pages, len });
+            }
+            size *= 4;
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Mapping<'_>> + Clone {
+        maps::parse(&self.pages.bytes()[..self.len])
+    }
+
+    /// Every ELF image that is loaded, with the name of its file.
+    pub fn images<'a>(&'a self, mem: &'a OwnMemory) -> impl Iterator<Item = (Image, Mapping<'a>)> {
+        self.iter().filter(|m| m.offset == 0 && m.inode != 0 && m.readable()).filter_map(move |m| {
+            let image = Image::at(mem, m.start)?;
+            image.is_loaded(self.iter()).then_some((image, m))
+        })
+    }
+}
+
+/// The symbols of the process, as seen from one of its modules.
+#[derive(Debug)]
+pub struct Symbols<'m> {
+    mem: &'m OwnMemory,
+    scope: Option<Scope>,
+}
+
+impl<'m> Symbols<'m> {
+    /// `bias` is the module's load bias.
+    pub fn seen_from(mem: &'m OwnMemory, bias: u64) -> Symbols<'m> {
+        let exe = executable(mem);
+        let scope = exe.and_then(|(exe_bias, dynamic)| {
+            // The list may be changing just now, when another thread is in dlopen.
+            (0..100).find_map(|n| {
+                if n != 0 {
+                    sys::sleep_ms(1);
+                }
+                Scope::of_module(mem, exe_bias, dynamic, bias)
+            })
+        });
+        Symbols { mem, scope }
+    }
+
+    /// Whether the module that defines `name` defines the symbol version `version`.
+    pub fn defines_version(&self, name: &[u8], version: &[u8]) -> bool {
+        self.scope.is_some_and(|s| s.defines_version(self.mem, name, version))
+    }
+}
+
+impl hpatch_core::payload::Lookup for Symbols<'_> {
+    fn find(&self, name: &[u8], version: &[u8]) -> Result<Option<u64>, &'static str> {
+        let Some(scope) = self.scope else { return Ok(None) };
+        match scope.find(self.mem, name, version) {
+            None => Ok(None),
+            Some(Found::Address(avma)) => Ok(Some(avma)),
+            Some(Found::ThreadLocal) => Err("a thread-local variable"),
+            Some(Found::Resolver(avma)) => {
+                // SAFETY: an STT_GNU_IFUNC symbol is a function without arguments that returns the address (psABI); the dynamic linker
+                // has called it, or one like it, before.
+                let resolver: extern "C" fn() -> u64 = unsafe { core::mem::transmute(avma) };
+                Ok(Some(resolver()))
+            }
+        }
+    }
+}
+
+/// Load bias and avma of the dynamic section of the executable.
+fn executable(mem: &OwnMemory) -> Option<(u64, u64)> {
+    const PT_PHDR: u32 = 6;
+    let (phdr, phnum) = program_headers()?;
+    let mut own = None;
+    let mut dynamic = None;
+    for n in 0..phnum.min(64) {
+        let mut p = Phdr::new_zeroed();
+        if !mem.read(phdr.checked_add(n * size_of::<Phdr>() as u64)?, p.as_mut_bytes()) {
+            return None;
+        }
+        match p.kind.get() {
+            PT_PHDR => own = Some(p.vaddr.get()),
+            PT_DYNAMIC => dynamic = Some(p.vaddr.get()),
+            _ => {}
+        }
+    }
+    // Without PT_PHDR the image is at its stated addresses.
+    let bias = own.map_or(0, |v| phdr.wrapping_sub(v));
+    Some((bias, bias.wrapping_add(dynamic?)))
+}
+
+/// AT_PHDR and AT_PHNUM (getauxval(3)).
+fn program_headers() -> Option<(u64, u64)> {
+    let noted = facts(|f| (f.phdr, f.phnum));
+    if noted.0 != 0 {
+        return Some(noted);
+    }
+    auxv_file(|f| (f.phdr, f.phnum)).filter(|f| f.0 != 0)
+}
+
+/// Reads `/proc/self/auxv` and hands it to `f`.
+pub fn auxv_file<R>(f: impl FnOnce(Auxv) -> R) -> Option<R> {
+    let mut words = [0u64; 128];
+    let file = sys::open(c"/proc/self/auxv", Open::Read).ok()?;
+    sys::read_full(&file, words.as_mut_bytes()).ok()?;
+    Some(f(Auxv::of(words.as_chunks().0.iter().copied())))
+}
+
+/// What the kernel told the process at its start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Auxv {
+    pub phdr: u64,
+    pub phnum: u64,
+    /// Privileged beyond its user.
+    pub secure: bool,
+}
+
+impl Auxv {
+    /// From pairs of type and value that end with type 0.
+    pub fn of(pairs: impl Iterator<Item = [u64; 2]>) -> Auxv {
+        const AT_PHDR: u64 = 3;
+        const AT_PHNUM: u64 = 5;
+        const AT_SECURE: u64 = 23;
+        let mut a = Auxv::default();
+        for [kind, value] in pairs.take_while(|p| p[0] != 0) {
+            match kind {
+                AT_PHDR => a.phdr = value,
+                AT_PHNUM => a.phnum = value,
+                AT_SECURE => a.secure = value != 0,
+                _ => {}
+            }
+        }
+        a
+    }
+}

@@ -1,0 +1,145 @@
+//! The list of records, and what is done with one after it was prepared.
+
+use hpatch_core::abi::{Func, Range, Record, RecordState, Unit, Write};
+use hpatch_core::report::Report;
+use patchfmt::{Code, codes};
+
+use crate::control;
+use crate::mem::Pages;
+use crate::{sys, unwind};
+
+/// Index in [`Record::reserved`]: length of the record's own mapping.
+pub const OWN_LEN: usize = 0;
+
+/// A table of a record.
+///
+/// # Safety
+/// `addr` and `count` must be those that the loader put into a record which is still mapped.
+unsafe fn table<'a, T>(addr: u64, count: u32) -> &'a [T] {
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's promise; the tables are written before the record is on the list and then only by the loader.
+    unsafe { core::slice::from_raw_parts(addr as *const T, count as usize) }
+}
+
+/// A record on the list.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry(*mut Record);
+
+impl Entry {
+    pub fn addr(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// A copy: the command changes `state` and `live_since` between operations, never during one.
+    pub fn get(self) -> Record {
+        // SAFETY: records on the list are mapped.
+        unsafe { *self.0 }
+    }
+
+    pub fn set(self, change: impl FnOnce(&mut Record)) {
+        // SAFETY: as above; no other borrow exists, `get` copies.
+        change(unsafe { &mut *self.0 });
+    }
+
+    pub fn is(self, state: RecordState) -> bool {
+        self.get().state == state as u32
+    }
+
+    pub fn units(self) -> &'static [Unit] {
+        let r = self.get();
+        // SAFETY: the record is on the list, which outlives every use within one operation.
+        unsafe { table(r.units, r.unit_count) }
+    }
+
+    pub fn writes(self) -> &'static [Write] {
+        let r = self.get();
+        // SAFETY: as for `units`.
+        unsafe { table(r.writes, r.write_count) }
+    }
+
+    pub fn funcs(self) -> &'static [Func] {
+        let r = self.get();
+        // SAFETY: as for `units`.
+        unsafe { table(r.funcs, r.func_count) }
+    }
+
+    pub fn new_ranges(self) -> &'static [Range] {
+        let r = self.get();
+        // SAFETY: as for `units`.
+        unsafe { table(r.new_ranges, r.new_range_count) }
+    }
+
+    pub fn new_sites(self) -> &'static [u64] {
+        let r = self.get();
+        // SAFETY: as for `units`.
+        unsafe { table(r.new_sites, r.new_site_count) }
+    }
+}
+
+/// All records, in order of application.
+pub fn all() -> impl Iterator<Item = Entry> + Clone {
+    let mut next = control::with(|c| c.first_record);
+    core::iter::from_fn(move || {
+        let entry = (next != 0).then_some(Entry(next as *mut Record))?;
+        next = entry.get().next;
+        Some(entry)
+    })
+}
+
+pub fn live() -> impl Iterator<Item = Entry> + Clone {
+    all().filter(|e| e.is(RecordState::Live))
+}
+
+/// The record at `addr`, if it is on the list.
+pub fn find(addr: u64, report: &mut Report) -> Result<Entry, Code> {
+    let found = all().find(|e| e.addr() == addr);
+    found.ok_or_else(|| report.refuse(codes::CONTROL_MALFORMED, format_args!("no record at {addr:#x}")))
+}
+
+/// Puts a finished record at the end of the list.
+pub fn append(record: &mut Record) -> Entry {
+    record.next = 0;
+    let entry = Entry(record);
+    match all().last() {
+        None => control::with(|c| c.first_record = entry.addr()),
+        Some(last) => last.set(|r| r.next = entry.addr()),
+    }
+    control::with(|c| c.record_count += 1);
+    entry
+}
+
+/// The record has gone live: every core sees its code, unwinders learn its frames.
+pub fn commit(entry: Entry, report: &mut Report) -> Result<(), Code> {
+    if !entry.is(RecordState::Live) {
+        return Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("commit of a record that isn't live")));
+    }
+    // Old kernels don't know it: all threads have passed a kernel exit since the stop, which serialises in practice.
+    let _ = sys::membarrier_sync_core();
+    unwind::announce(entry);
+    Ok(())
+}
+
+/// Unmaps what the record brought and takes it off the list.
+pub fn release(entry: Entry, report: &mut Report) -> Result<(), Code> {
+    if !entry.is(RecordState::Prepared) && !entry.is(RecordState::Reverted) {
+        return Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("release of a record that is in use")));
+    }
+    if !unwind::withdraw(entry) {
+        return Err(report.refuse(codes::MAP_FAILED, format_args!("the unwinder keeps the payload's frames")));
+    }
+    let record = entry.get();
+    match all().find(|e| e.get().next == entry.addr()) {
+        None => control::with(|c| c.first_record = record.next),
+        Some(before) => before.set(|r| r.next = record.next),
+    }
+    control::with(|c| c.record_count -= 1);
+    for unit in entry.units() {
+        // SAFETY: the unit's mapping is the loader's; the command has seen that no thread is in it, and no detour leads there.
+        let _ = unsafe { sys::munmap(unit.map, unit.map_len) };
+    }
+    // SAFETY: the record's own mapping, given away once when it was prepared; no reference to it is left.
+    drop(unsafe { Pages::adopt(entry.addr(), record.reserved[OWN_LEN]) });
+    Ok(())
+}

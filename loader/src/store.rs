@@ -1,0 +1,182 @@
+//! The start-up store: bundles that are applied before `main`.
+
+use core::ffi::CStr;
+
+use hpatch_core::abi::{RecordState, Write};
+use hpatch_core::image::Memory;
+use hpatch_core::maps::Mapping;
+use hpatch_core::report::{Name, Report};
+use patchfmt::{Code, codes};
+
+use crate::dir::Dir;
+use crate::mem::{PAGE, Pages};
+use crate::prepare::{self, Moment};
+use crate::process::{self, Maps, OwnMemory};
+use crate::records::{self, Entry};
+use crate::sys::{self, Fd, Open, PROT_EXEC, PROT_READ, PROT_WRITE};
+use crate::trust;
+
+/// Applies every `*.hpatch` of the store, in the order of their names. What is refused is said in one line on standard error; the
+/// program starts all the same.
+pub fn apply_all() {
+    let mut path = [0u8; 4096];
+    process::facts(|f| {
+        if let Some(p) = f.store() {
+            path[..p.count_bytes()].copy_from_slice(p.to_bytes());
+        }
+    });
+    let Ok(path) = CStr::from_bytes_until_nul(&path) else { return };
+    if path.is_empty() {
+        return;
+    }
+    let mut report = Report::default();
+    let dir = match sys::open(path, Open::Directory).and_then(|d| Dir::read(&d).map(|names| (d, names))) {
+        Ok(dir) => dir,
+        Err(e) => {
+            let code = report.refuse(codes::LOADER_OPEN, format_args!("error {}", e.0));
+            return say(path.to_bytes(), code, &report);
+        }
+    };
+    for name in dir.1.sorted(b".hpatch") {
+        if let Err(code) = apply(&dir.0, name, &mut report) {
+            say(name.to_bytes(), code, &report);
+        }
+    }
+}
+
+fn say(name: &[u8], code: Code, report: &Report) {
+    let mut line = Report::default();
+    line.refuse(code, format_args!("hpatch: {}: {code} {}", Name(name), report.text()));
+    let mut bytes = [0u8; 513];
+    let text = line.text().as_bytes();
+    bytes[..text.len()].copy_from_slice(text);
+    bytes[text.len()] = b'\n';
+    sys::write_stderr(&bytes[..=text.len()]);
+}
+
+fn apply(dir: &Fd, name: &CStr, report: &mut Report) -> Result<(), Code> {
+    let bundle = read(dir, name, report)?;
+    let keys = trust::keys(true, report)?;
+    if threads() != Some(1) {
+        return Err(report.refuse(codes::SCOPE_START, format_args!("another library has started a thread before main")));
+    }
+    let Some(entry) = prepare::prepare(bundle.0.bytes().get(..bundle.1).unwrap_or_default(), &keys, Moment::Start, report)? else {
+        return Ok(());
+    };
+    let written = write_all(entry, report);
+    if written.is_err() {
+        // What write_all couldn't take back it reports with ROLL_BACK_FAILED; then the record has to stay.
+        if entry.is(RecordState::Prepared) {
+            let mut ignored = Report::default();
+            let _ = records::release(entry, &mut ignored);
+        }
+        return written;
+    }
+    records::commit(entry, report)
+}
+
+/// The file in private memory, read once: what is verified is what is used.
+fn read(dir: &Fd, name: &CStr, report: &mut Report) -> Result<(Pages, usize), Code> {
+    let mut failed = |what: &str, e: u32| report.refuse(codes::LOADER_OPEN, format_args!("{what}, error {e}"));
+    let file = sys::open_in(dir, name, Open::ReadNoFollow).map_err(|e| failed("can't be opened", e.0))?;
+    let stat = sys::stat(&file).map_err(|e| failed("can't be examined", e.0))?;
+    if !stat.is_regular() || stat.size > patchfmt::wire::MAX_BUNDLE as u64 {
+        return Err(failed("isn't a regular file of permitted size", 0));
+    }
+    let mut pages = Pages::new(stat.size).map_err(|e| failed("no memory", e.0))?;
+    let len = sys::read_full(&file, pages.bytes_mut()).map_err(|e| failed("can't be read", e.0))?;
+    Ok((pages, len))
+}
+
+/// Threads of the process: a directory has two links and one for each subdirectory.
+fn threads() -> Option<u64> {
+    let dir = sys::open(c"/proc/self/task", Open::Directory).ok()?;
+    sys::stat(&dir).ok()?.links.checked_sub(2)
+}
+
+/// Bytes of a [`Write`]'s `old` or `new`.
+fn bytes(addr: u64, len: u32) -> &'static [u8] {
+    // SAFETY: they lie in the mapping of the record that the write belongs to.
+    unsafe { core::slice::from_raw_parts(addr as *const u8, len as usize) }
+}
+
+/// Writes and reads back; on a failure all is as before, and the record is `Prepared` again.
+fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
+    let mem = OwnMemory::open();
+    let mem = mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
+    let writes = entry.writes();
+    let writer = Writer::open();
+    entry.set(|r| r.state = RecordState::Writing as u32);
+    for (n, w) in writes.iter().enumerate() {
+        let failed = match writer.write(w.addr, bytes(w.new, w.len)) {
+            Err(code) => Some(code),
+            Ok(()) if !reads(&mem, w.addr, bytes(w.new, w.len)) => Some(codes::READ_BACK_DIFFERS),
+            Ok(()) => None,
+        };
+        if let Some(code) = failed {
+            let code = report.refuse(code, format_args!("at {:#x}", w.addr));
+            let restored = |w: &Write| writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len));
+            if !writes[..=n].iter().rev().all(restored) {
+                crate::control::block_loader();
+                return Err(report.refuse(codes::ROLL_BACK_FAILED, format_args!("at {:#x}", w.addr)));
+            }
+            entry.set(|r| r.state = RecordState::Prepared as u32);
+            return Err(code);
+        }
+    }
+    entry.set(|r| {
+        r.state = RecordState::Live as u32;
+        r.live_since = sys::boottime();
+    });
+    Ok(())
+}
+
+fn reads(mem: &OwnMemory, addr: u64, want: &[u8]) -> bool {
+    let mut buf = [0u8; 256];
+    want.chunks(buf.len()).enumerate().all(|(n, chunk)| {
+        let got = &mut buf[..chunk.len()];
+        mem.read(addr + (n * 256) as u64, got) && got == chunk
+    })
+}
+
+/// Writes to code: through `/proc/self/mem`, which changes no protection; where that is refused, with mprotect.
+struct Writer {
+    file: Option<Fd>,
+}
+
+impl Writer {
+    fn open() -> Writer {
+        Writer { file: sys::open(c"/proc/self/mem", Open::Write).ok() }
+    }
+
+    fn write(&self, addr: u64, new: &[u8]) -> Result<(), Code> {
+        if let Some(file) = &self.file {
+            // SAFETY: a planned write: inside a module's extent, its bytes checked, and no thread but this one exists.
+            if unsafe { sys::pwrite(file, new, addr) } == Ok(new.len()) {
+                return Ok(());
+            }
+        }
+        let maps = Maps::read().map_err(|_| codes::WRITE_REFUSED)?;
+        let (start, end) = (addr & !(PAGE - 1), addr + new.len() as u64);
+        let page = |at: u64| maps.iter().find(|m| m.start <= at && at < m.end);
+        for at in (start..end).step_by(PAGE as usize) {
+            let prot = protection(&page(at).ok_or(codes::WRITE_REFUSED)?);
+            let part = addr.max(at)..end.min(at + PAGE);
+            let bytes = &new[(part.start - addr) as usize..(part.end - addr) as usize];
+            // Write access is added, not put in place of execute access: policies that forbid it refuse here, where nothing has
+            // happened, and not on the way back, where the code would stay unusable.
+            // SAFETY: as above; the page gets its protection back.
+            unsafe {
+                sys::mprotect(at, PAGE, prot | PROT_WRITE).map_err(|_| codes::WRITE_REFUSED)?;
+                core::ptr::copy_nonoverlapping(bytes.as_ptr(), part.start as *mut u8, bytes.len());
+                sys::mprotect(at, PAGE, prot).map_err(|_| codes::ROLL_BACK_FAILED)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn protection(m: &Mapping<'_>) -> u64 {
+    let letters = [(b'r', PROT_READ), (b'w', PROT_WRITE), (b'x', PROT_EXEC)];
+    letters.iter().filter(|(letter, _)| m.access.contains(letter)).map(|(_, bit)| bit).sum()
+}
