@@ -1,1 +1,38 @@
-fn main() {}
+//! The operator's command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use hpatch::cmd::args::{Cli, Verb};
+use hpatch::cmd::{self, Report};
+use hpatch::error::{Exit, Result};
+
+fn work(verb: &Verb) -> Result<Report> {
+    match verb {
+        Verb::Run { store, trust, command } => cmd::run::run(store.as_deref(), trust.as_deref(), command),
+        Verb::Apply { pid, bundle, switching } => cmd::apply::run(pid.pid, bundle, switching),
+        Verb::Revert { pid, id, unmap, switching } => cmd::revert::run(pid.pid, id, *unmap, switching),
+        Verb::Status { pid: Some(pid) } => cmd::show::status(*pid),
+        Verb::Status { pid: None } => cmd::show::status_all(),
+        Verb::List { pid } => cmd::show::list(pid.pid),
+        Verb::Blocked { pid } => cmd::show::blocked(pid.pid),
+        Verb::Verify { pid } => cmd::show::verify(pid.pid),
+        Verb::Recover { pid } => cmd::recover::run(pid.pid),
+        Verb::Attach { pid, trust, allow_seccomp } => cmd::attach::run(pid.pid, trust.as_deref(), *allow_seccomp),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(c) => c,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { Exit::Usage as u8 } else { 0 });
+        }
+    };
+    let job = || cmd::finish(cli.verb.name(), cli.json, work(&cli.verb));
+    ExitCode::from(match cli.verb.switches() {
+        Some(pid) => cmd::supervise::run(pid, job),
+        None => job() as u8,
+    })
+}

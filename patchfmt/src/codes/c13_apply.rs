@@ -46,4 +46,9 @@ codes! {
         why: "Reverting would overwrite another's change.",
         act: "Find out who wrote there: probes, debuggers, other patchers.",
     }
+    UNFINISHED = 1310 Refuse "an earlier command was killed half-way" {
+        seen: "A bundle's record says that its bytes are being written, and nobody is writing them.",
+        why: "Some functions may be new and others old.",
+        act: "`hpatch recover --pid P` takes the half-done change back; the next apply or revert does so by itself.",
+    }
 }

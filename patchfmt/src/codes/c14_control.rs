@@ -46,4 +46,9 @@ codes! {
         why: "The target is as it was.",
         act: "Start it with `hpatch run -- CMD` instead.",
     }
+    SECCOMP_FILTER = 1410 Refuse "the target has a seccomp filter that can't be suspended" {
+        seen: "Seccomp mode 2, and this command lacks CAP_SYS_ADMIN in the first user namespace.",
+        why: "The loader's system calls may not be on the filter's list, and many filters kill the process.",
+        act: "Run as root on the host, or say `--allow-seccomp` when the filter is known to allow them.",
+    }
 }

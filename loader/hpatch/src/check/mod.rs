@@ -1,0 +1,7 @@
+//! Is the code that is about to change in use?
+
+pub mod dry;
+pub mod forbidden;
+pub mod report;
+pub mod scan;
+pub mod unwind;

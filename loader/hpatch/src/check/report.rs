@@ -1,0 +1,108 @@
+//! Who uses the code, in words.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::scan::{Hit, Use};
+use crate::target::Target;
+use crate::target::control::Patch;
+
+/// A thread that stood in the way, over all attempts.
+#[derive(Debug, Clone)]
+pub struct Blocker {
+    pub hit: Hit,
+    pub comm: String,
+    pub function: String,
+    /// Distance of the address from the function's entry, when it is known.
+    pub offset: Option<u64>,
+    pub first: Instant,
+    pub last: Instant,
+    pub times: u32,
+}
+
+impl Blocker {
+    pub fn lasted(&self) -> Duration {
+        self.last - self.first
+    }
+
+    pub fn describe(&self) -> String {
+        let place = match self.offset {
+            Some(o) => format!("{}+{o:#x}", self.function),
+            None => format!("{:#x}", self.hit.addr),
+        };
+        let what = match self.hit.how {
+            Use::Executing => format!("executes {place}"),
+            Use::Returning { .. } => format!("will return to {place}"),
+            Use::Interrupted { .. } => format!("handles a signal that interrupted {place}"),
+            Use::Unreadable => format!("has a stack that can't be read, at {:#x}", self.hit.addr),
+            Use::TooLarge => "has a stack too large to check".to_owned(),
+        };
+        format!(
+            "thread {} ({}) {what}; seen {} time{} over {:.1} s",
+            self.hit.tid,
+            self.comm,
+            self.times,
+            if self.times == 1 { "" } else { "s" },
+            self.lasted().as_secs_f64()
+        )
+    }
+
+    pub fn json(&self) -> Value {
+        let (how, slot) = match self.hit.how {
+            Use::Executing => ("executing", 0),
+            Use::Returning { slot } => ("returning", slot),
+            Use::Interrupted { slot } => ("interrupted", slot),
+            Use::Unreadable => ("unreadable", 0),
+            Use::TooLarge => ("too-large", 0),
+        };
+        json!({
+            "tid": self.hit.tid, "comm": self.comm, "how": how, "function": self.function, "offset": self.offset,
+            "address": format!("{:#x}", self.hit.addr), "slot": format!("{slot:#x}"),
+            "times": self.times, "seconds": self.lasted().as_secs_f64(),
+        })
+    }
+}
+
+/// The blockers of all attempts of one command.
+#[derive(Debug, Default)]
+pub struct Blockers {
+    list: Vec<Blocker>,
+}
+
+impl Blockers {
+    /// Adds the findings of one attempt. `revert` says that the code in use is the patch's own.
+    pub fn add(&mut self, target: &Target, patch: &Patch, revert: bool, hits: &[Hit]) {
+        let now = Instant::now();
+        for &hit in hits {
+            let same = |b: &&mut Blocker| b.hit.tid == hit.tid && b.hit.addr == hit.addr && b.last != now;
+            if let Some(b) = self.list.iter_mut().find(same) {
+                b.last = now;
+                b.times += 1;
+                continue;
+            }
+            if self.list.iter().any(|b| b.hit.tid == hit.tid && b.hit.addr == hit.addr) {
+                continue;
+            }
+            let func = patch.funcs.get(hit.func as usize);
+            let start = func.map(|f| if revert { f.0.replacement } else { f.0.entry });
+            self.list.push(Blocker {
+                hit,
+                comm: target.comm_of(hit.tid),
+                function: patch.func_name(hit.func).to_owned(),
+                offset: start.and_then(|s| hit.addr.checked_sub(s)),
+                first: now,
+                last: now,
+                times: 1,
+            });
+        }
+    }
+
+    /// Those seen last, the most persistent first.
+    pub fn latest(&self) -> Vec<&Blocker> {
+        let Some(last) = self.list.iter().map(|b| b.last).max() else { return Vec::new() };
+        let mut v: Vec<_> = self.list.iter().filter(|b| b.last == last).collect();
+        v.sort_by_key(|b| std::cmp::Reverse(b.times));
+        v
+    }
+}

@@ -1,0 +1,336 @@
+//! A walk of the call frames by call frame information, to clear a false alarm of the scan.
+//!
+//! The scan sees every word, also return addresses that earlier calls left behind. When the frame tables lead from the program
+//! counter without a gap to the outermost frame, the words between frames' return slots are known to be left-overs. At the first
+//! doubt (no table entry, an unreadable slot, a stack pointer that doesn't grow) nothing is cleared.
+
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EvaluationResult, LittleEndian, Location, ParsedEhFrameHdr, Pointer,
+    Register, RegisterRule, UnwindContext, UnwindSection, Value, X86_64,
+};
+
+use super::scan::{Hit, Use};
+use crate::target::Target;
+use crate::target::control::Control;
+use crate::target::maps::{self, Mapping};
+use crate::target::mem::Mem;
+use crate::trace::ptrace::Regs;
+use crate::trace::stop::{Place, Stopped};
+
+type Slice = gimli::EndianSlice<'static, LittleEndian>;
+const MAX_FRAMES: usize = 4096;
+const MAX_TABLE: u64 = 64 << 20;
+/// DWARF numbers of the psABI: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to r15.
+const SP: usize = 7;
+
+/// Functions that move a thread to another stack: their frames lie where the frame tables don't lead.
+const SWITCHERS: &[&[u8]] = &[
+    b"\0swapcontext\0",
+    b"\0makecontext\0",
+    b"\0setcontext\0",
+    b"\0jump_fcontext\0",
+    b"\0make_fcontext\0",
+    b"\0ontop_fcontext\0",
+    b"\0coro_transfer\0",
+    b"\0co_switch\0",
+    b"\0_st_md_cxt_restore\0",
+];
+
+/// Frame tables of one module, copied from the target's memory.
+#[derive(Debug)]
+struct Module {
+    start: u64,
+    end: u64,
+    eh_frame: EhFrame<Slice>,
+    header: Option<ParsedEhFrameHdr<Slice>>,
+    bases: BaseAddresses,
+}
+
+/// Frame tables of a process. Loading them takes milliseconds and happens while the process runs.
+#[derive(Debug)]
+pub struct Unwinder {
+    modules: Vec<Module>,
+    /// The program switches stacks by itself, so the walk proves nothing about other words.
+    switches_stacks: bool,
+}
+
+impl Unwinder {
+    pub fn load(target: &Target) -> Self {
+        let mut u = Self { modules: Vec::new(), switches_stacks: false };
+        let Ok(maps) = target.maps() else { return u };
+        let mut i = 0;
+        while i < maps.len() {
+            // A module is a run of mappings of one file, the first with its ELF header.
+            let mut end = i + 1;
+            while maps.get(end).is_some_and(|m| m.inode == maps[i].inode && m.path == maps[i].path && m.offset != 0) {
+                end += 1;
+            }
+            let run = &maps[i..end];
+            if run[0].offset == 0 && run[0].read && !run[0].path.is_empty() && run.iter().any(|m| m.exec) {
+                u.switches_stacks |= imports_switcher(&target.mem, run);
+                u.modules.extend(Module::load(&target.mem, run));
+            }
+            i = end;
+        }
+        if let Ok(Some(control)) = Control::find_in(target, &maps) {
+            for p in control.records(target).unwrap_or_default() {
+                for (unit, _) in p.units.iter().filter(|u| u.0.eh_frame != 0) {
+                    u.modules.extend(Module::payload(&target.mem, unit));
+                }
+            }
+        }
+        u
+    }
+
+    /// Takes from `hits` what a complete walk shows to be a left-over.
+    pub fn clear(&self, hits: &mut Vec<Hit>, stopped: &Stopped<'_>, mem: &Mem) {
+        if self.switches_stacks {
+            return;
+        }
+        for t in stopped.threads().filter(|t| t.place == Place::Stopped) {
+            if !hits.iter().any(|h| h.tid == t.tid) {
+                continue;
+            }
+            if let Some(walk) = self.walk(&t.regs, mem) {
+                hits.retain(|h| h.tid != t.tid || !walk.disproves(h));
+            }
+        }
+    }
+
+    fn module(&self, pc: u64) -> Option<&Module> {
+        self.modules.iter().find(|m| m.start <= pc && pc < m.end)
+    }
+
+    /// The frames from `regs` to the outermost one, or `None` when the way is lost.
+    fn walk(&self, regs: &Regs, mem: &Mem) -> Option<Walk> {
+        let mut r = [
+            regs.rax, regs.rdx, regs.rcx, regs.rbx, regs.rsi, regs.rdi, regs.rbp, regs.rsp, regs.r8, regs.r9, regs.r10,
+            regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
+        ];
+        let mut pc = regs.rip;
+        let mut exact = true;
+        let mut walk = Walk { slots: Vec::new(), stretches: vec![(r[SP].wrapping_sub(128), r[SP])] };
+        let mut context = UnwindContext::new();
+        for _ in 0..MAX_FRAMES {
+            // A return address belongs to the call before it.
+            let at = if exact { pc } else { pc.wrapping_sub(1) };
+            let module = self.module(at)?;
+            match module.step(at, &mut r, mem, &mut context)? {
+                Step::Outermost => return Some(walk),
+                Step::Caller { slot, pc: next, signal } => {
+                    let last = walk.stretches.last_mut()?;
+                    if signal {
+                        walk.stretches.push((r[SP].wrapping_sub(128), r[SP]));
+                    } else if r[SP] <= last.1 {
+                        return None;
+                    } else {
+                        last.1 = r[SP];
+                    }
+                    walk.slots.push(slot);
+                    exact = signal;
+                    pc = next;
+                    if pc == 0 {
+                        return Some(walk);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Walk {
+    /// Where return addresses (and interrupted program counters) of live frames lie.
+    slots: Vec<u64>,
+    /// Stretches of stack that the frames fill without a gap.
+    stretches: Vec<(u64, u64)>,
+}
+
+impl Walk {
+    fn disproves(&self, hit: &Hit) -> bool {
+        let slot = match hit.how {
+            // A register isn't where any of the frames returns by.
+            Use::Returning { slot: 0 } => return true,
+            Use::Returning { slot } | Use::Interrupted { slot } => slot,
+            Use::Executing | Use::Unreadable | Use::TooLarge => return false,
+        };
+        !self.slots.contains(&slot) && self.stretches.iter().any(|s| s.0 <= slot && slot < s.1)
+    }
+}
+
+enum Step {
+    Outermost,
+    Caller { slot: u64, pc: u64, signal: bool },
+}
+
+fn read_table(mem: &Mem, from: u64, to: u64) -> Option<Slice> {
+    let bytes = mem.read_vec(from, to.checked_sub(from).filter(|n| *n <= MAX_TABLE)? as usize).ok()?;
+    // Kept to the end of the command: one command loads the tables of one process once.
+    Some(Slice::new(bytes.leak(), LittleEndian))
+}
+
+impl Module {
+    fn load(mem: &Mem, run: &[Mapping]) -> Option<Self> {
+        let base = run[0].start;
+        let end = run.last()?.end;
+        let header = mem.read_vec(base, 64).ok()?;
+        let word = |b: &[u8], at: usize| Some(u64::from_le_bytes(b.get(at..at + 8)?.try_into().ok()?));
+        if header.get(..5)? != b"\x7fELF\x02" {
+            return None;
+        }
+        let count = u16::from_le_bytes(header.get(56..58)?.try_into().ok()?);
+        let phdrs = mem.read_vec(base.checked_add(word(&header, 32)?)?, usize::from(count).min(256) * 56).ok()?;
+        let mut bias = None;
+        let mut table = None;
+        for p in phdrs.chunks_exact(56) {
+            let kind = u32::from_le_bytes(p.get(..4)?.try_into().ok()?);
+            let (offset, vaddr, size) = (word(p, 8)?, word(p, 16)?, word(p, 40)?);
+            match kind {
+                1 if bias.is_none() => bias = Some(base.wrapping_add(offset).wrapping_sub(vaddr)),
+                // PT_GNU_EH_FRAME (LSB).
+                0x6474_e550 => table = Some((vaddr, size)),
+                _ => {}
+            }
+        }
+        let (vaddr, size) = table?;
+        let hdr_at = bias?.wrapping_add(vaddr);
+        let bases = BaseAddresses::default().set_eh_frame_hdr(hdr_at);
+        let hdr = read_table(mem, hdr_at, hdr_at.checked_add(size)?)?;
+        let parsed = EhFrameHdr::from(hdr).parse(&bases, 8).ok()?;
+        let Pointer::Direct(frame_at) = parsed.eh_frame_ptr() else { return None };
+        let frame_end = maps::find(run, frame_at)?.end;
+        let eh_frame = EhFrame::from(read_table(mem, frame_at, frame_end)?);
+        let has_table = parsed.table().is_some();
+        Some(Self {
+            start: base,
+            end,
+            eh_frame,
+            header: has_table.then_some(parsed),
+            bases: bases.set_eh_frame(frame_at),
+        })
+    }
+
+    fn payload(mem: &Mem, unit: &hpatch_core::abi::Unit) -> Option<Self> {
+        let end = unit.map.checked_add(unit.map_len)?;
+        let eh_frame = EhFrame::from(read_table(mem, unit.eh_frame, end)?);
+        let bases = BaseAddresses::default().set_eh_frame(unit.eh_frame);
+        Some(Self { start: unit.map, end, eh_frame, header: None, bases })
+    }
+
+    /// Finds the caller of the frame at `at`, and puts its registers in `r`.
+    fn step(&self, at: u64, r: &mut [u64; 16], mem: &Mem, context: &mut UnwindContext<usize>) -> Option<Step> {
+        let fde = match self.header.as_ref().and_then(ParsedEhFrameHdr::table) {
+            Some(t) => t.fde_for_address(&self.eh_frame, &self.bases, at, EhFrame::cie_from_offset).ok()?,
+            None => self.eh_frame.fde_for_address(&self.bases, at, EhFrame::cie_from_offset).ok()?,
+        };
+        let row = fde.unwind_info_for_address(&self.eh_frame, &self.bases, context, at).ok()?;
+        let before = *r;
+        let reg = |n: Register| before.get(usize::from(n.0)).copied();
+        let eval = |e: &gimli::UnwindExpression<usize>, cfa: Option<u64>| {
+            evaluate(e.get(&self.eh_frame).ok()?, fde.cie().encoding(), &before, mem, cfa)
+        };
+        let cfa = match row.cfa() {
+            CfaRule::RegisterAndOffset { register, offset } => reg(*register)?.wrapping_add_signed(*offset),
+            CfaRule::Expression(e) => eval(e, None)?,
+        };
+        let value = |rule: &RegisterRule<usize>, same: Option<u64>| -> Option<(u64, u64)> {
+            let load = |slot: u64| Some((mem.read_u64(slot).ok()?, slot));
+            match rule {
+                RegisterRule::SameValue => Some((same?, 0)),
+                RegisterRule::Offset(o) => load(cfa.wrapping_add_signed(*o)),
+                RegisterRule::ValOffset(o) => Some((cfa.wrapping_add_signed(*o), 0)),
+                RegisterRule::Register(n) => Some((reg(*n)?, 0)),
+                RegisterRule::Expression(e) => load(eval(e, Some(cfa))?),
+                RegisterRule::ValExpression(e) => Some((eval(e, Some(cfa))?, 0)),
+                RegisterRule::Constant(c) => Some((*c, 0)),
+                _ => None,
+            }
+        };
+        for (n, slot) in r.iter_mut().enumerate() {
+            let rule = row.register(Register(n as u16)).unwrap_or(RegisterRule::SameValue);
+            *slot = match rule {
+                RegisterRule::Undefined => 0,
+                RegisterRule::SameValue if n == SP => cfa,
+                rule => value(&rule, Some(before[n]))?.0,
+            };
+        }
+        match row.register(X86_64::RA) {
+            Some(RegisterRule::Undefined) => Some(Step::Outermost),
+            Some(rule) => {
+                let (pc, slot) = value(&rule, None)?;
+                Some(Step::Caller { slot, pc, signal: fde.is_signal_trampoline() })
+            }
+            None => None,
+        }
+    }
+}
+
+/// A DWARF expression over registers and memory, as signal trampolines and PLT entries use them.
+fn evaluate(
+    e: gimli::Expression<Slice>,
+    enc: gimli::Encoding,
+    r: &[u64; 16],
+    mem: &Mem,
+    cfa: Option<u64>,
+) -> Option<u64> {
+    let mut run = e.evaluation(enc);
+    if let Some(cfa) = cfa {
+        run.set_initial_value(cfa);
+    }
+    let mut state = run.evaluate().ok()?;
+    loop {
+        state = match state {
+            EvaluationResult::Complete => break,
+            EvaluationResult::RequiresRegister { register, .. } => {
+                run.resume_with_register(Value::Generic(*r.get(usize::from(register.0))?)).ok()?
+            }
+            EvaluationResult::RequiresMemory { address, size: 8, .. } => {
+                run.resume_with_memory(Value::Generic(mem.read_u64(address).ok()?)).ok()?
+            }
+            _ => return None,
+        };
+    }
+    match run.result().first()?.location {
+        Location::Address { address } => Some(address),
+        Location::Value { value: Value::Generic(v) } => Some(v),
+        _ => None,
+    }
+}
+
+/// Whether the names in a module's dynamic string table include a function that switches stacks. The C library defines some itself.
+fn imports_switcher(mem: &Mem, run: &[Mapping]) -> bool {
+    let name = run[0].file_name();
+    if name.starts_with("libc.so") || name.starts_with("ld-") || name.starts_with("ld.") || name.contains("musl") {
+        return false;
+    }
+    // The dynamic string table lies in the first read-only mapping of the file.
+    let len = (run[0].end - run[0].start).min(MAX_TABLE) as usize;
+    let Ok(bytes) = mem.read_vec(run[0].start, len) else { return true };
+    SWITCHERS.iter().any(|s| contains(&bytes, s))
+}
+
+fn contains(hay: &[u8], needle: &[u8]) -> bool {
+    hay.windows(needle.len()).any(|w| w == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(how: Use) -> Hit {
+        Hit { tid: 1, how, addr: 0x10, func: 0 }
+    }
+
+    #[test]
+    fn only_words_between_frames_are_left_overs() {
+        let w = Walk { slots: vec![0x1010, 0x1040], stretches: vec![(0x0f80, 0x1048), (0x9000, 0x9080)] };
+        assert!(w.disproves(&hit(Use::Returning { slot: 0x1020 })));
+        assert!(w.disproves(&hit(Use::Returning { slot: 0x9008 })));
+        assert!(w.disproves(&hit(Use::Interrupted { slot: 0x1000 })));
+        assert!(!w.disproves(&hit(Use::Returning { slot: 0x1040 })));
+        assert!(!w.disproves(&hit(Use::Returning { slot: 0x2000 })));
+        assert!(!w.disproves(&hit(Use::Executing)));
+        assert!(!w.disproves(&hit(Use::Unreadable)));
+    }
+}

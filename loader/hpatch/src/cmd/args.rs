@@ -1,0 +1,133 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "hpatch", version, about = "Apply, revert and inspect hot patches in running processes")]
+pub struct Cli {
+    /// Say it in JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Pid {
+    /// The process.
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: i32,
+}
+
+#[derive(Debug, Args)]
+pub struct Switching {
+    /// Seconds until the command gives up on code that stays in use.
+    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
+    pub timeout: f64,
+    /// Go on although the target has a seccomp filter that can't be suspended.
+    #[arg(long)]
+    pub allow_seccomp: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let v: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=86_400.0).contains(&v) { Ok(v) } else { Err("must lie between 0 and 86400".to_owned()) }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start a program with the loader preloaded.
+    Run {
+        /// Bundles to apply before `main`.
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
+        /// Public keys to trust.
+        #[arg(long, value_name = "DIR")]
+        trust: Option<PathBuf>,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Apply a bundle to a running process.
+    Apply {
+        #[command(flatten)]
+        pid: Pid,
+        bundle: PathBuf,
+        #[command(flatten)]
+        switching: Switching,
+    },
+    /// Take a bundle back.
+    Revert {
+        #[command(flatten)]
+        pid: Pid,
+        /// The bundle's id.
+        id: String,
+        /// Also unmap the patch's code and data. Only when nothing in the process can have kept a pointer into them.
+        #[arg(long)]
+        unmap: bool,
+        #[command(flatten)]
+        switching: Switching,
+    },
+    /// Show what is applied, in one process or in all that carry a loader.
+    Status {
+        #[arg(long, value_name = "P")]
+        pid: Option<i32>,
+    },
+    /// List the functions that are replaced in a process.
+    List {
+        #[command(flatten)]
+        pid: Pid,
+    },
+    /// Show which threads use code that a bundle has replaced, or brought.
+    Blocked {
+        #[command(flatten)]
+        pid: Pid,
+    },
+    /// Read every changed byte back and compare it with what was written.
+    Verify {
+        #[command(flatten)]
+        pid: Pid,
+    },
+    /// Take back what a killed command left half-way.
+    Recover {
+        #[command(flatten)]
+        pid: Pid,
+    },
+    /// Bring the loader into a process that wasn't started with it.
+    Attach {
+        #[command(flatten)]
+        pid: Pid,
+        /// Public keys to trust.
+        #[arg(long, value_name = "DIR")]
+        trust: Option<PathBuf>,
+        #[arg(long)]
+        allow_seccomp: bool,
+    },
+}
+
+impl Verb {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Run { .. } => "run",
+            Self::Apply { .. } => "apply",
+            Self::Revert { .. } => "revert",
+            Self::Status { .. } => "status",
+            Self::List { .. } => "list",
+            Self::Blocked { .. } => "blocked",
+            Self::Verify { .. } => "verify",
+            Self::Recover { .. } => "recover",
+            Self::Attach { .. } => "attach",
+        }
+    }
+
+    /// Whether the command changes a process, so that its own death half-way matters.
+    pub fn switches(&self) -> Option<i32> {
+        match self {
+            Self::Apply { pid, .. } | Self::Revert { pid, .. } | Self::Recover { pid } => Some(pid.pid),
+            _ => None,
+        }
+    }
+}

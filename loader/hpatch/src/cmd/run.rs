@@ -1,0 +1,70 @@
+//! `hpatch run`, and where the loader library is.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Report;
+use crate::error::{Error, Exit, Result, code};
+use crate::target::control::LIBRARY;
+
+/// The loader library: named by `HPATCH_LOADER`, beside this program, in `../lib`, or where a build put it.
+pub fn library() -> Result<PathBuf> {
+    let mut tried = Vec::new();
+    if let Some(p) = std::env::var_os("HPATCH_LOADER") {
+        tried.push(PathBuf::from(p));
+    } else if let Some(dir) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+        tried.push(dir.join(LIBRARY));
+        tried.push(dir.join("../lib").join(LIBRARY));
+        for profile in ["loader", "release", "debug"] {
+            tried.push(dir.join("..").join(profile).join(LIBRARY));
+        }
+    }
+    if let Some(p) = tried.iter().find(|p| p.is_file()) {
+        return p.canonicalize().map_err(|e| Error::io(format!("cannot resolve {}", p.display()), &e));
+    }
+    let mut e = Error::new(code::READ_FAILED, Exit::Io, format!("{LIBRARY} isn't found"));
+    for p in &tried {
+        e = e.note(format!("looked at {}", p.display()));
+    }
+    Err(e.help("set HPATCH_LOADER to its path"))
+}
+
+fn directory(what: &str, path: &Path) -> Result<PathBuf> {
+    let full = path.canonicalize().map_err(|e| Error::io(format!("{what} {}", path.display()), &e))?;
+    if full.is_dir() {
+        Ok(full)
+    } else {
+        Err(Error::new(code::READ_FAILED, Exit::Io, format!("{what} {} isn't a directory", path.display())))
+    }
+}
+
+/// Replaces this program; comes back only with an error.
+pub fn run(store: Option<&Path>, trust: Option<&Path>, command: &[OsString]) -> Result<Report> {
+    let library = library()?;
+    let (program, args) =
+        command.split_first().ok_or_else(|| Error::new(code::USAGE, Exit::Usage, "no program to start"))?;
+    let mut preload = OsString::from(&library);
+    if library.as_os_str().as_encoded_bytes().iter().any(|b| matches!(b, b' ' | b':')) {
+        return Err(Error::new(
+            code::USAGE,
+            Exit::Usage,
+            format!("LD_PRELOAD can't name {}: it has a space or colon in it", library.display()),
+        ));
+    }
+    if let Some(before) = std::env::var_os("LD_PRELOAD").filter(|v| !v.is_empty()) {
+        preload.push(OsStr::new(":"));
+        preload.push(before);
+    }
+    let mut c = Command::new(program);
+    c.args(args).env("LD_PRELOAD", preload);
+    if let Some(dir) = store {
+        c.env("HPATCH_STORE", directory("the store", dir)?);
+    }
+    if let Some(dir) = trust {
+        c.env("HPATCH_TRUST", directory("the trust directory", dir)?);
+    }
+    let e = c.exec();
+    Err(Error::io(format!("cannot start {}", program.display()), &e))
+}

@@ -1,0 +1,118 @@
+//! One command's hold on one process: the lock, the owner field, the clean-up of what a killed command left.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use hpatch_core::abi::{LoaderState, RecordState};
+
+use crate::error::{Error, Exit, Result, code};
+use crate::switch::{self, Direction, Options};
+use crate::target::Target;
+use crate::target::control::{Control, Patch};
+
+/// An opened target with its loader. Dropping it gives the loader back.
+#[derive(Debug)]
+pub struct Session {
+    pub target: Target,
+    pub control: Control,
+    _lock: OwnedFd,
+}
+
+impl Session {
+    /// Takes the loader of a process, and first takes back what a killed command left half-way.
+    pub fn open(pid: i32) -> Result<Self> {
+        let s = Self::open_unrecovered(pid)?;
+        s.recover()?;
+        Ok(s)
+    }
+
+    pub fn open_unrecovered(pid: i32) -> Result<Self> {
+        let target = Target::open(pid)?;
+        let control = Control::require(&target)?;
+        let lock = lock(&target)?;
+        if control.state(&target)? == LoaderState::Blocked as u32 {
+            let mut e = Error::new(
+                code::LOADER_BLOCKED,
+                Exit::Blocked,
+                format!("the loader in process {pid} is blocked after an internal error"),
+            );
+            let detail = control.detail(&target)?;
+            if !detail.is_empty() {
+                e = e.note(detail);
+            }
+            return Err(e.help("the process goes on as it is; restart it to patch it again"));
+        }
+        let owner = control.owner(&target)?;
+        let me = std::process::id();
+        if owner != 0 && owner != me && is_command(owner) {
+            return Err(owned(pid, owner));
+        }
+        control.set_owner(&target, me)?;
+        Ok(Self { target, control, _lock: lock })
+    }
+
+    pub fn records(&self) -> Result<Vec<Patch>> {
+        self.control.records(&self.target)
+    }
+
+    /// Takes back every record that a killed command left half-way. Gives their ids.
+    pub fn recover(&self) -> Result<Vec<String>> {
+        let mut done = Vec::new();
+        for p in self.records()?.iter().rev() {
+            if p.is(RecordState::Writing) || p.is(RecordState::Reverting) {
+                switch::run(&self.target, p, Direction::Recover, Options::default())?;
+                done.push(p.id.clone());
+            }
+        }
+        if !done.is_empty() {
+            eprintln!("note: took back what a killed command left half-way: {}", done.join(", "));
+        }
+        Ok(done)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.control.set_owner(&self.target, 0);
+    }
+}
+
+fn owned(pid: i32, owner: u32) -> Error {
+    Error::new(code::LOADER_BUSY, Exit::Busy, format!("another command (pid {owner}) works on process {pid}"))
+}
+
+/// Whether a pid is a living `hpatch`.
+pub fn is_command(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == "hpatch")
+}
+
+/// A lock that dies with this process: an abstract socket (unix(7)) named after the target.
+fn lock(target: &Target) -> Result<OwnedFd> {
+    let name = format!("hpatch/{}/{}", target.pid, target.start_time);
+    // SAFETY: an all-zero address is valid; the name is shorter than `sun_path`; the descriptor is new and owned here.
+    unsafe {
+        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(Error::io("cannot make a socket", &io::Error::last_os_error()));
+        }
+        let fd = OwnedFd::from_raw_fd(fd);
+        let mut addr: libc::sockaddr_un = std::mem::zeroed();
+        addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (dst, src) in addr.sun_path[1..].iter_mut().zip(name.bytes()) {
+            *dst = src as libc::c_char;
+        }
+        let len = (size_of::<libc::sa_family_t>() + 1 + name.len()) as libc::socklen_t;
+        if libc::bind(std::os::fd::AsRawFd::as_raw_fd(&fd), (&raw const addr).cast(), len) != 0 {
+            let e = io::Error::last_os_error();
+            return Err(match e.raw_os_error() {
+                Some(libc::EADDRINUSE) => {
+                    let control = Control::find(target).ok().flatten();
+                    let owner = control.and_then(|c| c.owner(target).ok()).unwrap_or(0);
+                    owned(target.pid, owner)
+                }
+                _ => Error::io("cannot lock the target", &e),
+            });
+        }
+        Ok(fd)
+    }
+}

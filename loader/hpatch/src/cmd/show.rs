@@ -1,0 +1,247 @@
+//! `status`, `list`, `blocked`, `verify`: commands that change nothing.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use hpatch_core::abi::{LoaderState, RecordState};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Report;
+use super::apply::s;
+use super::session::is_command;
+use crate::check::dry;
+use crate::check::report::Blockers;
+use crate::check::scan::Scanner;
+use crate::error::{Error, Exit, Result, code};
+use crate::switch::{self, Direction, boot_time};
+use crate::target::Target;
+use crate::target::control::{Control, Patch, state_name};
+
+fn loader_state(state: u32) -> &'static str {
+    match state {
+        s if s == LoaderState::Idle as u32 => "idle",
+        s if s == LoaderState::Busy as u32 => "busy",
+        s if s == LoaderState::Blocked as u32 => "blocked",
+        _ => "unknown",
+    }
+}
+
+fn hex(b: &[u8]) -> String {
+    b.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether a record is in the middle of a change that nobody is making.
+fn unfinished(p: &Patch, owner: u32) -> bool {
+    (p.is(RecordState::Writing) || p.is(RecordState::Reverting)) && !(owner != 0 && is_command(owner))
+}
+
+fn patch_json(p: &Patch, owner: u32) -> Value {
+    let live = p.is(RecordState::Live);
+    json!({
+        "id": p.id,
+        "state": state_name(p.record.state),
+        "unfinished": unfinished(p, owner),
+        "scope": if p.record.scope == 0 { "live" } else { "start" },
+        "bundle_sha256": hex(&p.record.bundle_sha256),
+        "functions": p.funcs.len(),
+        "writes": p.edits.len(),
+        "modules": p.units.iter().map(|(u, name)| json!({
+            "name": name,
+            "build_id": hex(&u.build_id[..(u.build_id_len as usize).min(u.build_id.len())]),
+            "bias": format!("{:#x}", u.bias), "map": format!("{:#x}", u.map), "map_size": u.map_len,
+        })).collect::<Vec<_>>(),
+        "live_for_s": live.then(|| boot_time().saturating_sub(p.record.live_since) as f64 / 1e9),
+    })
+}
+
+struct Seen {
+    text: String,
+    json: Value,
+}
+
+fn look(target: &Target, control: &Control) -> Result<Seen> {
+    let state = control.state(target)?;
+    let owner = control.owner(target)?;
+    let origin = if control.origin(target)? == 0 { "preloaded" } else { "attached" };
+    let records = control.records(target)?;
+    let mut text = format!("{} ({}): loader {origin}, {}\n", target.pid, target.comm, loader_state(state));
+    for p in &records {
+        let _ = write!(text, "  {} {}", p.id, state_name(p.record.state));
+        let _ = write!(text, ", {} function{}", p.funcs.len(), s(p.funcs.len()));
+        if p.is(RecordState::Live) {
+            let _ = write!(text, ", for {} s", boot_time().saturating_sub(p.record.live_since) / 1_000_000_000);
+        }
+        if unfinished(p, owner) {
+            let _ = write!(text, ", left half-way by a killed command: `hpatch recover --pid {}`", target.pid);
+        }
+        text.push('\n');
+    }
+    let mut json = json!({
+        "pid": target.pid, "comm": target.comm, "loader": origin, "state": loader_state(state), "owner": owner,
+        "bundles": records.iter().map(|p| patch_json(p, owner)).collect::<Vec<_>>(),
+    });
+    if state == LoaderState::Blocked as u32 {
+        let (c, detail) = (control.code(target)?, control.detail(target)?);
+        let _ = writeln!(text, "  blocked: HP{c:04} {detail}");
+        json["blocked"] = json!({ "code": format!("HP{c:04}"), "detail": detail });
+    }
+    Ok(Seen { text, json })
+}
+
+pub fn status(pid: i32) -> Result<Report> {
+    let target = Target::open(pid)?;
+    let control = Control::require(&target)?;
+    let seen = look(&target, &control)?;
+    Ok(Report::new(seen.text, seen.json))
+}
+
+/// Every process that carries a loader and that this user may look into.
+pub fn status_all() -> Result<Report> {
+    let mut text = String::new();
+    let mut all = Vec::new();
+    let entries = fs::read_dir("/proc").map_err(|e| Error::io("cannot list /proc", &e))?;
+    let mut pids: Vec<i32> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    for pid in pids {
+        let Ok(target) = Target::open(pid) else { continue };
+        let Ok(Some(control)) = Control::find(&target) else { continue };
+        match look(&target, &control) {
+            Ok(seen) => {
+                text.push_str(&seen.text);
+                all.push(seen.json);
+            }
+            Err(e) => {
+                let _ = writeln!(text, "{pid} ({}): {e}", target.comm);
+                all.push(json!({ "pid": pid, "comm": target.comm, "error": e.to_string() }));
+            }
+        }
+    }
+    if all.is_empty() {
+        text.push_str("no process carries a loader\n");
+    }
+    Ok(Report::new(text, json!({ "processes": all })))
+}
+
+pub fn list(pid: i32) -> Result<Report> {
+    let target = Target::open(pid)?;
+    let control = Control::require(&target)?;
+    let mut text = String::new();
+    let mut all = Vec::new();
+    for p in control.records(&target)? {
+        let _ = writeln!(text, "{} ({})", p.id, state_name(p.record.state));
+        for (f, name) in &p.funcs {
+            let unit = p.units.get(f.unit as usize).map_or("?", |u| u.1.as_str());
+            let _ = writeln!(
+                text,
+                "  {name} in {unit}: {:#x} -> {:#x}, {} bytes",
+                f.entry, f.replacement, f.replacement_len
+            );
+            all.push(json!({
+                "id": p.id, "state": state_name(p.record.state), "function": name, "module": unit,
+                "entry": format!("{:#x}", f.entry), "replacement": format!("{:#x}", f.replacement), "size": f.replacement_len,
+            }));
+        }
+    }
+    if all.is_empty() {
+        text.push_str("no function is replaced\n");
+    }
+    Ok(Report::new(text, json!({ "pid": pid, "functions": all })))
+}
+
+/// Threads that sleep inside old code of live bundles, or inside their new code: what stands in the way of a revert.
+pub fn blocked(pid: i32) -> Result<Report> {
+    let target = Target::open(pid)?;
+    let control = Control::require(&target)?;
+    let tasks = target.tasks()?;
+    let mut scanner = Scanner::new(tasks.len(), 8 << 20);
+    let mut text = String::new();
+    let mut all = Vec::new();
+    for p in control.records(&target)?.iter().filter(|p| p.is(RecordState::Live) || p.is(RecordState::Prepared)) {
+        let revert = p.is(RecordState::Live);
+        let forbidden = switch::forbidden(p, if revert { Direction::Revert } else { Direction::Apply });
+        let hits = dry::look(&target, &tasks, &mut scanner, &forbidden);
+        let mut b = Blockers::default();
+        b.add(&target, p, revert, &hits);
+        for blocker in b.latest() {
+            let _ = writeln!(text, "{}: {}", p.id, blocker.describe());
+            let mut j = blocker.json();
+            j["id"] = json!(p.id);
+            all.push(j);
+        }
+    }
+    if all.is_empty() {
+        text.push_str("no sleeping thread is in the code of a live bundle\n");
+    }
+    Ok(Report::new(text, json!({ "pid": pid, "blockers": all })))
+}
+
+/// Compares the live bytes of every write and the digest of every patch's text.
+pub fn verify(pid: i32) -> Result<Report> {
+    let target = Target::open(pid)?;
+    let control = Control::require(&target)?;
+    let records = control.records(&target)?;
+    let owner = control.owner(&target)?;
+    if let Some(p) = records.iter().find(|p| unfinished(p, owner)) {
+        return Err(Error::new(
+            code::UNFINISHED,
+            Exit::Refused,
+            format!("{} was left half-way by a killed command", p.id),
+        )
+        .help(format!("hpatch recover --pid {pid}")));
+    }
+    let (mut writes, mut bytes, mut texts) = (0usize, 0usize, 0usize);
+    let mut wrong = Vec::new();
+    let read = |addr, len| target.mem.read_vec(addr, len).map_err(|_| target.vanished());
+    for (i, p) in records.iter().enumerate() {
+        let live = p.is(RecordState::Live);
+        if !live && !p.is(RecordState::Reverted) {
+            continue;
+        }
+        for e in &p.edits {
+            // What a later bundle overwrote (or brought back) is that one's to answer for.
+            let hidden = records[i + 1..].iter().any(|l| {
+                (l.is(RecordState::Live) || l.is(RecordState::Reverted))
+                    && l.edits.iter().any(|x| x.addr < e.end() && e.addr < x.end())
+            });
+            if hidden {
+                continue;
+            }
+            let want = if live { &e.new } else { &e.old };
+            let found = read(e.addr, want.len())?;
+            writes += 1;
+            bytes += want.len();
+            if &found != want {
+                wrong.push(format!(
+                    "{}: {:#x} ({}): expected {}, found {}",
+                    p.id,
+                    e.addr,
+                    p.func_name(e.func),
+                    hex(want),
+                    hex(&found)
+                ));
+            }
+        }
+        for (u, name) in p.units.iter().filter(|u| live && u.0.text_len != 0 && u.0.text_len <= 256 << 20) {
+            let digest: [u8; 32] = Sha256::digest(read(u.text, u.text_len as usize)?).into();
+            texts += 1;
+            if digest != u.text_sha256 {
+                wrong.push(format!("{}: the patch's code for {name} at {:#x} was changed", p.id, u.text));
+            }
+        }
+    }
+    let json = json!({ "pid": pid, "writes": writes, "bytes": bytes, "texts": texts });
+    if wrong.is_empty() {
+        let text = format!(
+            "process {pid}: {writes} write{} ({bytes} bytes) and the code of {texts} payload{} are as they should be\n",
+            s(writes),
+            s(texts)
+        );
+        return Ok(Report::new(text, json));
+    }
+    let mut e = Error::new(code::BYTES_CHANGED, Exit::Refused, format!("process {pid} isn't as the records say"));
+    for w in wrong {
+        e = e.note(w);
+    }
+    Err(e)
+}

@@ -1,0 +1,72 @@
+//! A command that changes a process runs in a child. If that is killed half-way, the parent takes the change back at once; if the
+//! parent is killed, the child finishes its work.
+
+use super::session::Session;
+use crate::error::Exit;
+
+/// Signals that must not end the worker while threads are stopped.
+const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// Runs `work` in a child and gives its exit status. Must be called while this program has one thread.
+pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
+    // SAFETY: this program has one thread, so the child may do anything.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        return work() as u8;
+    }
+    if child == 0 {
+        hold_signals();
+        prepare_process();
+        let status = work() as i32;
+        // Buffers of standard output are flushed by `print!`'s line discipline only on a terminal.
+        let _ = std::io::Write::flush(&mut std::io::stdout());
+        std::process::exit(status);
+    }
+    hold_signals();
+    let mut st = 0;
+    loop {
+        // SAFETY: `st` is a valid place for the status.
+        let r = unsafe { libc::waitpid(child, &mut st, 0) };
+        if r == child {
+            break;
+        }
+        if r < 0 && std::io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return Exit::Internal as u8;
+        }
+    }
+    if libc::WIFEXITED(st) {
+        return libc::WEXITSTATUS(st) as u8;
+    }
+    eprintln!("error[HP1310]: the command was killed by signal {} half-way", libc::WTERMSIG(st));
+    match Session::open_unrecovered(pid).and_then(|s| s.recover()) {
+        Ok(_) => {
+            eprintln!("  = the process is as before");
+            Exit::RolledBack as u8
+        }
+        Err(e) => {
+            eprint!("{}", e.render());
+            e.exit as u8
+        }
+    }
+}
+
+fn hold_signals() {
+    // SAFETY: all-zero sets are valid and initialised by the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for s in HELD {
+            libc::sigaddset(&mut set, s);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Memory stays resident and the processor is ours when it counts, as far as the system permits.
+fn prepare_process() {
+    // SAFETY: no memory is involved.
+    unsafe {
+        libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE);
+        libc::setpriority(libc::PRIO_PROCESS, 0, -20);
+    }
+}

@@ -1,0 +1,9 @@
+//! The operator's command as a library: the stop of a process, the check of its stacks, the switch of its code.
+//! The binary `hpatch` is a thin layer above; tests and benchmarks call the same functions.
+
+pub mod check;
+pub mod cmd;
+pub mod error;
+pub mod switch;
+pub mod target;
+pub mod trace;

@@ -1,0 +1,437 @@
+//! The switch: stop, check, write, read back, let go; retried until the code isn't in use.
+
+use std::time::{Duration, Instant};
+
+use hpatch_core::abi::{Range, RecordState};
+use serde_json::json;
+
+use crate::check::dry;
+use crate::check::forbidden::Forbidden;
+use crate::check::report::Blockers;
+use crate::check::scan::{Lookup, Scanner, View};
+use crate::check::unwind::Unwinder;
+use crate::error::{Error, Exit, Result, code, traced};
+use crate::target::Target;
+use crate::target::control::Patch;
+use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopped, Stopper};
+
+/// What is done to the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Apply,
+    Revert,
+    /// Takes back what a killed command left half-way: nobody's place is checked, because threads may already be on both sides.
+    Recover,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Until when attempts are repeated.
+    pub timeout: Duration,
+    /// How long one stop may take.
+    pub deadline: Duration,
+    /// Bytes of one thread's stack that are read at most.
+    pub stack_limit: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(10), deadline: DEFAULT_DEADLINE, stack_limit: 256 << 20 }
+    }
+}
+
+/// How it went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    /// Stops made, the last one successful.
+    pub stops: u32,
+    /// Attempts that a look without a stop put off.
+    pub put_off: u32,
+    pub threads: usize,
+    pub stack_bytes: u64,
+    pub stop: Duration,
+    pub check: Duration,
+    pub write: Duration,
+    pub resume: Duration,
+    /// First interrupt to last detach of the successful stop.
+    pub pause: Duration,
+    /// All stops together.
+    pub paused_total: Duration,
+    pub waited: Duration,
+}
+
+impl Outcome {
+    pub fn json(&self) -> serde_json::Value {
+        let us = |d: Duration| d.as_nanos() as f64 / 1000.0;
+        json!({
+            "pause_us": us(self.pause), "paused_total_us": us(self.paused_total), "waited_ms": self.waited.as_millis() as u64,
+            "attempts": self.stops + self.put_off, "stops": self.stops, "threads": self.threads, "stack_bytes": self.stack_bytes,
+            "phases": {
+                "stop_us": us(self.stop), "check_us": us(self.check), "write_us": us(self.write), "resume_us": us(self.resume),
+            },
+        })
+    }
+}
+
+/// One change of bytes in the direction of the switch.
+#[derive(Debug)]
+struct Step<'a> {
+    addr: u64,
+    from: &'a [u8],
+    to: &'a [u8],
+}
+
+/// Why nothing was written, or was taken back.
+enum Failed {
+    Differs { addr: u64, found: Vec<u8> },
+    Io(u64, std::io::Error),
+}
+
+struct Switch<'a> {
+    target: &'a Target,
+    patch: &'a Patch,
+    direction: Direction,
+    steps: Vec<Step<'a>>,
+    forbidden: Forbidden,
+    scratch: Vec<u8>,
+    unwinder: Option<Unwinder>,
+}
+
+/// The code that must not be in use.
+pub fn forbidden(patch: &Patch, direction: Direction) -> Forbidden {
+    match direction {
+        Direction::Apply => {
+            let mut ranges = patch.old_ranges.clone();
+            // Inside a change of bytes nobody may stand, whatever the ranges say.
+            ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
+            let mut allowed: Vec<u64> = patch.funcs.iter().map(|f| f.0.entry).collect();
+            allowed.extend(patch.edits.iter().filter(|e| e.func != u32::MAX).map(|e| e.addr));
+            Forbidden::new(ranges, patch.old_sites.clone(), allowed)
+        }
+        Direction::Revert => {
+            let mut ranges = patch.new_ranges.clone();
+            ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
+            // A thread that is about to execute the jump will execute the old bytes.
+            let allowed = patch.edits.iter().filter(|e| e.func != u32::MAX).map(|e| e.addr).collect();
+            Forbidden::new(ranges, patch.new_sites.clone(), allowed)
+        }
+        Direction::Recover => Forbidden::default(),
+    }
+}
+
+/// Switches `patch` and leaves its record in the state that belongs to it. On an error the target runs as before.
+pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Options) -> Result<Outcome> {
+    let steps: Vec<Step<'_>> = patch
+        .edits
+        .iter()
+        .map(|e| match direction {
+            Direction::Apply => Step { addr: e.addr, from: &e.old, to: &e.new },
+            Direction::Revert | Direction::Recover => Step { addr: e.addr, from: &e.new, to: &e.old },
+        })
+        .collect();
+    let longest = patch.edits.iter().map(|e| e.old.len()).max().unwrap_or(0);
+    let mut s = Switch {
+        target,
+        patch,
+        direction,
+        steps,
+        forbidden: forbidden(patch, direction),
+        scratch: vec![0; longest],
+        unwinder: None,
+    };
+    s.prefault()?;
+    s.attempts(options)
+}
+
+impl Switch<'_> {
+    /// Private copies of all pages that will be written, made while the world runs.
+    fn prefault(&self) -> Result<()> {
+        let mut last = u64::MAX;
+        for s in &self.steps {
+            for addr in [s.addr, s.addr + s.to.len() as u64 - 1] {
+                if addr >> 12 != last {
+                    last = addr >> 12;
+                    self.target.mem.prefault(addr).map_err(|e| {
+                        Error::new(
+                            code::WRITE_REFUSED,
+                            Exit::Refused,
+                            format!("cannot write the text at {addr:#x}: {e}"),
+                        )
+                        .help("the kernel may forbid writing through /proc/PID/mem (proc_mem.force_override)")
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attempts(&mut self, options: Options) -> Result<Outcome> {
+        let target = self.target;
+        let tasks = target.tasks()?;
+        let mut stopper = Stopper::new(target, options.deadline).map_err(|e| Error::io("cannot make a timer", &e))?;
+        let mut scanner = Scanner::new(tasks.len(), options.stack_limit);
+        let has_query = Lookup::has_query(&target.maps_file);
+        let begun = Instant::now();
+        let mut blockers = Blockers::default();
+        let mut out = Outcome::default();
+        let mut pause = Backoff::new(target.pid);
+        let mut traced_once = false;
+        loop {
+            let attempt = out.stops + out.put_off;
+            // Every fourth attempt stops even so: what the look saw may be a stale word.
+            let look = self.direction != Direction::Recover && attempt % 4 != 3;
+            let hits =
+                if look { dry::look(target, &target.tasks()?, &mut scanner, &self.forbidden) } else { Vec::new() };
+            let mut reason = None;
+            if hits.is_empty() {
+                out.stops += 1;
+                match stopper.stop(target) {
+                    Ok(stopped) => {
+                        if self.stopped(stopped, &mut scanner, has_query, &mut out)? {
+                            out.waited = begun.elapsed();
+                            return Ok(out);
+                        }
+                        blockers.add(target, self.patch, self.direction == Direction::Revert, &scanner.hits);
+                        if self.unwinder.is_none() {
+                            self.unwinder = Some(Unwinder::load(target));
+                        }
+                    }
+                    Err(StopError::Traced(by)) if !traced_once => {
+                        traced_once = true;
+                        reason = Some(traced(target.pid, by));
+                        std::thread::sleep(Duration::from_secs(1).min(options.timeout));
+                    }
+                    Err(e) => reason = Some(stop_error(target, e)?),
+                }
+            } else {
+                out.put_off += 1;
+                blockers.add(target, self.patch, self.direction == Direction::Revert, &hits);
+            }
+            if begun.elapsed() >= options.timeout {
+                return Err(reason.unwrap_or_else(|| self.timed_out(&blockers, &out, begun.elapsed())));
+            }
+            pause.sleep(options.timeout.saturating_sub(begun.elapsed()));
+        }
+    }
+
+    /// The time while every thread is stopped. True when the switch is done.
+    fn stopped(
+        &mut self,
+        mut stopped: Stopped<'_>,
+        scanner: &mut Scanner,
+        has_query: bool,
+        out: &mut Outcome,
+    ) -> Result<bool> {
+        let t0 = Instant::now();
+        let listed = if has_query { None } else { self.target.maps().ok() };
+        let lookup = Lookup { maps_file: &self.target.maps_file, listed: listed.as_deref() };
+        let reader = stopped.any_tid();
+        let mut clear = true;
+        if self.direction != Direction::Recover {
+            scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
+            if let Some(u) = self.unwinder.as_ref().filter(|_| !scanner.hits.is_empty()) {
+                u.clear(&mut scanner.hits, &stopped, &self.target.mem);
+            }
+            clear = scanner.hits.is_empty();
+        }
+        let t1 = Instant::now();
+        let written = if clear { self.write() } else { Ok(()) };
+        let t2 = Instant::now();
+        let threads = stopped.threads().count();
+        let timing = stopped.release();
+        drop(stopped);
+        out.paused_total += timing.pause;
+        out.stop = timing.stop;
+        out.check = t1 - t0;
+        out.write = t2 - t1;
+        out.resume = timing.resume;
+        out.pause = timing.pause;
+        out.threads = threads;
+        out.stack_bytes = scanner.bytes;
+        written.map_err(|e| self.failed(e))?;
+        Ok(clear)
+    }
+
+    fn states(&self) -> (RecordState, RecordState, RecordState) {
+        match self.direction {
+            Direction::Apply => (RecordState::Prepared, RecordState::Writing, RecordState::Live),
+            Direction::Revert => (RecordState::Live, RecordState::Reverting, RecordState::Reverted),
+            Direction::Recover => (RecordState::Reverting, RecordState::Reverting, RecordState::Reverted),
+        }
+    }
+
+    fn set_state(&self, state: RecordState) -> std::result::Result<(), Failed> {
+        let addr = self.patch.state_addr();
+        self.target.mem.write_u32(addr, state as u32).map_err(|e| Failed::Io(addr, e))
+    }
+
+    /// Compares, writes, reads back. On a failure what was written is taken back at once, and the state with it.
+    fn write(&mut self) -> std::result::Result<(), Failed> {
+        let (before, during, after) = self.states();
+        for i in 0..self.steps.len() {
+            let (addr, from, to) = (self.steps[i].addr, self.steps[i].from, self.steps[i].to);
+            // After a killed command each place holds the one or the other.
+            let either = self.direction == Direction::Recover;
+            let found = self.read(addr, from.len())?;
+            let fits = found == from || (either && torn(found, from, to));
+            if !fits {
+                return Err(Failed::Differs { addr, found: found.to_vec() });
+            }
+        }
+        self.set_state(during)?;
+        fault("writing");
+        let result = self.write_steps();
+        if result.is_err() {
+            for s in &self.steps {
+                let _ = self.target.mem.write(s.addr, s.from);
+            }
+            self.set_state(before)?;
+            return result;
+        }
+        if self.direction == Direction::Apply {
+            let _ = self.target.mem.write_u64(self.patch.live_since_addr(), boot_time());
+        }
+        fault("written");
+        self.set_state(after)
+    }
+
+    fn read(&mut self, addr: u64, len: usize) -> std::result::Result<&[u8], Failed> {
+        let buf = &mut self.scratch[..len];
+        self.target.mem.read(addr, buf).map_err(|e| Failed::Io(addr, e))?;
+        Ok(buf)
+    }
+
+    fn write_steps(&mut self) -> std::result::Result<(), Failed> {
+        for (i, s) in self.steps.iter().enumerate() {
+            self.target.mem.write(s.addr, s.to).map_err(|e| Failed::Io(s.addr, e))?;
+            if i == 0 {
+                fault("first-write");
+            }
+        }
+        for i in 0..self.steps.len() {
+            let (addr, to) = (self.steps[i].addr, self.steps[i].to);
+            let found = self.read(addr, to.len())?;
+            if found != to {
+                return Err(Failed::Differs { addr, found: found.to_vec() });
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, e: Failed) -> Error {
+        if !self.target.is_alive() {
+            return self.target.vanished();
+        }
+        match e {
+            Failed::Differs { addr, found } => {
+                let want = self.steps.iter().find(|s| s.addr == addr).map_or(&[][..], |s| s.from);
+                Error::new(
+                    code::BYTES_CHANGED,
+                    Exit::RolledBack,
+                    format!("the bytes at {addr:#x} aren't what was there when the patch was prepared"),
+                )
+                .note(format!("expected {}, found {}", hex(want), hex(&found)))
+                .note("every change of this switch was taken back while the threads were stopped")
+                .help("another tool (a debugger, a tracer, a profiler's probe) may have written there")
+            }
+            Failed::Io(addr, e) => Error::new(
+                code::READ_BACK_DIFFERS,
+                Exit::RolledBack,
+                format!("cannot read or write the text at {addr:#x}: {e}"),
+            )
+            .note("every change of this switch was taken back while the threads were stopped"),
+        }
+    }
+
+    fn timed_out(&self, blockers: &Blockers, out: &Outcome, waited: Duration) -> Error {
+        let (code, whose) = match self.direction {
+            Direction::Revert => (code::NEW_CODE_ACTIVE, "the patch's code"),
+            _ => (code::FUNCTION_ACTIVE, "the code to be replaced"),
+        };
+        let mut e = Error::new(
+            code,
+            Exit::Busy,
+            format!("{whose} stayed in use for {:.1} s; nothing was changed", waited.as_secs_f64()),
+        );
+        let latest = blockers.latest();
+        for b in latest.iter().take(8) {
+            e = e.note(b.describe());
+        }
+        if latest.len() > 8 {
+            e = e.note(format!("and {} more", latest.len() - 8));
+        }
+        e.json.insert("blockers".into(), latest.iter().map(|b| b.json()).collect());
+        e.json.insert("attempts".into(), (out.stops + out.put_off).into());
+        e.json.insert("paused_total_us".into(), json!(out.paused_total.as_nanos() as f64 / 1000.0));
+        e.help("try again when the thread has left the function, or give it more time with --timeout")
+    }
+}
+
+/// Bytes of which each is the old or the new one.
+fn torn(found: &[u8], a: &[u8], b: &[u8]) -> bool {
+    found.iter().zip(a.iter().zip(b)).all(|(f, (x, y))| f == x || f == y)
+}
+
+fn hex(b: &[u8]) -> String {
+    b.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Turns a failed stop into the reason given when time is up, or into a final refusal.
+fn stop_error(target: &Target, e: StopError) -> Result<Error> {
+    let busy = |code, title: String| Ok(Error::new(code, Exit::Busy, title));
+    match e {
+        StopError::Traced(by) => Err(traced(target.pid, by)),
+        StopError::Permission => Err(crate::target::no_permission(target.pid)),
+        StopError::Vanished => Err(target.vanished()),
+        StopError::Os(what, e) => Err(Error::new(code::THREAD_NOT_STOPPED, Exit::Busy, format!("cannot {what}: {e}"))),
+        StopError::Stuck { tid, state } => busy(
+            code::THREAD_NOT_STOPPED,
+            format!("thread {tid} ({}) in state {} didn't stop in time", target.comm_of(tid), char::from(state)),
+        ),
+        StopError::Vfork { tid } => busy(
+            code::THREAD_NOT_STOPPED,
+            format!("thread {tid} ({}) waits for a vfork child that runs in the same memory", target.comm_of(tid)),
+        ),
+        StopError::Storm => busy(code::TOO_MANY_THREADS, "threads are born faster than they can be stopped".to_owned()),
+    }
+}
+
+/// CLOCK_BOOTTIME in nanoseconds.
+pub fn boot_time() -> u64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` is a valid place for the time.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut t) };
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// Waiting times that grow from 1 to 250 ms, each somewhere between half and all of it.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+    random: u64,
+}
+
+impl Backoff {
+    fn new(seed: i32) -> Self {
+        Self { next: Duration::from_millis(1), random: boot_time() ^ (seed as u64) << 32 | 1 }
+    }
+
+    fn sleep(&mut self, most: Duration) {
+        // xorshift64 (Marsaglia 2003).
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let half = self.next / 2;
+        let jitter = half.mul_f64((self.random >> 11) as f64 / (1u64 << 53) as f64);
+        std::thread::sleep((half + jitter).min(most));
+        self.next = (self.next * 2).min(Duration::from_millis(250));
+    }
+}
+
+/// Debug builds can be killed at a named step, for the tests of recovery.
+fn fault(step: &str) {
+    if cfg!(debug_assertions) && std::env::var("HPATCH_TEST_KILL").is_ok_and(|v| v == step) {
+        // SAFETY: no memory is involved.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+}

@@ -1,0 +1,310 @@
+//! The loader's control block and records, read from the target. Every pointer and count is an allegation.
+
+use std::mem::offset_of;
+
+use hpatch_core::abi::{self, Func, Range, Record, RecordState, Unit, Write};
+
+use super::Target;
+use super::elf;
+use super::maps::Mapping;
+use crate::error::{Error, Exit, Result, code};
+
+/// The name by which the library is found among the mappings, also as a memory file when it was attached.
+pub const LIBRARY: &str = "libhpatch_loader.so";
+pub const SYMBOL: &str = "hpatch_control";
+const MAX_RECORDS: usize = 4096;
+const MAX_ITEMS: u32 = 1 << 22;
+const MAX_NAME: u32 = 64 * 1024;
+type Block = abi::Control<u64>;
+
+/// Where the control block of a target lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    pub addr: u64,
+    /// First address of the loader's image.
+    pub base: u64,
+}
+
+/// The answer of an operation.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub code: u32,
+    pub value: [u64; 4],
+    pub detail: String,
+}
+
+macro_rules! at {
+    ($self:ident . $field:ident) => {
+        $self.addr + offset_of!(Block, $field) as u64
+    };
+}
+
+impl Control {
+    /// `Ok(None)` when the target has no loader.
+    pub fn find(target: &Target) -> Result<Option<Self>> {
+        Self::find_in(target, &target.maps()?)
+    }
+
+    pub fn find_in(target: &Target, maps: &[Mapping]) -> Result<Option<Self>> {
+        for m in maps.iter().filter(|m| m.offset == 0 && m.read && m.file_name().ends_with(LIBRARY)) {
+            let Some(addr) = elf::dynamic_symbol(&target.mem, m, SYMBOL) else { continue };
+            let control = Self { addr, base: m.start };
+            let read = |e| Error::io("cannot read the loader's control block", &e);
+            if target.mem.read_u64(addr).map_err(read)? != abi::MAGIC {
+                continue;
+            }
+            let found = control.u32(target, at!(control.abi))?;
+            let size = control.u32(target, at!(control.size))?;
+            if found != abi::ABI || size as usize != size_of::<Block>() {
+                return Err(Error::new(
+                    code::ABI_MISMATCH,
+                    Exit::Refused,
+                    format!("the loader in process {} has interface {found}, this command {}", target.pid, abi::ABI),
+                ));
+            }
+            return Ok(Some(control));
+        }
+        Ok(None)
+    }
+
+    pub fn require(target: &Target) -> Result<Self> {
+        Self::find(target)?.ok_or_else(|| {
+            Error::new(code::NO_LOADER, Exit::Refused, format!("process {} carries no loader", target.pid)).help(
+                format!(
+                    "start the program with `hpatch run -- CMD`, or bring the loader in with `hpatch attach --pid {}`",
+                    target.pid
+                ),
+            )
+        })
+    }
+
+    fn u32(&self, target: &Target, addr: u64) -> Result<u32> {
+        let mut b = [0; 4];
+        target.mem.read(addr, &mut b).map_err(|_| target.vanished())?;
+        Ok(u32::from_le_bytes(b))
+    }
+
+    fn u64(&self, target: &Target, addr: u64) -> Result<u64> {
+        target.mem.read_u64(addr).map_err(|_| target.vanished())
+    }
+
+    fn put(&self, target: &Target, addr: u64, bytes: &[u8]) -> Result<()> {
+        target.mem.write(addr, bytes).map_err(|e| Error::io("cannot write the loader's control block", &e))
+    }
+
+    pub fn state(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.state))
+    }
+
+    pub fn set_state(&self, target: &Target, state: abi::LoaderState) -> Result<()> {
+        self.put(target, at!(self.state), &(state as u32).to_le_bytes())
+    }
+
+    pub fn origin(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.origin))
+    }
+
+    pub fn set_origin(&self, target: &Target, origin: u32) -> Result<()> {
+        self.put(target, at!(self.origin), &origin.to_le_bytes())
+    }
+
+    pub fn owner(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.owner))
+    }
+
+    pub fn set_owner(&self, target: &Target, pid: u32) -> Result<()> {
+        self.put(target, at!(self.owner), &pid.to_le_bytes())
+    }
+
+    pub fn spawn(&self, target: &Target) -> Result<u64> {
+        self.u64(target, at!(self.spawn))
+    }
+
+    pub fn stack_top(&self, target: &Target) -> Result<u64> {
+        self.u64(target, at!(self.stack_top))
+    }
+
+    pub fn control_tid(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.control_tid))
+    }
+
+    /// Asks for an operation; [`crate::trace::rpc`] makes the thread that does it.
+    pub fn request(&self, target: &Target, op: abi::Op, arg: &[u64]) -> Result<()> {
+        let mut args = [0u8; 48];
+        for (slot, a) in args.chunks_exact_mut(8).zip(arg) {
+            slot.copy_from_slice(&a.to_le_bytes());
+        }
+        self.put(target, at!(self.arg), &args)?;
+        self.put(target, at!(self.done), &0u32.to_le_bytes())?;
+        self.put(target, at!(self.op), &(op as u32).to_le_bytes())
+    }
+
+    /// The answer, when the operation has ended.
+    pub fn answer(&self, target: &Target) -> Result<Option<Answer>> {
+        if self.u32(target, at!(self.done))? == 0 {
+            return Ok(None);
+        }
+        let mut value = [0; 4];
+        for (i, v) in value.iter_mut().enumerate() {
+            *v = self.u64(target, at!(self.value) + i as u64 * 8)?;
+        }
+        let code = self.u32(target, at!(self.code))?;
+        Ok(Some(Answer { code, value, detail: self.detail(target)? }))
+    }
+
+    pub fn detail(&self, target: &Target) -> Result<String> {
+        let len = self.u32(target, at!(self.detail_len))?.min(512) as usize;
+        let text = target.mem.read_vec(at!(self.detail), len).map_err(|_| target.vanished())?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub fn code(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.code))
+    }
+
+    /// All records, in order of application.
+    pub fn records(&self, target: &Target) -> Result<Vec<Patch>> {
+        let mut v = Vec::new();
+        let mut next = self.u64(target, at!(self.first_record))?;
+        while next != 0 {
+            if v.len() >= MAX_RECORDS {
+                return Err(broken("the list of records doesn't end"));
+            }
+            let p = Patch::read(target, next)?;
+            next = p.record.next;
+            if p.record.state != RecordState::Empty as u32 {
+                v.push(p);
+            }
+        }
+        Ok(v)
+    }
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(code::CONTROL_MALFORMED, Exit::Blocked, format!("the loader's records can't be read: {what}"))
+}
+
+/// One change of bytes, both ways.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub addr: u64,
+    /// Index in [`Patch::funcs`], `u32::MAX` for none.
+    pub func: u32,
+    pub old: Vec<u8>,
+    pub new: Vec<u8>,
+}
+
+impl Edit {
+    pub fn end(&self) -> u64 {
+        self.addr + self.old.len() as u64
+    }
+}
+
+/// A record with all that it points to.
+#[derive(Debug, Clone)]
+pub struct Patch {
+    pub addr: u64,
+    pub record: Record,
+    pub id: String,
+    pub units: Vec<(Unit, String)>,
+    pub edits: Vec<Edit>,
+    pub funcs: Vec<(Func, String)>,
+    pub old_ranges: Vec<Range>,
+    pub old_sites: Vec<u64>,
+    pub new_ranges: Vec<Range>,
+    pub new_sites: Vec<u64>,
+}
+
+impl Patch {
+    pub fn read(target: &Target, addr: u64) -> Result<Self> {
+        let mem = &target.mem;
+        let fail = |_| broken("a pointer leads nowhere");
+        let count = |n: u32| if n <= MAX_ITEMS { Ok(n as usize) } else { Err(broken("a count is out of bounds")) };
+        let text = |at: u64, len: u32| -> Result<String> {
+            if at == 0 || len == 0 {
+                return Ok(String::new());
+            }
+            let raw = mem.read_vec(at, len.min(MAX_NAME) as usize).map_err(fail)?;
+            Ok(String::from_utf8_lossy(&raw).into_owned())
+        };
+        let r: Record = mem.read_pod(addr).map_err(fail)?;
+        let id = String::from_utf8_lossy(&r.id[..(r.id_len as usize).min(r.id.len())]).into_owned();
+        let mut units = Vec::new();
+        for u in mem.read_pods::<Unit>(r.units, count(r.unit_count)?).map_err(fail)? {
+            units.push((u, text(u.name, u.name_len)?));
+        }
+        let mut funcs = Vec::new();
+        for f in mem.read_pods::<Func>(r.funcs, count(r.func_count)?).map_err(fail)? {
+            funcs.push((f, text(f.name, f.name_len)?));
+        }
+        let mut edits = Vec::new();
+        for w in mem.read_pods::<Write>(r.writes, count(r.write_count)?).map_err(fail)? {
+            let len = count(w.len)?;
+            if len == 0 || w.addr.checked_add(len as u64).is_none() {
+                return Err(broken("a write is out of bounds"));
+            }
+            let old = mem.read_vec(w.old, len).map_err(fail)?;
+            let new = mem.read_vec(w.new, len).map_err(fail)?;
+            edits.push(Edit { addr: w.addr, func: w.func, old, new });
+        }
+        edits.sort_by_key(|e| e.addr);
+        if edits.windows(2).any(|p| p[0].end() > p[1].addr) {
+            return Err(broken("writes overlap"));
+        }
+        Ok(Self {
+            addr,
+            id,
+            units,
+            edits,
+            funcs,
+            old_ranges: mem.read_pods(r.old_ranges, count(r.old_range_count)?).map_err(fail)?,
+            old_sites: mem.read_pods(r.old_sites, count(r.old_site_count)?).map_err(fail)?,
+            new_ranges: mem.read_pods(r.new_ranges, count(r.new_range_count)?).map_err(fail)?,
+            new_sites: mem.read_pods(r.new_sites, count(r.new_site_count)?).map_err(fail)?,
+            record: r,
+        })
+    }
+
+    pub fn is(&self, state: RecordState) -> bool {
+        self.record.state == state as u32
+    }
+
+    pub fn func_name(&self, func: u32) -> &str {
+        self.funcs.get(func as usize).map_or("?", |f| f.1.as_str())
+    }
+
+    pub fn state_addr(&self) -> u64 {
+        self.addr + offset_of!(Record, state) as u64
+    }
+
+    pub fn live_since_addr(&self) -> u64 {
+        self.addr + offset_of!(Record, live_since) as u64
+    }
+
+    pub fn overlaps(&self, other: &Self) -> bool {
+        // Both ascending and free of overlap within themselves.
+        let (mut i, mut j) = (0, 0);
+        while let (Some(a), Some(b)) = (self.edits.get(i), other.edits.get(j)) {
+            if a.end() <= b.addr {
+                i += 1;
+            } else if b.end() <= a.addr {
+                j += 1;
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// `prepared`, `live`...
+pub fn state_name(state: u32) -> &'static str {
+    match state {
+        1 => "prepared",
+        2 => "writing",
+        3 => "live",
+        4 => "reverting",
+        5 => "reverted",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,93 @@
+//! The process that is operated on.
+
+pub mod control;
+pub mod elf;
+pub mod maps;
+pub mod mem;
+pub mod procfs;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::error::{Error, Exit, Result, code};
+use maps::Mapping;
+use mem::Mem;
+
+/// An opened process: everything that needs a file is open, so that the stop needn't open one.
+#[derive(Debug)]
+pub struct Target {
+    pub pid: i32,
+    /// Clock ticks after boot; with the pid it names the process for ever.
+    pub start_time: u64,
+    pub comm: String,
+    pub mem: Mem,
+    pub task_dir: OwnedFd,
+    pub maps_file: OwnedFd,
+    /// A thread that isn't dead: the leader may be (a `main` that ended with `pthread_exit`).
+    pub live_tid: i32,
+}
+
+impl Target {
+    pub fn open(pid: i32) -> Result<Self> {
+        let gone = || Error::new(code::NO_SUCH_PROCESS, Exit::Io, format!("no process with pid {pid}"));
+        let leader = procfs::task_stat(pid, pid).map_err(|_| gone())?;
+        let live_tid = live_task(pid, &leader).ok_or_else(gone)?;
+        let access = |e: &io::Error| match e.kind() {
+            io::ErrorKind::PermissionDenied => no_permission(pid),
+            _ => Error::io(format!("cannot open the memory of process {pid}"), e),
+        };
+        let mem = Mem::open(pid, live_tid).map_err(|e| access(&e))?;
+        let task_dir = File::open(format!("/proc/{pid}/task")).map_err(|e| access(&e))?.into();
+        let maps_file = File::open(format!("/proc/{pid}/task/{live_tid}/maps")).map_err(|e| access(&e))?.into();
+        Ok(Self { pid, start_time: leader.start_time, comm: leader.comm, mem, task_dir, maps_file, live_tid })
+    }
+
+    pub fn maps(&self) -> Result<Vec<Mapping>> {
+        let path = format!("/proc/{}/task/{}/maps", self.pid, self.live_tid);
+        let text = fs::read(&path).map_err(|e| Error::io(format!("cannot read {path}"), &e))?;
+        Ok(maps::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    pub fn tasks(&self) -> Result<Vec<i32>> {
+        let mut v = Vec::new();
+        procfs::list_tasks(&self.task_dir, &mut v)
+            .map_err(|e| Error::io(format!("cannot list the threads of process {}", self.pid), &e))?;
+        Ok(v)
+    }
+
+    pub fn comm_of(&self, tid: i32) -> String {
+        procfs::task_stat(self.pid, tid).map_or_else(|_| "?".into(), |s| s.comm)
+    }
+
+    /// Whether it is still the same process.
+    pub fn is_alive(&self) -> bool {
+        procfs::task_stat(self.pid, self.pid).is_ok_and(|s| s.start_time == self.start_time)
+            && self
+                .tasks()
+                .is_ok_and(|t| t.iter().any(|&tid| procfs::task_stat(self.pid, tid).is_ok_and(|s| !s.is_dead())))
+    }
+
+    pub fn vanished(&self) -> Error {
+        Error::new(code::TARGET_GONE, Exit::Io, format!("process {} ended or replaced its program", self.pid))
+    }
+}
+
+fn live_task(pid: i32, leader: &procfs::TaskStat) -> Option<i32> {
+    if !leader.is_dead() {
+        return Some(pid);
+    }
+    let dir: OwnedFd = File::open(format!("/proc/{pid}/task")).ok()?.into();
+    let mut tids = Vec::new();
+    procfs::list_tasks(&dir, &mut tids).ok()?;
+    tids.into_iter().find(|&t| procfs::task_stat(pid, t).is_ok_and(|s| !s.is_dead() && !s.is_kernel_worker()))
+}
+
+/// The refusal when the kernel doesn't let us trace.
+pub fn no_permission(pid: i32) -> Error {
+    let mut e = Error::new(code::PTRACE_DENIED, Exit::Refused, format!("not permitted to trace process {pid}"));
+    if let Ok(v) = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
+        e = e.note(format!("kernel.yama.ptrace_scope is {}", v.trim()));
+    }
+    e.help("run as the same user with the same capabilities, or with CAP_SYS_PTRACE")
+}

@@ -1,0 +1,172 @@
+//! What `/proc` says about tasks (proc(5)).
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// `PF_IO_WORKER` (include/linux/sched.h): an io_uring worker, which never runs user code.
+const PF_IO_WORKER: u32 = 0x10;
+/// `PF_USER_WORKER`: the same since Linux 6.4, also for vhost and the io_uring submission thread.
+const PF_USER_WORKER: u32 = 0x4000;
+
+/// Fields of `/proc/PID/task/TID/stat`.
+#[derive(Debug, Clone)]
+pub struct TaskStat {
+    pub comm: String,
+    /// `R`, `S`, `D`, `T`, `t`, `Z`, `X`.
+    pub state: u8,
+    pub flags: u32,
+    /// Clock ticks after boot.
+    pub start_time: u64,
+}
+
+impl TaskStat {
+    /// A kernel thread that shares the address space but never runs user code.
+    pub fn is_kernel_worker(&self) -> bool {
+        self.flags & (PF_IO_WORKER | PF_USER_WORKER) != 0
+    }
+
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+pub fn task_stat(pid: i32, tid: i32) -> io::Result<TaskStat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/task/{tid}/stat"))?)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+fn parse_stat(raw: &[u8]) -> Option<TaskStat> {
+    // The name may itself hold spaces and parentheses: its end is the last one.
+    let open = raw.iter().position(|&b| b == b'(')?;
+    let close = raw.iter().rposition(|&b| b == b')')?;
+    let comm = String::from_utf8_lossy(raw.get(open + 1..close)?).into_owned();
+    let rest = std::str::from_utf8(raw.get(close + 2..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(TaskStat {
+        comm,
+        state: *fields.first()?.as_bytes().first()?,
+        flags: fields.get(6)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Fields of `/proc/PID/task/TID/status`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskStatus {
+    pub tgid: i32,
+    /// Thread id of the tracer, 0 for none.
+    pub tracer: i32,
+    pub threads: u32,
+    /// 0 none, 1 strict, 2 filter.
+    pub seccomp: u32,
+}
+
+pub fn task_status(pid: i32, tid: i32) -> io::Result<TaskStatus> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;
+    let mut s = TaskStatus::default();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let number = || value.split_ascii_whitespace().next().and_then(|v| v.parse().ok());
+        match key {
+            "Tgid" => s.tgid = number().unwrap_or(0),
+            "TracerPid" => s.tracer = number().unwrap_or(0),
+            "Threads" => s.threads = number().unwrap_or(0) as u32,
+            "Seccomp" => s.seccomp = number().unwrap_or(0) as u32,
+            _ => {}
+        }
+    }
+    Ok(s)
+}
+
+/// Where a task sits in the kernel: `/proc/PID/task/TID/syscall`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// On a processor or waiting for one.
+    Running,
+    /// `nr` is -1 when it isn't in a system call (a page fault, for instance).
+    At { nr: i64, sp: u64, pc: u64 },
+}
+
+pub fn blocked_at(pid: i32, tid: i32) -> io::Result<Blocked> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"))?;
+    parse_syscall(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+fn parse_syscall(text: &str) -> Option<Blocked> {
+    let text = text.trim_end();
+    if text == "running" {
+        return Some(Blocked::Running);
+    }
+    let fields: Vec<&str> = text.split(' ').collect();
+    let hex = |s: &str| u64::from_str_radix(s.trim_start_matches("0x"), 16).ok();
+    let nr = fields.first()?.parse().ok()?;
+    let (sp, pc) = match fields.len() {
+        3 => (hex(fields[1])?, hex(fields[2])?),
+        9 => (hex(fields[7])?, hex(fields[8])?),
+        _ => return None,
+    };
+    Some(Blocked::At { nr, sp, pc })
+}
+
+/// `vfork`, `clone`, `clone3`: a task in uninterruptible sleep there waits for a child that runs in its address space.
+pub fn is_vfork_like(nr: i64) -> bool {
+    matches!(nr, libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3)
+}
+
+/// Lists the tasks of an open `/proc/PID/task` into `out` without opening a file and, if `out` has room, without allocating.
+pub fn list_tasks(dir: &OwnedFd, out: &mut Vec<i32>) -> io::Result<()> {
+    out.clear();
+    let fd = dir.as_raw_fd();
+    // SAFETY: no memory is involved.
+    if unsafe { libc::lseek(fd, 0, libc::SEEK_SET) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut buf = [0u8; 32 * 1024];
+    loop {
+        // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`.
+        let n = unsafe { libc::syscall(libc::SYS_getdents64, fd, buf.as_mut_ptr(), buf.len()) };
+        if n < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if n == 0 {
+            return Ok(());
+        }
+        let mut rest = &buf[..n as usize];
+        // struct linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name (getdents64(2)).
+        while rest.len() >= 19 {
+            let len = usize::from(u16::from_le_bytes([rest[16], rest[17]]));
+            let Some(entry) = rest.get(..len).filter(|_| len >= 19) else { break };
+            let name = &entry[19..];
+            let name = &name[..name.iter().position(|&b| b == 0).unwrap_or(name.len())];
+            if let Some(tid) = std::str::from_utf8(name).ok().and_then(|s| s.parse().ok()) {
+                out.push(tid);
+            }
+            rest = &rest[len..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_parentheses_in_the_name() {
+        let s = parse_stat(b"7 (a) b (c) S 1 7 7 0 -1 4194368 1 2 3 4 5 6 7 8 20 0 1 0 9876 1 2").unwrap();
+        assert_eq!((s.comm.as_str(), s.state, s.start_time), ("a) b (c", b'S', 9876));
+        assert!(!s.is_kernel_worker());
+        assert!(parse_stat(b"7 (x").is_none());
+    }
+
+    #[test]
+    fn syscall_file() {
+        assert_eq!(parse_syscall("running\n"), Some(Blocked::Running));
+        assert_eq!(parse_syscall("-1 0x7ffe 0x40\n"), Some(Blocked::At { nr: -1, sp: 0x7ffe, pc: 0x40 }));
+        assert_eq!(
+            parse_syscall("0 0x3 0x1 0x2 0x0 0x0 0x0 0x7fff 0x1234\n"),
+            Some(Blocked::At { nr: 0, sp: 0x7fff, pc: 0x1234 })
+        );
+        assert_eq!(parse_syscall("garbage"), None);
+    }
+}

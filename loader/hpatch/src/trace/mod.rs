@@ -1,0 +1,6 @@
+//! Tracing the target from outside its thread group.
+
+pub mod ptrace;
+pub mod restart;
+pub mod rpc;
+pub mod stop;

@@ -1,0 +1,431 @@
+//! One operation of the loader: a thread of the application is stopped for a moment, makes the loader's control thread with one
+//! `clone` system call, and goes on as if nothing had been; the control thread runs while the application runs.
+//!
+//! The hijacked thread executes a single `syscall` instruction and no user code: it is taken at a stop and given back at the next one.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hpatch_core::abi::{Op, SPAWN_FLAGS};
+
+use super::ptrace::{self, Regs, Status, errno};
+use super::restart;
+use crate::error::{Error, Exit, Result, code};
+use crate::target::Target;
+use crate::target::control::{Answer, Control};
+use crate::target::procfs::{self, Blocked};
+use patchfmt::Code;
+
+/// How long the control thread may take.
+pub const OPERATION_DEADLINE: Duration = Duration::from_secs(20);
+const STEP_DEADLINE: Duration = Duration::from_secs(2);
+/// Signals that the processor raises. They stay unblocked: forcing a blocked one resets its handler.
+const SYNCHRONOUS: u64 = bit(libc::SIGSEGV)
+    | bit(libc::SIGBUS)
+    | bit(libc::SIGILL)
+    | bit(libc::SIGFPE)
+    | bit(libc::SIGTRAP)
+    | bit(libc::SIGSYS);
+
+const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// What the choice of thread and the way in depend on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RpcOptions {
+    /// Go on although the target has a seccomp filter that can't be suspended: a filter that kills would kill the service.
+    pub allow_seccomp: bool,
+}
+
+/// A thread of the target at a stop in the kernel, its registers saved. Giving it back restores everything.
+#[derive(Debug)]
+pub struct Hijacked {
+    pub tid: i32,
+    saved: Regs,
+    mask: u64,
+    /// Signals that came meanwhile, to be delivered afterwards.
+    late: u64,
+    done: bool,
+}
+
+fn os(what: &str, e: &io::Error) -> Error {
+    if errno(e) == libc::ESRCH || errno(e) == libc::ECHILD {
+        return Error::new(
+            code::TARGET_GONE,
+            Exit::Io,
+            format!("a thread ended while the command was about to {what}"),
+        );
+    }
+    Error::new(code::CONTROL_TIMEOUT, Exit::Busy, format!("cannot {what}: {e}"))
+}
+
+/// Waits for one event of `tid` with a deadline.
+fn wait_until(tid: i32, until: Instant) -> io::Result<Option<Status>> {
+    let mut nap = Duration::from_micros(20);
+    loop {
+        if let Some(s) = ptrace::wait(tid, libc::WNOHANG)? {
+            return Ok(Some(s));
+        }
+        if Instant::now() > until {
+            return Ok(None);
+        }
+        std::thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(1));
+    }
+}
+
+impl Hijacked {
+    /// Takes a thread, best one that sleeps in a system call.
+    pub fn take(target: &Target, options: RpcOptions) -> Result<Self> {
+        let mut asleep = Vec::new();
+        let mut awake = Vec::new();
+        for tid in target.tasks()? {
+            let Ok(stat) = procfs::task_stat(target.pid, tid) else { continue };
+            if stat.is_dead() || stat.is_kernel_worker() || stat.state == b'D' {
+                continue;
+            }
+            match procfs::blocked_at(target.pid, tid) {
+                Ok(Blocked::At { nr, .. }) if nr >= 0 => asleep.push(tid),
+                _ => awake.push(tid),
+            }
+        }
+        let mut last = None;
+        for round in 0..20 {
+            for &tid in asleep.iter().chain(&awake) {
+                // A thread in a restartable sequence must not be sent elsewhere; one in a system call isn't in one.
+                match Self::take_thread(target, tid, options, round > 0)? {
+                    Ok(h) => return Ok(h),
+                    Err(e) => last = Some(e),
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1 << round.min(6)));
+        }
+        Err(last.unwrap_or_else(|| target.vanished()))
+    }
+
+    /// The outer error is final, the inner one says that this thread won't do.
+    fn take_thread(target: &Target, tid: i32, options: RpcOptions, awake: bool) -> Result<Result<Self>> {
+        let status = procfs::task_status(target.pid, tid);
+        if let Ok(s) = &status
+            && s.tracer != 0
+        {
+            return Err(crate::error::traced(target.pid, s.tracer));
+        }
+        if let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
+            return match errno(&e) {
+                libc::EPERM => Err(crate::target::no_permission(target.pid)),
+                _ => Ok(Err(os("seize a thread", &e))),
+            };
+        }
+        let mut h = Self { tid, saved: zeroed_regs(), mask: 0, late: 0, done: false };
+        if let Err(e) = h.settle() {
+            h.abandon();
+            return Ok(Err(e));
+        }
+        if status.is_ok_and(|s| s.seccomp == 2)
+            && ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).is_err()
+            && !options.allow_seccomp
+        {
+            h.give_back()?;
+            return Err(seccomp(target.pid));
+        }
+        let in_call = h.saved.orig_rax as i64 >= 0;
+        let usable = in_call || (awake && h.outside_rseq(target));
+        if !usable {
+            h.give_back()?;
+            return Ok(Err(Error::new(
+                code::CONTROL_TIMEOUT,
+                Exit::Busy,
+                "no thread of the target rests in a system call",
+            )));
+        }
+        Ok(Ok(h))
+    }
+
+    fn outside_rseq(&self, target: &Target) -> bool {
+        match ptrace::rseq_area(self.tid) {
+            Ok(0) => true,
+            // struct rseq: u32 cpu_id_start, u32 cpu_id, u64 rseq_cs (include/uapi/linux/rseq.h).
+            Ok(area) => target.mem.read_u64(area + 8).is_ok_and(|cs| cs == 0),
+            Err(_) => false,
+        }
+    }
+
+    /// Interrupts, waits for the trap, delivering signals that come first, and saves the state.
+    fn settle(&mut self) -> Result<()> {
+        ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
+        let until = Instant::now() + STEP_DEADLINE;
+        loop {
+            match wait_until(self.tid, until).map_err(|e| os("stop a thread", &e))? {
+                Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
+                Some(Status::Stopped { event: 0, signal, syscall: false }) => {
+                    // Repair first: the call was woken by our trap as much as by the signal.
+                    self.repair_now()?;
+                    ptrace::cont(self.tid, signal).map_err(|e| os("deliver a signal", &e))?;
+                }
+                Some(Status::Stopped { .. }) => {
+                    ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+                }
+                Some(_) => return Err(os("stop a thread", &io::Error::from_raw_os_error(libc::ESRCH))),
+                None => return Err(Error::new(code::CONTROL_TIMEOUT, Exit::Busy, "a thread didn't stop in time")),
+            }
+        }
+        ptrace::get_regs(self.tid, &mut self.saved).map_err(|e| os("read registers", &e))?;
+        restart::repair(&mut self.saved);
+        // A repair must not be lost if this program is killed from here on.
+        ptrace::set_regs(self.tid, &self.saved).map_err(|e| os("write registers", &e))?;
+        self.mask = ptrace::get_sigmask(self.tid).map_err(|e| os("read the signal mask", &e))?;
+        Ok(())
+    }
+
+    fn repair_now(&self) -> Result<()> {
+        let mut r = zeroed_regs();
+        ptrace::get_regs(self.tid, &mut r).map_err(|e| os("read registers", &e))?;
+        if restart::repair(&mut r) {
+            ptrace::set_regs(self.tid, &r).map_err(|e| os("write registers", &e))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next stop that isn't a signal's; signals are kept for later.
+    fn next_stop(&mut self) -> Result<Status> {
+        let until = Instant::now() + STEP_DEADLINE;
+        loop {
+            let s = wait_until(self.tid, until).map_err(|e| os("wait for a thread", &e))?;
+            match s {
+                Some(Status::Stopped { event: 0, signal, syscall: false }) => {
+                    self.late |= bit(signal);
+                    ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+                }
+                // A group stop that begins meanwhile takes effect when the thread is given back.
+                Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => {
+                    ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+                }
+                Some(s @ Status::Stopped { .. }) => return Ok(s),
+                Some(_) => return Err(os("wait for a thread", &io::Error::from_raw_os_error(libc::ESRCH))),
+                None => {
+                    return Err(Error::new(
+                        code::CONTROL_TIMEOUT,
+                        Exit::Busy,
+                        "a system call in the target didn't return",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Executes one system call in the thread, at an address where a `syscall` instruction lies. Gives its result and, for `clone`, the
+    /// new thread, which is traced and has not begun.
+    pub fn syscall(&mut self, insn: u64, nr: i64, args: [u64; 6]) -> Result<(i64, Option<i32>)> {
+        let mut r = self.saved;
+        r.rip = insn;
+        r.rax = nr as u64;
+        [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = args;
+        // No call to restart here.
+        r.orig_rax = u64::MAX;
+        ptrace::set_sigmask(self.tid, !SYNCHRONOUS).map_err(|e| os("set the signal mask", &e))?;
+        ptrace::set_regs(self.tid, &r).map_err(|e| os("write registers", &e))?;
+        ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+        let mut child = None;
+        let mut entered = false;
+        loop {
+            match self.next_stop()? {
+                Status::Stopped { syscall: true, .. } if entered => break,
+                Status::Stopped { syscall: true, .. } => entered = true,
+                Status::Stopped { event: libc::PTRACE_EVENT_CLONE, .. } => {
+                    child = ptrace::event_message(self.tid).ok().map(|t| t as i32);
+                }
+                _ => {}
+            }
+            ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+        }
+        ptrace::get_regs(self.tid, &mut r).map_err(|e| os("read registers", &e))?;
+        // On to a trap inside signal handling, where a restart code in the saved registers takes effect.
+        ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
+        ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+        let until = Instant::now() + STEP_DEADLINE;
+        loop {
+            match wait_until(self.tid, until).map_err(|e| os("wait for a thread", &e))? {
+                Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
+                Some(Status::Stopped { event, signal, .. }) => {
+                    if event == 0 {
+                        self.late |= bit(signal);
+                    }
+                    ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+                }
+                Some(_) => return Err(os("wait for a thread", &io::Error::from_raw_os_error(libc::ESRCH))),
+                None => return Err(Error::new(code::CONTROL_TIMEOUT, Exit::Busy, "a thread didn't stop in time")),
+            }
+        }
+        self.restore()?;
+        Ok((r.rax as i64, child))
+    }
+
+    fn restore(&self) -> Result<()> {
+        ptrace::set_regs(self.tid, &self.saved).map_err(|e| os("write registers", &e))?;
+        ptrace::set_sigmask(self.tid, self.mask).map_err(|e| os("set the signal mask", &e))
+    }
+
+    /// Lets the thread go on as it was.
+    pub fn give_back(mut self) -> Result<()> {
+        self.restore()?;
+        ptrace::detach(self.tid, 0).map_err(|e| os("detach a thread", &e))?;
+        self.done = true;
+        self.send_late();
+        Ok(())
+    }
+
+    fn send_late(&self) {
+        for signal in (1..=64).filter(|s| self.late & bit(*s) != 0) {
+            // SAFETY: no memory is involved.
+            unsafe { libc::syscall(libc::SYS_tkill, self.tid, signal) };
+        }
+    }
+
+    /// Lets go of a thread of which nothing was changed; it may not be stopped.
+    fn abandon(&mut self) {
+        self.done = true;
+        if ptrace::detach(self.tid, 0).is_ok() {
+            return;
+        }
+        let _ = ptrace::interrupt(self.tid);
+        if let Ok(Some(Status::Stopped { event, signal, .. })) =
+            wait_until(self.tid, Instant::now() + Duration::from_millis(200))
+        {
+            let _ = self.repair_now();
+            let _ = ptrace::detach(self.tid, if event == 0 { signal } else { 0 });
+        }
+    }
+}
+
+impl Drop for Hijacked {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = self.restore();
+            self.abandon();
+            self.send_late();
+        }
+    }
+}
+
+fn zeroed_regs() -> Regs {
+    // SAFETY: registers are integers.
+    unsafe { std::mem::zeroed() }
+}
+
+fn seccomp(pid: i32) -> Error {
+    Error::new(
+        code::SECCOMP_FILTER,
+        Exit::Refused,
+        format!("process {pid} has a seccomp filter that can't be suspended"),
+    )
+    .note("a filter that doesn't know clone, mmap, mprotect, membarrier or openat would end the process")
+    .help("run as root in the first user namespace, or say --allow-seccomp when the filter is known to allow them")
+}
+
+/// Runs one operation and gives the loader's answer. A code in it is turned into an error.
+pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: RpcOptions) -> Result<Answer> {
+    let (spawn, stack) = (control.spawn(target)?, control.stack_top(target)?);
+    control.request(target, op, arg)?;
+    let mut thread = Hijacked::take(target, options)?;
+    let outcome = thread.syscall(spawn, libc::SYS_clone, [SPAWN_FLAGS, stack, 0, 0, 0, 0]);
+    let given_back = thread.give_back();
+    let (result, child) = outcome?;
+    let Some(child) = child.filter(|_| result > 0) else {
+        given_back?;
+        return Err(Error::new(
+            code::CONTROL_TIMEOUT,
+            Exit::Busy,
+            format!("the target can't make a thread: {}", io::Error::from_raw_os_error(-result as i32)),
+        ));
+    };
+    // The application's thread may have ended right away: the control thread is followed to its end all the same.
+    let followed = follow(target, control, child, spawn);
+    given_back?;
+    followed?;
+    let answer = control.answer(target)?.ok_or_else(|| {
+        Error::new(code::CONTROL_TIMEOUT, Exit::Blocked, "the control thread ended without an answer")
+    })?;
+    if answer.code != 0 {
+        let code = Code(answer.code as u16);
+        let title = if answer.detail.is_empty() { patchfmt::codes::title(code).to_owned() } else { answer.detail };
+        return Err(Error::new(code, code.exit(), title));
+    }
+    Ok(answer)
+}
+
+/// Lets the control thread run, and waits for its end.
+fn follow(target: &Target, control: &Control, tid: i32, insn: u64) -> Result<()> {
+    let until = Instant::now() + OPERATION_DEADLINE;
+    let mut resend = 0u64;
+    let mut crashed = None;
+    let result = loop {
+        match wait_until(tid, until) {
+            Err(e) => break Err(os("wait for the control thread", &e)),
+            Ok(Some(Status::Exited | Status::Signaled(_))) => break Ok(()),
+            Ok(Some(Status::Stopped { event, signal, .. })) => {
+                if event == 0 {
+                    // Positive: raised by the kernel for what this thread did (sigaction(2)).
+                    let own_fault = SYNCHRONOUS & bit(signal) != 0 && ptrace::signal_code(tid).is_ok_and(|c| c > 0);
+                    if own_fault {
+                        if crashed.is_some() || end_thread(tid, insn).is_err() {
+                            break Err(Error::new(
+                                code::CONTROL_TIMEOUT,
+                                Exit::Blocked,
+                                "the control thread can't be ended",
+                            ));
+                        }
+                        crashed = Some(signal);
+                    } else {
+                        resend |= bit(signal);
+                    }
+                }
+                if let Err(e) = ptrace::cont(tid, 0) {
+                    break Err(os("continue the control thread", &e));
+                }
+            }
+            Ok(None) => {
+                // Stuck: it holds nothing of the application's, so it can be ended anywhere.
+                let _ = ptrace::interrupt(tid);
+                let until = Instant::now() + STEP_DEADLINE;
+                if let Ok(Some(Status::Stopped { .. })) = wait_until(tid, until) {
+                    let _ = end_thread(tid, insn);
+                    let _ = ptrace::cont(tid, 0);
+                    let _ = wait_until(tid, until);
+                }
+                control.set_state(target, hpatch_core::abi::LoaderState::Blocked)?;
+                break Err(Error::new(
+                    code::CONTROL_TIMEOUT,
+                    Exit::Blocked,
+                    "the control thread didn't answer in time",
+                ));
+            }
+        }
+    };
+    for signal in (1..=64).filter(|s| resend & bit(*s) != 0) {
+        // SAFETY: no memory is involved.
+        unsafe { libc::kill(target.pid, signal) };
+    }
+    if let Some(signal) = crashed {
+        control.set_state(target, hpatch_core::abi::LoaderState::Blocked)?;
+        return Err(Error::new(
+            code::CONTROL_TIMEOUT,
+            Exit::Blocked,
+            format!("the control thread crashed with signal {signal}"),
+        )
+        .note("the application goes on; the loader accepts nothing further in this process"));
+    }
+    result
+}
+
+/// Sends a stopped thread to `exit(2)`, which ends this thread only.
+fn end_thread(tid: i32, insn: u64) -> io::Result<()> {
+    let mut r = zeroed_regs();
+    ptrace::get_regs(tid, &mut r)?;
+    r.rip = insn;
+    r.rax = libc::SYS_exit as u64;
+    r.rdi = 1;
+    r.orig_rax = u64::MAX;
+    ptrace::set_regs(tid, &r)
+}
