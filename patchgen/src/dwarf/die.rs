@@ -63,6 +63,17 @@ impl<'i> Table<'i> {
     pub fn node(&self, i: u32) -> &Node<'i> {
         &self.nodes[i as usize]
     }
+
+    /// Direct children.
+    pub fn children(&self, i: u32) -> impl Iterator<Item = u32> + '_ {
+        let end = self.node(i).end;
+        let mut next = i + 1;
+        std::iter::from_fn(move || {
+            let at = (next < end).then_some(next)?;
+            next = self.node(at).end;
+            Some(at)
+        })
+    }
 }
 
 /// What is kept. Everything else is passed over with all that is inside it.
@@ -101,6 +112,15 @@ fn wanted(tag: DwTag) -> bool {
             | dw::DW_TAG_formal_parameter
             | dw::DW_TAG_unspecified_parameters
             | dw::DW_TAG_unspecified_type
+            | dw::DW_TAG_string_type
+            | dw::DW_TAG_set_type
+            | dw::DW_TAG_file_type
+            | dw::DW_TAG_packed_type
+            | dw::DW_TAG_shared_type
+            | dw::DW_TAG_immutable_type
+            | dw::DW_TAG_dynamic_type
+            | dw::DW_TAG_coarray_type
+            | dw::DW_TAG_generic_subrange
             | dw::DW_TAG_variable
             | dw::DW_TAG_subprogram
             | dw::DW_TAG_lexical_block
@@ -278,7 +298,6 @@ impl<'i> Node<'i> {
 fn const_value(v: &AttributeValue<Reader<'_>>) -> Option<u64> {
     match v {
         AttributeValue::Sdata(n) => Some(n.cast_unsigned()),
-        // DW_FORM_data1/2/4 of a negative enumerator are zero-extended by gcc only when the value is unsigned.
         AttributeValue::Data1(n) => Some(u64::from(*n)),
         AttributeValue::Data2(n) => Some(u64::from(*n)),
         AttributeValue::Data4(n) => Some(u64::from(*n)),

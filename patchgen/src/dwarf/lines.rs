@@ -1,6 +1,6 @@
 //! Source lines of addresses.
 
-use super::{DebugInfo, UnitId};
+use super::{DebugInfo, Dwarf, Reader, UnitId};
 use crate::addr::{Svma, SvmaRange};
 
 /// Rows of one unit's line program, ascending by address.
@@ -52,26 +52,7 @@ impl DebugInfo<'_> {
             None => (&self.dwarfs[u.dwarf as usize], &u.unit),
         };
         let Some(program) = unit.line_program.clone() else { return Ok(Lines::default()) };
-        let mut out = Lines::default();
-        let header = program.header();
-        let first = if header.version() >= 5 { 0 } else { 1 };
-        let count = header.file_names().len() as u64 + first;
-        for index in 0..count {
-            let mut name = String::new();
-            if let Some(file) = header.file(index) {
-                let text = dwarf.attr_string(unit, file.path_name())?;
-                // Directory 0 is the directory of compilation: names in it stay as they were given.
-                if file.directory_index() != 0
-                    && !text.starts_with(b"/")
-                    && let Some(dir) = file.directory(header)
-                {
-                    name.push_str(&dwarf.attr_string(unit, dir)?.to_string_lossy());
-                    name.push('/');
-                }
-                name.push_str(&text.to_string_lossy());
-            }
-            out.files.push(name);
-        }
+        let mut out = Lines { rows: Vec::new(), files: files(dwarf, unit, program.header())? };
         let mut rows = program.rows();
         while let Some((_, row)) = rows.next_row()? {
             let at = Svma(row.address());
@@ -93,6 +74,19 @@ impl DebugInfo<'_> {
             r.file != END || next.get(i - 1) != Some(&r.at)
         });
         Ok(out)
+    }
+
+    /// The file that DW_AT_decl_file `index` of unit `unit` names.
+    pub(crate) fn file_name(&self, unit: u32, index: u32) -> Option<String> {
+        let u = &self.units[unit as usize];
+        let dwarf = &self.dwarfs[u.dwarf as usize];
+        // A split unit has a line table of its own for declarations; where it has none, the skeleton's serves.
+        let (dwarf, holder) = match (&u.unit.line_program, &u.skeleton) {
+            (None, Some(s)) => (&self.dwarfs[0], s),
+            _ => (dwarf, &u.unit),
+        };
+        let header = holder.line_program.as_ref()?.header();
+        file_name(dwarf, holder, header, u64::from(index)).ok().filter(|n| !n.is_empty())
     }
 
     /// Source place of the instruction at `a`.
@@ -119,6 +113,38 @@ impl DebugInfo<'_> {
         let inside = lines.rows[first..].iter().take_while(|r| r.at < range.end);
         inside.filter(|r| r.file != END).map(|r| (r.at.max(range.start), r.line)).collect()
     }
+}
+
+/// Names by file index: relative to the directory of compilation where they were given so.
+fn files(
+    dwarf: &Dwarf<'_>,
+    unit: &gimli::Unit<Reader<'_>>,
+    header: &gimli::LineProgramHeader<Reader<'_>>,
+) -> gimli::Result<Vec<String>> {
+    // Before version 5, indexes start at 1.
+    let count = header.file_names().len() as u64 + u64::from(header.version() < 5);
+    (0..count).map(|index| file_name(dwarf, unit, header, index)).collect()
+}
+
+fn file_name(
+    dwarf: &Dwarf<'_>,
+    unit: &gimli::Unit<Reader<'_>>,
+    header: &gimli::LineProgramHeader<Reader<'_>>,
+    index: u64,
+) -> gimli::Result<String> {
+    let mut name = String::new();
+    let Some(file) = header.file(index) else { return Ok(name) };
+    let text = dwarf.attr_string(unit, file.path_name())?;
+    // Directory 0 is the directory of compilation.
+    if file.directory_index() != 0
+        && !text.starts_with(b"/")
+        && let Some(dir) = file.directory(header)
+    {
+        name.push_str(&dwarf.attr_string(unit, dir)?.to_string_lossy());
+        name.push('/');
+    }
+    name.push_str(&text.to_string_lossy());
+    Ok(name)
 }
 
 impl Lines {

@@ -5,7 +5,7 @@
 mod data;
 pub(crate) mod die;
 mod lines;
-mod vars;
+pub(crate) mod vars;
 
 pub use data::DebugData;
 pub use lines::Place;

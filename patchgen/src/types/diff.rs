@@ -1,0 +1,387 @@
+//! Pairs the declarations of two builds and says how they differ.
+
+use super::index::{Entry, Kind};
+use super::shape::{Bare, Field, Shapes, enumerators};
+use super::{EnumChange, FieldAt, FieldChange, LayoutChange, ProtoChange, TypeDiff, TypeKind, VarChange, name};
+use crate::addr::Svma;
+use crate::dwarf::die::Home;
+use crate::dwarf::vars::text;
+use crate::dwarf::{DebugInfo, DieRef};
+use gimli::constants as dw;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// One declaration in both builds that differs.
+struct Differing {
+    kind: Kind,
+    old: Entry,
+    new: Entry,
+    /// Units that declare it so.
+    units: BTreeSet<String>,
+    ambiguous: bool,
+}
+
+pub(super) fn diff(old: &DebugInfo<'_>, a: &[Entry], new: &DebugInfo<'_>, b: &[Entry]) -> TypeDiff {
+    let mut out = TypeDiff::default();
+    let mut differing: Vec<Differing> = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        let (ka, kb) = ((a[i].kind, a[i].key), (b[j].kind, b[j].key));
+        let end_a = i + a[i..].partition_point(|e| (e.kind, e.key) <= ka);
+        let end_b = j + b[j..].partition_point(|e| (e.kind, e.key) <= kb);
+        match ka.cmp(&kb) {
+            std::cmp::Ordering::Less => i = end_a,
+            std::cmp::Ordering::Greater => j = end_b,
+            std::cmp::Ordering::Equal => {
+                out.compared += 1;
+                group(&a[i..end_a], new, &b[j..end_b], &mut differing);
+                (i, j) = (end_a, end_b);
+            }
+        }
+    }
+    let mut constants: BTreeMap<BTreeSet<String>, EnumChange> = BTreeMap::new();
+    for d in differing {
+        match d.kind {
+            Kind::Type => describe_type(old, new, d, &mut out),
+            Kind::Constant => constant(old, new, d, &mut constants),
+            Kind::Function => out.prototypes.push(prototype(old, new, d)),
+            Kind::Variable => out.variables.push(variable(old, new, d)),
+        }
+    }
+    out.enums.extend(constants.into_values());
+    innermost(&mut out.layouts);
+    out.layouts.sort();
+    out.enums.sort();
+    out.prototypes.sort();
+    out.variables.sort();
+    out
+}
+
+type Shape = (u64, u64);
+
+fn shapes_of(entries: &[Entry]) -> BTreeMap<Shape, Entry> {
+    let mut out = BTreeMap::new();
+    for e in entries {
+        out.entry((e.shape, e.vtable)).or_insert(*e);
+    }
+    out
+}
+
+/// All declarations of one name. Same-named types of different units are told apart by their unit.
+fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>) {
+    let (all_a, all_b) = (shapes_of(a), shapes_of(b));
+    if all_a.keys().eq(all_b.keys()) {
+        return;
+    }
+    let mut found: HashMap<(Shape, Shape), Differing> = HashMap::new();
+    let mut add = |old: &Entry, new: &Entry, unit: String, ambiguous: bool| {
+        let key = ((old.shape, old.vtable), (new.shape, new.vtable));
+        let d = found.entry(key).or_insert_with(|| Differing {
+            kind: old.kind,
+            old: *old,
+            new: *new,
+            units: BTreeSet::new(),
+            ambiguous,
+        });
+        d.units.insert(unit);
+    };
+    let by_unit = |entries: &[Entry]| {
+        let mut units: BTreeMap<u64, Vec<Entry>> = BTreeMap::new();
+        for e in entries {
+            units.entry(e.unit_key).or_default().push(*e);
+        }
+        units
+    };
+    let (units_a, units_b) = (by_unit(a), by_unit(b));
+    let mut paired = false;
+    for (unit, in_a) in &units_a {
+        let Some(in_b) = units_b.get(unit) else { continue };
+        let (a, b) = (shapes_of(in_a), shapes_of(in_b));
+        let gone: Vec<&Entry> = a.iter().filter(|(k, _)| !b.contains_key(k)).map(|(_, e)| e).collect();
+        let come: Vec<&Entry> = b.iter().filter(|(k, _)| !a.contains_key(k)).map(|(_, e)| e).collect();
+        paired |= !gone.is_empty() && !come.is_empty();
+        // Several of one name in one unit (in different blocks of a function, say): paired in order, and said so.
+        let ambiguous = gone.len() > 1 || come.len() > 1 || gone.len() != come.len();
+        for (x, y) in gone.iter().zip(&come) {
+            add(x, y, new.name_at(y.at.unit).to_owned(), ambiguous);
+        }
+    }
+    if !paired {
+        // No unit shows the change by itself. When a shape is common to both builds, another one merely came or went with its unit, unless
+        // the one that came has no unit of the old build that could say so.
+        let common = all_a.keys().any(|k| all_b.contains_key(k));
+        let gone = all_a.iter().find(|(k, _)| !all_b.contains_key(k)).map(|(_, e)| e);
+        let come = all_b.iter().find(|(k, _)| !all_a.contains_key(k)).map(|(_, e)| e);
+        let first = all_a.values().next();
+        if let (Some(come), Some(from)) = (come, gone.or(first)) {
+            let local = come.kind != Kind::Type && common;
+            if !local {
+                add(from, come, new.name_at(come.at.unit).to_owned(), common || all_a.len() > 1 || all_b.len() > 1);
+            }
+        }
+    }
+    let mut found: Vec<Differing> = found.into_values().collect();
+    found.sort_by_key(|d| (d.old, d.new));
+    out.extend(found);
+}
+
+fn kind_of(b: &Bare<'_, '_>) -> TypeKind {
+    match b.node().tag {
+        dw::DW_TAG_class_type | dw::DW_TAG_interface_type => TypeKind::Class,
+        dw::DW_TAG_union_type => TypeKind::Union,
+        dw::DW_TAG_enumeration_type => TypeKind::Enum,
+        _ => TypeKind::Struct,
+    }
+}
+
+fn place(info: &DebugInfo<'_>, at: DieRef) -> Option<String> {
+    let table = info.table(at.unit);
+    let node = table.node(table.at(at.offset)?);
+    if node.line == 0 {
+        return None;
+    }
+    let file = info.file_name(at.unit, node.file)?;
+    Some(format!("{file}:{}", node.line))
+}
+
+fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &mut TypeDiff) {
+    let (mut x, mut y) = (Shapes::of_unit(old, d.old.at.unit), Shapes::of_unit(new, d.new.at.unit));
+    let (Some(a), Some(b)) = (x.bare(Some(d.old.at)), y.bare(Some(d.new.at))) else { return };
+    let (old_kind, new_kind) = (kind_of(&a), kind_of(&b));
+    let name = name::qualified(&y.view, d.new.at).unwrap_or_default();
+    let units = d.units.into_iter().collect();
+    let place = place(new, b.at).or_else(|| place(new, d.new.at));
+    let (old_size, new_size) = (a.node().size, b.node().size);
+    if old_kind == TypeKind::Enum && new_kind == TypeKind::Enum {
+        let mut e = EnumChange {
+            name,
+            units,
+            place,
+            old_size,
+            new_size,
+            added: Vec::new(),
+            removed: Vec::new(),
+            changed: Vec::new(),
+            ambiguous: d.ambiguous,
+        };
+        compare_constants(&enumerators(&a), &enumerators(&b), &mut e);
+        out.enums.push(e);
+        return;
+    }
+    let fields = compare_fields(&mut x, a.at, &mut y, b.at);
+    let only_vtable = d.old.shape == d.new.shape;
+    let vtable = (d.old.vtable != d.new.vtable).then(|| {
+        let names = |v: Vec<(u64, String)>| v.into_iter().map(|(_, n)| n).collect();
+        (names(x.virtuals(a.at)), names(y.virtuals(b.at)))
+    });
+    let mut causes: Vec<String> = fields.iter().filter_map(|f| f.by_value.clone()).collect();
+    causes.sort();
+    causes.dedup();
+    let mut change = LayoutChange {
+        name,
+        old_kind,
+        new_kind,
+        units,
+        place,
+        old_size,
+        new_size,
+        fields,
+        vtable,
+        only_vtable,
+        causes,
+        ambiguous: d.ambiguous,
+        detail: String::new(),
+    };
+    change.detail = detail(&change);
+    out.layouts.push(change);
+}
+
+fn field_at(shapes: &mut Shapes<'_, '_>, f: &Field) -> FieldAt {
+    let (offset, bits) = match (f.at, f.bits) {
+        (Some(at), 0) => (Some(at / 8), (at % 8, 0)),
+        (Some(at), width) => (Some(at / 8), (at % 8, width)),
+        (None, width) => (None, (0, width)),
+    };
+    FieldAt { offset, bits, size: shapes.size(f.ty), ty: name::render(shapes, f.ty) }
+}
+
+fn compare_fields(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) -> Vec<FieldChange> {
+    let (old, new) = (x.fields(a, 0), y.fields(b, 0));
+    let mut left: BTreeMap<&str, Vec<&Field>> = BTreeMap::new();
+    for f in &old {
+        left.entry(&f.name).or_default().push(f);
+    }
+    // Unnamed bit-fields and the like share a name: they pair in order.
+    for list in left.values_mut() {
+        list.reverse();
+    }
+    let mut out = Vec::new();
+    for f in &new {
+        let Some(o) = left.get_mut(f.name.as_str()).and_then(Vec::pop) else {
+            out.push(FieldChange { name: f.name.clone(), old: None, new: Some(field_at(y, f)), by_value: None });
+            continue;
+        };
+        let same_type = x.value(o.ty, 0) == y.value(f.ty, 0);
+        if same_type && (o.at, o.bits) == (f.at, f.bits) {
+            continue;
+        }
+        let same_mention = !same_type && x.mention(o.ty, 0) == y.mention(f.ty, 0);
+        let by_value = same_mention.then(|| innermost_type(y, f.ty)).flatten();
+        let (was, is) = (field_at(x, o), field_at(y, f));
+        out.push(FieldChange { name: f.name.clone(), old: Some(was), new: Some(is), by_value });
+    }
+    for f in left.into_values().flatten() {
+        out.push(FieldChange { name: f.name.clone(), old: Some(field_at(x, f)), new: None, by_value: None });
+    }
+    out.sort_by_key(|f| {
+        let place = |at: &Option<FieldAt>| at.as_ref().map(|a| (a.offset, a.bits));
+        (place(&f.new).or(place(&f.old)), place(&f.old), f.name.clone())
+    });
+    out
+}
+
+/// The name of the aggregate that a member of type `ty` holds by value.
+fn innermost_type(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>) -> Option<String> {
+    let mut b = shapes.bare(ty)?;
+    while b.node().tag == dw::DW_TAG_array_type {
+        b = shapes.bare(b.node().ty)?;
+    }
+    let at = if shapes.view.declared(b.at).is_some() { b.at } else { b.alias? };
+    name::qualified(&shapes.view, at)
+}
+
+/// Replaces each cause by what caused it in turn, so that the report names the types that were edited.
+fn innermost(layouts: &mut [LayoutChange]) {
+    let causes: BTreeMap<String, Vec<String>> = layouts.iter().map(|l| (l.name.clone(), l.causes.clone())).collect();
+    for l in layouts {
+        let (mut todo, mut seen, mut roots) = (l.causes.clone(), BTreeSet::new(), BTreeSet::new());
+        while let Some(name) = todo.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            match causes.get(&name) {
+                Some(inner) if !inner.is_empty() => todo.extend(inner.iter().cloned()),
+                _ => {
+                    roots.insert(name);
+                }
+            }
+        }
+        l.causes = roots.into_iter().collect();
+        if !l.causes.is_empty() {
+            l.detail = format!("{}; because of {}", l.detail, l.causes.join(", "));
+        }
+    }
+}
+
+fn detail(l: &LayoutChange) -> String {
+    let size = |s: Option<u64>| s.map_or("?".into(), |n| n.to_string());
+    let mut parts = Vec::new();
+    if l.old_kind != l.new_kind {
+        parts.push(format!("was a {}, is a {}", l.old_kind.word(), l.new_kind.word()));
+    }
+    if l.old_size != l.new_size {
+        parts.push(format!("size {} -> {}", size(l.old_size), size(l.new_size)));
+    }
+    if let Some(f) = l.fields.first() {
+        let at = |a: &FieldAt| a.offset.map_or("?".into(), |o| o.to_string());
+        parts.push(match (&f.old, &f.new) {
+            (None, Some(n)) => format!("{} added at {} ({})", f.name, at(n), n.ty),
+            (Some(o), None) => format!("{} removed from {} ({})", f.name, at(o), o.ty),
+            (Some(o), Some(n)) if o.ty != n.ty => format!("{} at {} was {}, is {}", f.name, at(o), o.ty, n.ty),
+            (Some(o), Some(n)) if o.offset != n.offset || o.bits != n.bits => {
+                format!("{} moved from {} to {}", f.name, at(o), at(n))
+            }
+            (Some(o), _) => format!("{} at {} ({}) changed inside", f.name, at(o), o.ty),
+            (None, None) => f.name.clone(),
+        });
+        if l.fields.len() > 1 {
+            parts.push(format!("{} more members", l.fields.len() - 1));
+        }
+    }
+    if l.vtable.is_some() {
+        parts.push("virtual functions changed".into());
+    }
+    parts.join(", ")
+}
+
+fn compare_constants(old: &[(&[u8], u64)], new: &[(&[u8], u64)], out: &mut EnumChange) {
+    let signed = |v: u64| v.cast_signed();
+    let before: BTreeMap<&[u8], u64> = old.iter().copied().collect();
+    let after: BTreeMap<&[u8], u64> = new.iter().copied().collect();
+    for (name, &value) in &after {
+        match before.get(name) {
+            None => out.added.push((text(name), signed(value))),
+            Some(&was) if was != value => out.changed.push((text(name), signed(was), signed(value))),
+            Some(_) => {}
+        }
+    }
+    out.removed = before.iter().filter(|(n, _)| !after.contains_key(*n)).map(|(n, &v)| (text(n), signed(v))).collect();
+}
+
+/// Constants of enums without a name, gathered by the units that have them.
+fn constant(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &mut BTreeMap<BTreeSet<String>, EnumChange>) {
+    let (x, y) = (Shapes::of_unit(old, d.old.at.unit), Shapes::of_unit(new, d.new.at.unit));
+    let (Some(a), Some(b)) = (x.view.node(d.old.at), y.view.node(d.new.at)) else { return };
+    let values = [a, b].map(|n| n.value.unwrap_or(0).cast_signed());
+    let change = out.entry(d.units.clone()).or_insert_with(|| EnumChange {
+        name: String::new(),
+        units: d.units.into_iter().collect(),
+        place: None,
+        old_size: None,
+        new_size: None,
+        added: Vec::new(),
+        removed: Vec::new(),
+        changed: Vec::new(),
+        ambiguous: false,
+    });
+    change.ambiguous |= d.ambiguous;
+    change.changed.push((text(b.name), values[0], values[1]));
+    change.changed.sort();
+}
+
+fn prototype(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing) -> ProtoChange {
+    let (mut x, mut y) = (Shapes::of_unit(old, d.old.at.unit), Shapes::of_unit(new, d.new.at.unit));
+    let external =
+        y.view.node(d.new.at).is_some_and(|n| n.external) || y.view.declared(d.new.at).is_some_and(|(_, n)| n.external);
+    let declared = y.view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
+    ProtoChange {
+        symbol: super::function_key(&y.view, d.new.at).unwrap_or_default(),
+        external,
+        units: d.units.into_iter().collect(),
+        place: place(new, d.new.at).or_else(|| place(new, declared)),
+        old: name::prototype(&mut x, d.old.at),
+        new: name::prototype(&mut y, d.new.at),
+        ambiguous: d.ambiguous,
+    }
+}
+
+fn variable(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing) -> VarChange {
+    let side = |info: &DebugInfo<'_>, at: DieRef| {
+        let mut shapes = Shapes::of_unit(info, at.unit);
+        let own = shapes.view.node(at);
+        let decl = shapes.view.declared(at).map(|(_, n)| n);
+        let ty = own.and_then(|n| n.ty).or(decl.and_then(|n| n.ty));
+        let (home, tls) = match own.and_then(|n| n.home) {
+            Some(Home::At(a)) => (a, false),
+            Some(Home::Tls(offset)) => (Svma(offset), true),
+            None => (Svma(0), false),
+        };
+        let name = name::qualified(&shapes.view, at).unwrap_or_default();
+        (name, name::render(&mut shapes, ty), shapes.size(ty), home, tls)
+    };
+    let (_, old_type, old_size, old_at, _) = side(old, d.old.at);
+    let (name, new_type, new_size, new_at, tls) = side(new, d.new.at);
+    let declared = Shapes::of_unit(new, d.new.at.unit).view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
+    VarChange {
+        name,
+        units: d.units.into_iter().collect(),
+        place: place(new, d.new.at).or_else(|| place(new, declared)),
+        old_type,
+        new_type,
+        old_size,
+        new_size,
+        old_at,
+        new_at,
+        tls,
+        ambiguous: d.ambiguous,
+    }
+}

@@ -1,0 +1,90 @@
+//! Types and functions as a reader knows them.
+
+use super::shape::{Shapes, dimensions};
+use crate::dwarf::DieRef;
+use crate::dwarf::die::{Table, is_aggregate};
+use crate::dwarf::vars::{View, text};
+use gimli::constants as dw;
+
+/// Name with namespaces, classes and functions around it; None for what has no name.
+pub(super) fn qualified(view: &View<'_, '_>, at: DieRef) -> Option<String> {
+    let (at, node) = view.declared(at)?;
+    let (mut scope, _) = view.scope(at)?;
+    scope.push(text(node.name));
+    Some(scope.join("::"))
+}
+
+/// A type in C's manner, declarators simplified.
+pub(super) fn render(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>) -> String {
+    render_to(shapes, ty, 0)
+}
+
+fn render_to(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32) -> String {
+    let Some(b) = shapes.bare(ty) else { return "void".into() };
+    if depth > 12 {
+        return "...".into();
+    }
+    let node = b.node();
+    let word = match node.tag {
+        dw::DW_TAG_structure_type => "struct ",
+        dw::DW_TAG_class_type => "class ",
+        dw::DW_TAG_union_type => "union ",
+        dw::DW_TAG_enumeration_type => "enum ",
+        _ => "",
+    };
+    let inner = |shapes: &mut Shapes<'_, '_>| render_to(shapes, node.ty, depth + 1);
+    match node.tag {
+        tag if is_aggregate(tag) || tag == dw::DW_TAG_enumeration_type => {
+            let own = qualified(&shapes.view, b.at);
+            match (own, b.alias.and_then(|a| qualified(&shapes.view, a))) {
+                (Some(name), _) => format!("{word}{name}"),
+                (None, Some(alias)) => alias,
+                (None, None) => format!("{word}(unnamed)"),
+            }
+        }
+        dw::DW_TAG_pointer_type => match inner(shapes) {
+            t if t.ends_with('*') => format!("{t}*"),
+            t => match t.split_once('(') {
+                Some((result, params)) if !t.contains("(unnamed)") && !t.contains("(anonymous") => {
+                    format!("{result}(*)({params}")
+                }
+                _ => format!("{t} *"),
+            },
+        },
+        dw::DW_TAG_reference_type => format!("{} &", inner(shapes)),
+        dw::DW_TAG_rvalue_reference_type => format!("{} &&", inner(shapes)),
+        dw::DW_TAG_ptr_to_member_type => format!("{} ::*", inner(shapes)),
+        dw::DW_TAG_array_type => {
+            let dims: String = dimensions(&b).iter().map(|d| d.map_or("[]".into(), |n| format!("[{n}]"))).collect();
+            format!("{}{dims}", inner(shapes))
+        }
+        dw::DW_TAG_subroutine_type => {
+            let result = inner(shapes);
+            format!("{result} ({})", parameters(shapes, b.table, b.index, depth + 1))
+        }
+        _ if node.name.is_empty() => format!("{}", node.tag),
+        _ => text(node.name),
+    }
+}
+
+fn parameters(shapes: &mut Shapes<'_, '_>, table: &Table<'_>, index: u32, depth: u32) -> String {
+    let mut out: Vec<String> = Vec::new();
+    let children: Vec<u32> = table.children(index).collect();
+    for c in children {
+        match table.node(c).tag {
+            dw::DW_TAG_formal_parameter => out.push(render_to(shapes, table.node(c).ty, depth)),
+            dw::DW_TAG_unspecified_parameters => out.push("...".into()),
+            _ => {}
+        }
+    }
+    if out.is_empty() { "void".into() } else { out.join(", ") }
+}
+
+/// `result name(parameters)`.
+pub(super) fn prototype(shapes: &mut Shapes<'_, '_>, at: DieRef) -> String {
+    let Some((decl, node)) = shapes.view.declared(at) else { return String::new() };
+    let Some((table, index)) = shapes.view.get(decl) else { return String::new() };
+    let result = render(shapes, node.ty);
+    let params = parameters(shapes, table, index, 0);
+    format!("{result} {}({params})", qualified(&shapes.view, decl).unwrap_or_default())
+}

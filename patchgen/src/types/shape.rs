@@ -1,0 +1,366 @@
+//! Types by structure: what a value of a type looks like in memory, as a hash that doesn't depend on the order or numbering of entries.
+
+use crate::dwarf::die::{Node, Table, is_aggregate};
+use crate::dwarf::vars::View;
+use crate::dwarf::{DebugInfo, DieRef};
+use gimli::constants as dw;
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+
+/// Deeper nesting than this is damage.
+const DEPTH: u32 = 64;
+
+/// A type without typedefs and qualifiers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bare<'a, 'i> {
+    pub at: DieRef,
+    pub table: &'a Table<'i>,
+    pub index: u32,
+    /// The last typedef that was passed: it names what has no name of its own.
+    pub alias: Option<DieRef>,
+}
+
+impl<'a, 'i> Bare<'a, 'i> {
+    pub fn node(&self) -> &'a Node<'i> {
+        self.table.node(self.index)
+    }
+}
+
+/// A member or base class. Members of unnamed structs and unions inside are members of the outer one.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub name: String,
+    /// From the start of the outermost, in bits. None: found at run time (virtual bases).
+    pub at: Option<u64>,
+    /// Width of a bit-field, else 0.
+    pub bits: u64,
+    pub ty: Option<DieRef>,
+}
+
+/// Computes and keeps hashes; entries of the unit at hand aren't kept beyond it.
+#[derive(Debug)]
+pub(super) struct Shapes<'a, 'i> {
+    pub view: View<'a, 'i>,
+    deep: HashMap<DieRef, u64>,
+    names: HashMap<DieRef, u64>,
+    /// An entry that something refers to isn't there: no hash can be trusted.
+    pub broken: bool,
+}
+
+fn hash_of(f: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut h = DefaultHasher::new();
+    f(&mut h);
+    h.finish()
+}
+
+impl<'a, 'i> Shapes<'a, 'i> {
+    pub fn new(view: View<'a, 'i>) -> Shapes<'a, 'i> {
+        Shapes { view, deep: HashMap::new(), names: HashMap::new(), broken: false }
+    }
+
+    /// Of a unit whose entries are kept by `info`.
+    pub fn of_unit(info: &'a DebugInfo<'i>, unit: u32) -> Shapes<'a, 'i> {
+        Shapes::new(View { info, unit, local: info.table(unit) })
+    }
+
+    /// Strips typedefs and qualifiers; None is `void`.
+    pub fn bare(&mut self, ty: Option<DieRef>) -> Option<Bare<'a, 'i>> {
+        let (mut at, mut alias) = (ty?, None);
+        for _ in 0..DEPTH {
+            let Some((table, index)) = self.view.get(at) else { break };
+            let node = table.node(index);
+            let next = match node.tag {
+                dw::DW_TAG_typedef => {
+                    alias = Some(at);
+                    node.ty
+                }
+                dw::DW_TAG_const_type
+                | dw::DW_TAG_volatile_type
+                | dw::DW_TAG_restrict_type
+                | dw::DW_TAG_atomic_type
+                | dw::DW_TAG_packed_type
+                | dw::DW_TAG_shared_type
+                | dw::DW_TAG_immutable_type => node.ty,
+                // A stub whose definition is a type unit.
+                _ if node.declaration && node.origin.is_some() => node.origin,
+                _ => return Some(Bare { at, table, index, alias }),
+            };
+            at = next?;
+        }
+        self.broken = true;
+        None
+    }
+
+    /// Hash of the qualified name; None for a type that neither it nor a typedef names.
+    pub fn name_key(&mut self, b: &Bare<'a, 'i>) -> Option<u64> {
+        let named = if self.view.declared(b.at).is_some() { b.at } else { b.alias? };
+        if let Some(&k) = self.names.get(&named) {
+            return Some(k);
+        }
+        let name = super::name::qualified(&self.view, named)?;
+        let key = hash_of(|h| name.hash(h));
+        self.names.insert(named, key);
+        Some(key)
+    }
+
+    /// Hash of a value of type `ty`: equal when its bytes mean the same. Named types inside count by name and layout.
+    pub fn value(&mut self, ty: Option<DieRef>, depth: u32) -> u64 {
+        let Some(b) = self.bare(ty) else { return 0 };
+        if depth > DEPTH {
+            self.broken = true;
+            return 0;
+        }
+        let node = b.node();
+        if is_aggregate(node.tag) {
+            let (name, deep) = (self.name_key(&b), self.layout(b.at, depth + 1));
+            return hash_of(|h| (5u8, name, deep).hash(h));
+        }
+        match node.tag {
+            dw::DW_TAG_array_type | dw::DW_TAG_coarray_type => {
+                let (dims, element) = (dimensions(&b), self.value(node.ty, depth + 1));
+                hash_of(|h| (4u8, dims, element).hash(h))
+            }
+            _ => self.meaning(&b, depth),
+        }
+    }
+
+    /// Hash of what a type is called: as `value`, but structs count by their name only. For the target of a pointer, a parameter.
+    pub fn mention(&mut self, ty: Option<DieRef>, depth: u32) -> u64 {
+        let Some(b) = self.bare(ty) else { return 0 };
+        if depth > DEPTH {
+            self.broken = true;
+            return 0;
+        }
+        let node = b.node();
+        if is_aggregate(node.tag) {
+            if let Some(name) = self.name_key(&b) {
+                return hash_of(|h| (15u8, name).hash(h));
+            }
+            let deep = self.layout(b.at, depth + 1);
+            return hash_of(|h| (16u8, deep).hash(h));
+        }
+        match node.tag {
+            dw::DW_TAG_array_type | dw::DW_TAG_coarray_type => {
+                let (dims, element) = (dimensions(&b), self.mention(node.ty, depth + 1));
+                hash_of(|h| (14u8, dims, element).hash(h))
+            }
+            _ => self.meaning(&b, depth),
+        }
+    }
+
+    /// Of types that aren't aggregates or arrays.
+    fn meaning(&mut self, b: &Bare<'a, 'i>, depth: u32) -> u64 {
+        let node = b.node();
+        match node.tag {
+            dw::DW_TAG_base_type => hash_of(|h| (1u8, node.encoding, node.size, node.bit_size).hash(h)),
+            dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
+                let target = self.mention(node.ty, depth + 1);
+                hash_of(|h| (2u8, node.tag.0, target).hash(h))
+            }
+            dw::DW_TAG_ptr_to_member_type => {
+                let target = self.mention(node.ty, depth + 1);
+                hash_of(|h| (3u8, node.size, target).hash(h))
+            }
+            dw::DW_TAG_enumeration_type => match self.name_key(b) {
+                Some(name) => hash_of(|h| (6u8, name, node.size).hash(h)),
+                None => {
+                    let values = self.enumerators_hash(b);
+                    hash_of(|h| (7u8, values, node.size).hash(h))
+                }
+            },
+            dw::DW_TAG_subroutine_type => {
+                let params = self.parameters(b.table, b.index, depth + 1);
+                let result = self.mention(node.ty, depth + 1);
+                hash_of(|h| (8u8, result, params).hash(h))
+            }
+            _ => hash_of(|h| (9u8, node.tag.0, node.name, node.size).hash(h)),
+        }
+    }
+
+    /// Hashes of the parameters' types; `...` counts as one.
+    fn parameters(&mut self, table: &'a Table<'i>, index: u32, depth: u32) -> Vec<u64> {
+        let children: Vec<u32> = table.children(index).collect();
+        let mut out = Vec::new();
+        for c in children {
+            match table.node(c).tag {
+                dw::DW_TAG_formal_parameter => out.push(self.mention(table.node(c).ty, depth)),
+                dw::DW_TAG_unspecified_parameters => out.push(u64::MAX),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    /// Hash of the prototype of the function at `at`, as it was declared.
+    pub fn prototype(&mut self, at: DieRef) -> Option<u64> {
+        let (decl, _) = self.view.declared(at)?;
+        let (table, index) = self.view.get(decl)?;
+        let params = self.parameters(table, index, 0);
+        let result = self.mention(table.node(index).ty, 0);
+        Some(hash_of(|h| (result, params).hash(h)))
+    }
+
+    /// Names and values, whatever their order.
+    pub fn enumerators_hash(&mut self, b: &Bare<'a, 'i>) -> u64 {
+        let mut all = enumerators(b);
+        all.sort_unstable();
+        hash_of(|h| all.hash(h))
+    }
+
+    /// Hash of the memory layout of an aggregate: size, and each member's name, place and type.
+    pub fn layout(&mut self, at: DieRef, depth: u32) -> u64 {
+        if let Some(&k) = self.deep.get(&at) {
+            return k;
+        }
+        let Some((table, index)) = self.view.get(at) else {
+            self.broken = true;
+            return 0;
+        };
+        let node = table.node(index);
+        // Ends cycles, which only damaged input has.
+        self.deep.insert(at, 1);
+        let mut items: Vec<(Option<u64>, u64, String, u64)> = Vec::new();
+        for f in self.fields(at, depth) {
+            let value = self.value(f.ty, depth + 1);
+            items.push((f.at, f.bits, f.name, value));
+        }
+        items.sort_unstable();
+        let union = node.tag == dw::DW_TAG_union_type;
+        let key = hash_of(|h| (union, node.size, node.alignment, node.declaration, items).hash(h));
+        self.deep.insert(at, key);
+        key
+    }
+
+    /// Members and base classes in order of declaration.
+    pub fn fields(&mut self, at: DieRef, depth: u32) -> Vec<Field> {
+        let mut out = Vec::new();
+        if let Some((table, index)) = self.view.get(at) {
+            self.collect(table, index, 0, depth, &mut out);
+        }
+        out
+    }
+
+    fn collect(&mut self, table: &'a Table<'i>, index: u32, base: u64, depth: u32, out: &mut Vec<Field>) {
+        if depth > DEPTH {
+            self.broken = true;
+            return;
+        }
+        let children: Vec<u32> = table.children(index).collect();
+        for c in children {
+            let node = table.node(c);
+            match node.tag {
+                // DWARF 4 has static members as members.
+                dw::DW_TAG_member if !node.declaration && !node.external => {
+                    let at = self.position(node).map(|p| p.wrapping_add(base));
+                    if node.name.is_empty()
+                        && let Some(inner) = self.bare(node.ty)
+                        && is_aggregate(inner.node().tag)
+                        && self.name_key(&inner).is_none()
+                    {
+                        self.collect(inner.table, inner.index, at.unwrap_or(base), depth + 1, out);
+                        continue;
+                    }
+                    out.push(Field { name: crate::dwarf::vars::text(node.name), at, bits: node.bit_size, ty: node.ty });
+                }
+                dw::DW_TAG_inheritance => {
+                    let at = node.value.filter(|_| !node.is_virtual).map(|v| v.wrapping_mul(8).wrapping_add(base));
+                    let name = super::name::render(self, node.ty);
+                    out.push(Field { name: format!("<base {name}>"), at, bits: 0, ty: node.ty });
+                }
+                dw::DW_TAG_variant_part => self.collect(table, c, base, depth + 1, out),
+                dw::DW_TAG_variant => {
+                    let first = out.len();
+                    self.collect(table, c, base, depth + 1, out);
+                    let mark = node.value.map_or("_".into(), |v| v.to_string());
+                    for f in &mut out[first..] {
+                        f.name = format!("{}#{mark}", f.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Bits from the start of the aggregate. The old DW_AT_bit_offset counts from the most significant bit of the storage unit.
+    fn position(&mut self, node: &Node<'i>) -> Option<u64> {
+        let bytes = node.value.unwrap_or(0).wrapping_mul(8);
+        match (node.bit_offset, node.old_bit_offset) {
+            (None, _) => Some(bytes),
+            (Some(bits), false) => Some(bytes.wrapping_add(bits)),
+            (Some(bits), true) => {
+                let storage = node.size.or_else(|| self.bare(node.ty).and_then(|b| b.node().size)).unwrap_or(0);
+                Some(bytes.wrapping_add(storage.wrapping_mul(8)).wrapping_sub(bits).wrapping_sub(node.bit_size))
+            }
+        }
+    }
+
+    /// Virtual functions by slot, those of bases not included.
+    pub fn virtuals(&self, at: DieRef) -> Vec<(u64, String)> {
+        let Some((table, index)) = self.view.get(at) else { return Vec::new() };
+        let mut out: Vec<(u64, String)> = table
+            .children(index)
+            .map(|c| table.node(c))
+            .filter(|n| n.tag == dw::DW_TAG_subprogram && n.is_virtual)
+            .map(|n| {
+                let name = if n.linkage.is_empty() { n.name } else { n.linkage };
+                (n.value.unwrap_or(u64::MAX), crate::dwarf::vars::text(name))
+            })
+            .collect();
+        out.sort_unstable();
+        out
+    }
+
+    /// Hash of the order of virtual functions, with those of the bases; 0 where there are none.
+    pub fn vtable(&mut self, at: DieRef, depth: u32) -> u64 {
+        let own = self.virtuals(at);
+        let Some((table, index)) = self.view.get(at).filter(|_| depth < DEPTH) else { return 0 };
+        let bases: Vec<Option<DieRef>> = table
+            .children(index)
+            .filter(|&c| table.node(c).tag == dw::DW_TAG_inheritance)
+            .map(|c| table.node(c).ty)
+            .collect();
+        let bases: Vec<u64> =
+            bases.into_iter().map(|b| self.bare(b).map_or(0, |b| self.vtable(b.at, depth + 1))).collect();
+        if own.is_empty() && bases.iter().all(|&b| b == 0) {
+            return 0;
+        }
+        hash_of(|h| (own, bases).hash(h))
+    }
+
+    /// Size in bytes of a value of type `ty`; None where the type is incomplete.
+    pub fn size(&mut self, ty: Option<DieRef>) -> Option<u64> {
+        let b = self.bare(ty)?;
+        let node = b.node();
+        match node.tag {
+            dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
+                Some(node.size.unwrap_or(8))
+            }
+            dw::DW_TAG_array_type if node.size.is_none() => {
+                let count = dimensions(&b).into_iter().try_fold(1u64, |n, d| n.checked_mul(d?))?;
+                self.size(node.ty)?.checked_mul(count)
+            }
+            _ => node.size,
+        }
+    }
+}
+
+/// Number of elements by dimension; None where it isn't fixed.
+pub(super) fn dimensions(b: &Bare<'_, '_>) -> Vec<Option<u64>> {
+    b.table
+        .children(b.index)
+        .map(|c| b.table.node(c))
+        .filter(|n| matches!(n.tag, dw::DW_TAG_subrange_type | dw::DW_TAG_generic_subrange))
+        .map(|n| n.value)
+        .collect()
+}
+
+/// Names and values in order of declaration.
+pub(super) fn enumerators<'i>(b: &Bare<'_, 'i>) -> Vec<(&'i [u8], u64)> {
+    b.table
+        .children(b.index)
+        .map(|c| b.table.node(c))
+        .filter(|n| n.tag == dw::DW_TAG_enumerator)
+        .map(|n| (n.name, n.value.unwrap_or(0)))
+        .collect()
+}
