@@ -174,9 +174,9 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
     const RELEASE: u32 = Op::Release as u32;
     const SET_TRUST: u32 = Op::SetTrust as u32;
     match op {
-        ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => {
-            Pages::new(arg[0]).map(Pages::leak).map_err(|e| report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0)))
-        }
+        ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => Pages::new(arg[0])
+            .map(Pages::leak)
+            .map_err(|e| report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0))),
         PREPARE => {
             let buffer = adopt(arg, report)?;
             let keys = trust::keys(arg[2] & PREPARE_NO_TRUST_DIR == 0, report)?;
@@ -204,6 +204,8 @@ fn adopt(arg: [u64; 6], report: &mut Report) -> Result<Pages, Code> {
             // SAFETY: the command passes what it was given, once.
             Ok(unsafe { Pages::adopt(arg[0], len) })
         }
-        _ => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("a buffer of {} bytes at {:#x}", arg[1], arg[0]))),
+        _ => {
+            Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("a buffer of {} bytes at {:#x}", arg[1], arg[0])))
+        }
     }
 }

@@ -41,7 +41,8 @@ impl Dir {
     pub fn sorted<'a>(&'a self, suffix: &'a [u8]) -> impl Iterator<Item = &'a CStr> {
         let mut last: Option<&CStr> = None;
         core::iter::from_fn(move || {
-            let fits = |n: &&CStr| n.to_bytes().ends_with(suffix) && n.to_bytes()[0] != b'.' && last.is_none_or(|l| *n > l);
+            let fits =
+                |n: &&CStr| n.to_bytes().ends_with(suffix) && n.to_bytes()[0] != b'.' && last.is_none_or(|l| *n > l);
             let next = self.names().filter(fits).min()?;
             last = Some(next);
             Some(next)

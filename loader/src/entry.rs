@@ -54,7 +54,10 @@ impl Arguments {
     fn plausible(&self) -> bool {
         let here = (&raw const *self).addr();
         let (argv, envp) = (self.argv.addr(), self.envp.addr());
-        argv > here && argv.is_multiple_of(8) && self.argc < 1 << 24 && argv.checked_add((self.argc + 1) * 8) == Some(envp)
+        argv > here
+            && argv.is_multiple_of(8)
+            && self.argc < 1 << 24
+            && argv.checked_add((self.argc + 1) * 8) == Some(envp)
     }
 }
 

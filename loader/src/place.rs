@@ -12,7 +12,8 @@ use patchfmt::{Code, codes};
 
 use crate::process::Maps;
 use crate::sys::{
-    self, Errno, Fd, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE,
+    self, Errno, Fd, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, PROT_EXEC, PROT_READ,
+    PROT_WRITE,
 };
 
 /// Address space that is unmapped when it goes out of scope.
@@ -31,11 +32,17 @@ impl Drop for Reserved {
 
 impl Reserved {
     /// Reserves room for `layout` within reach of `image`, at an address for which `bad` is false.
-    pub fn near(image: &Image, layout: &Layout, bad: impl Fn(u64) -> bool, report: &mut Report) -> Result<Reserved, Code> {
+    pub fn near(
+        image: &Image,
+        layout: &Layout,
+        bad: impl Fn(u64) -> bool,
+        report: &mut Report,
+    ) -> Result<Reserved, Code> {
         const TRIES: u32 = 16;
         let want = Want { module: image.extent(), len: layout.len, low: layout.low };
         for _ in 0..TRIES {
-            let maps = Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
+            let maps = Maps::read()
+                .map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
             let Some(at) = maps::place(maps.iter(), want, &bad) else { break };
             let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
             // SAFETY: with MAP_FIXED_NOREPLACE nothing that is mapped is touched.
@@ -45,7 +52,10 @@ impl Reserved {
                 Ok(addr) => return Ok(Reserved { addr, len: layout.len }),
                 // Another thread was faster.
                 Err(Errno::EEXIST) => {}
-                Err(e) => return Err(report.refuse(codes::MAP_FAILED, format_args!("{} bytes at {at:#x}: error {}", layout.len, e.0))),
+                Err(e) => {
+                    return Err(report
+                        .refuse(codes::MAP_FAILED, format_args!("{} bytes at {at:#x}: error {}", layout.len, e.0)));
+                }
             }
         }
         let (lo, hi) = want.module;

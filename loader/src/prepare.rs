@@ -48,8 +48,10 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     let digest: [u8; 32] = Sha256::digest(bytes).into();
     check_metadata(&bundle, &digest, moment, report)?;
     let mem = OwnMemory::open();
-    let mem = mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
-    let maps = Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
+    let mem =
+        mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
+    let maps =
+        Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
     let here = Here { mem: &mem, maps: &maps };
     if moment == Moment::Start && !bundle.metadata().modules.iter().any(|m| here.knows(&m)) {
         return Ok(None);
@@ -64,7 +66,10 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         if instances == 0 {
             return Err(here.missing(&module, report));
         }
-        counts.add(&Counts::of(&Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?), instances as u64);
+        counts.add(
+            &Counts::of(&Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?),
+            instances as u64,
+        );
         need.add::<u8>((module.name.len() * instances) as u64);
         units += instances;
         *slot = Some((module, decoded));
@@ -81,7 +86,8 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     let mut pages = Pages::new(need.bytes()).map_err(|_| no_memory(report))?;
     let own_len = pages.len();
     // SAFETY: the mapping is given away below or, on a refusal, dropped after the arena and everything in it.
-    let memory: &'static mut [u8] = unsafe { core::slice::from_raw_parts_mut(pages.bytes_mut().as_mut_ptr(), own_len as usize) };
+    let memory: &'static mut [u8] =
+        unsafe { core::slice::from_raw_parts_mut(pages.bytes_mut().as_mut_ptr(), own_len as usize) };
     let mut draft = Draft::new(Arena::new(memory), &counts, units).ok_or_else(|| no_memory(report))?;
     for (module, decoded) in modules.iter().flatten() {
         let payload = Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?;
@@ -95,7 +101,12 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     Ok(Some(entry))
 }
 
-fn check_metadata(bundle: &VerifiedBundle<'_>, digest: &[u8; 32], moment: Moment, report: &mut Report) -> Result<(), Code> {
+fn check_metadata(
+    bundle: &VerifiedBundle<'_>,
+    digest: &[u8; 32],
+    moment: Moment,
+    report: &mut Report,
+) -> Result<(), Code> {
     let m = bundle.metadata();
     if m.machine != EM_X86_64 {
         return Err(report.refuse(codes::WRONG_MACHINE_TARGET, format_args!("machine {}", m.machine)));
@@ -106,9 +117,13 @@ fn check_metadata(bundle: &VerifiedBundle<'_>, digest: &[u8; 32], moment: Moment
     if m.scope == Scope::Start && moment == Moment::Running {
         return Err(report.refuse(codes::SCOPE_START, format_args!("{}", m.id)));
     }
-    let known = Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
+    let known =
+        Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
     if !known.contains(m.capabilities) {
-        return Err(report.refuse(codes::LOADER_ABI, format_args!("capabilities {:#x} that this loader doesn't have", m.capabilities.0)));
+        return Err(report.refuse(
+            codes::LOADER_ABI,
+            format_args!("capabilities {:#x} that this loader doesn't have", m.capabilities.0),
+        ));
     }
     let same = |e: &Entry| {
         let r = e.get();
@@ -146,7 +161,9 @@ impl Here<'_> {
 
     /// The build is here, or another build of a file with that name.
     fn knows(&self, module: &Module<'_>) -> bool {
-        self.maps.images(self.mem).any(|(i, m)| i.build_id() == module.old_build_id || m.file_name() == module.name.as_bytes())
+        self.maps
+            .images(self.mem)
+            .any(|(i, m)| i.build_id() == module.old_build_id || m.file_name() == module.name.as_bytes())
     }
 
     fn missing(&self, module: &Module<'_>, report: &mut Report) -> Code {
@@ -155,7 +172,10 @@ impl Here<'_> {
         match other {
             Some((image, _)) => {
                 let found = Hex(image.build_id());
-                report.refuse(codes::WRONG_BUILD_ID, format_args!("{name} has build-id {found}, the bundle is for {want}"))
+                report.refuse(
+                    codes::WRONG_BUILD_ID,
+                    format_args!("{name} has build-id {found}, the bundle is for {want}"),
+                )
             }
             None => report.refuse(codes::WRONG_BUILD_ID, format_args!("{name} isn't mapped, the bundle is for {want}")),
         }
@@ -193,11 +213,20 @@ impl Draft {
     }
 
     fn add_unit(
-        &mut self, here: &Here<'_>, payload: &Payload<'_>, module: &Module<'_>, image: &Image, id: &str, report: &mut Report,
+        &mut self,
+        here: &Here<'_>,
+        payload: &Payload<'_>,
+        module: &Module<'_>,
+        image: &Image,
+        id: &str,
+        report: &mut Report,
     ) -> Result<(), Code> {
         let (sections, symbols) = (payload.object.sections().len(), payload.symbol_count());
-        let mut memory =
-            [scratch_pages::<Place>(sections, report)?, scratch_pages::<[u64; 2]>(symbols, report)?, scratch_pages::<u64>(payload.funcs.len(), report)?];
+        let mut memory = [
+            scratch_pages::<Place>(sections, report)?,
+            scratch_pages::<[u64; 2]>(symbols, report)?,
+            scratch_pages::<u64>(payload.funcs.len(), report)?,
+        ];
         let [places, words, offsets] = &mut memory;
         let places = scratch::<Place>(places, sections).ok_or(codes::INTERNAL)?;
         let (stubs, values) = scratch::<u64>(words, symbols * 2).ok_or(codes::INTERNAL)?.split_at_mut(symbols);
@@ -209,10 +238,26 @@ impl Draft {
         let room = Reserved::near(image, &layout, |base| payload.aliases(base, image.bias, offsets), report)?;
         payload.bind(image, places, room.addr, values, &Symbols::seen_from(here.mem, image.bias), report)?;
         let mut content = Pages::new(layout.len).map_err(|_| no_memory(report))?;
-        let linker = Linker { object: payload.object, layout, places, values, stubs, edits: payload.edits, base: room.addr, bias: image.bias };
+        let linker = Linker {
+            object: payload.object,
+            layout,
+            places,
+            values,
+            stubs,
+            edits: payload.edits,
+            base: room.addr,
+            bias: image.bias,
+        };
         payload.link(&linker, content.bytes_mut(), report)?;
-        let unit =
-            plan::Unit { payload, image, layout: &layout, places, base: room.addr, linked: content.bytes(), index: self.count as u32 };
+        let unit = plan::Unit {
+            payload,
+            image,
+            layout: &layout,
+            places,
+            base: room.addr,
+            linked: content.bytes(),
+            index: self.count as u32,
+        };
         let live_writes = LiveWrites::collect(report)?;
         let original = Reverted { mem: here.mem, writes: live_writes.newest_first() };
         let first = self.plan.funcs.items().len();
@@ -234,17 +279,30 @@ impl Draft {
             }
             for range in live.new_ranges() {
                 // Parts that belong to no function in particular may belong to one that is replaced.
-                let ours = live.funcs().get(range.func as usize).is_none_or(|f| self.plan.funcs.items()[first..].iter().any(|g| g.entry == f.entry));
+                let ours = live
+                    .funcs()
+                    .get(range.func as usize)
+                    .is_none_or(|f| self.plan.funcs.items()[first..].iter().any(|g| g.entry == f.entry));
                 let known = self.plan.old_ranges.items().iter().any(|r| r.start == range.start && r.end == range.end);
                 if ours && !known {
-                    self.plan.add_old_code(hpatch_core::abi::Range { func: u32::MAX, ..*range }, live.new_sites(), report)?;
+                    self.plan.add_old_code(
+                        hpatch_core::abi::Range { func: u32::MAX, ..*range },
+                        live.new_sites(),
+                        report,
+                    )?;
                 }
             }
         }
         Ok(())
     }
 
-    fn describe(&mut self, unit: &plan::Unit<'_>, module: &Module<'_>, image: &Image, report: &mut Report) -> Result<(), Code> {
+    fn describe(
+        &mut self,
+        unit: &plan::Unit<'_>,
+        module: &Module<'_>,
+        image: &Image,
+        report: &mut Report,
+    ) -> Result<(), Code> {
         let name = self.names.copy(module.name.as_bytes()).ok_or_else(|| no_memory(report))?;
         let layout = unit.layout;
         let text = &unit.linked[..layout.text_len as usize];

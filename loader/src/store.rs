@@ -60,7 +60,9 @@ fn apply(dir: &Fd, name: &CStr, report: &mut Report) -> Result<(), Code> {
     if threads() != Some(1) {
         return Err(report.refuse(codes::SCOPE_START, format_args!("another library has started a thread before main")));
     }
-    let Some(entry) = prepare::prepare(bundle.0.bytes().get(..bundle.1).unwrap_or_default(), &keys, Moment::Start, report)? else {
+    let Some(entry) =
+        prepare::prepare(bundle.0.bytes().get(..bundle.1).unwrap_or_default(), &keys, Moment::Start, report)?
+    else {
         return Ok(());
     };
     let written = write_all(entry, report);
@@ -103,7 +105,8 @@ fn bytes(addr: u64, len: u32) -> &'static [u8] {
 /// Writes and reads back; on a failure all is as before, and the record is `Prepared` again.
 fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
     let mem = OwnMemory::open();
-    let mem = mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
+    let mem =
+        mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
     let writes = entry.writes();
     let writer = Writer::open();
     entry.set(|r| r.state = RecordState::Writing as u32);
@@ -115,7 +118,9 @@ fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
         };
         if let Some(code) = failed {
             let code = report.refuse(code, format_args!("at {:#x}", w.addr));
-            let restored = |w: &Write| writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len));
+            let restored = |w: &Write| {
+                writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len))
+            };
             if !writes[..=n].iter().rev().all(restored) {
                 crate::control::block_loader();
                 return Err(report.refuse(codes::ROLL_BACK_FAILED, format_args!("at {:#x}", w.addr)));

@@ -138,7 +138,8 @@ pub fn read_memory(pid: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
     let local = [buf.as_mut_ptr() as u64, buf.len() as u64];
     let remote = [addr, buf.len() as u64];
     // SAFETY: both are a struct iovec; the kernel writes inside `buf`.
-    unsafe { call(nr::PROCESS_VM_READV, [pid.into(), local.as_ptr() as u64, 1, remote.as_ptr() as u64, 1, 0]) }.map(|n| n as usize)
+    unsafe { call(nr::PROCESS_VM_READV, [pid.into(), local.as_ptr() as u64, 1, remote.as_ptr() as u64, 1, 0]) }
+        .map(|n| n as usize)
 }
 
 /// Entries of a directory as `getdents64(2)` lays them out.
@@ -281,5 +282,7 @@ pub fn boottime() -> u64 {
 /// `flag` must be valid, and the thread must be one that nobody joins.
 pub unsafe fn finish_thread(flag: *mut u32) -> ! {
     // SAFETY: exit(2) ends only the calling thread; x86-64 stores are not reordered with older stores.
-    unsafe { asm!("mov dword ptr [{f}], 1", "syscall", "ud2", f = in(reg) flag, in("rax") nr::EXIT, in("rdi") 0, options(noreturn)) }
+    unsafe {
+        asm!("mov dword ptr [{f}], 1", "syscall", "ud2", f = in(reg) flag, in("rax") nr::EXIT, in("rdi") 0, options(noreturn))
+    }
 }

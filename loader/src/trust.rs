@@ -65,13 +65,18 @@ pub fn keys(with_directory: bool, report: &mut Report) -> Result<Keys, Code> {
         Some((pages, len)) => keys.add_lines(pages.bytes().get(..*len).unwrap_or_default()),
         None if with_directory => {
             let mut path = [0u8; 4096];
-            let named = process::facts(|f| f.trust().map(|p| path[..p.count_bytes()].copy_from_slice(p.to_bytes())).is_some());
+            let named =
+                process::facts(|f| f.trust().map(|p| path[..p.count_bytes()].copy_from_slice(p.to_bytes())).is_some());
             let path = if named { CStr::from_bytes_until_nul(&path).unwrap_or(SYSTEM) } else { SYSTEM };
             read_directory(path, &mut keys, report)?;
         }
         None => {}
     }
-    if keys.len == 0 { Err(report.refuse(codes::LOADER_NO_TRUST, format_args!("no usable public key"))) } else { Ok(keys) }
+    if keys.len == 0 {
+        Err(report.refuse(codes::LOADER_NO_TRUST, format_args!("no usable public key")))
+    } else {
+        Ok(keys)
+    }
 }
 
 fn read_directory(path: &CStr, keys: &mut Keys, report: &mut Report) -> Result<(), Code> {
@@ -81,7 +86,8 @@ fn read_directory(path: &CStr, keys: &mut Keys, report: &mut Report) -> Result<(
     if !sys::stat(&dir).is_ok_and(|s| s.is_safe()) {
         return Err(report.refuse(codes::TRUST_INSECURE, format_args!("{shown} can be changed by others")));
     }
-    let entries = Dir::read(&dir).map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {}", e.0)))?;
+    let entries =
+        Dir::read(&dir).map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {}", e.0)))?;
     for name in entries.sorted(b".pub") {
         // Not readable by this user, a link or a FIFO: not a key.
         let Ok(file) = sys::open_in(&dir, name, Open::ReadNoFollow) else { continue };

@@ -152,7 +152,8 @@ impl<'a> Object<'a> {
             return Err(Malformed("section header size"));
         }
         let count = u64::from(head.shnum.get());
-        let table = part(data, head.shoff.get(), count * size_of::<Shdr>() as u64).ok_or(Malformed("section header table"))?;
+        let table =
+            part(data, head.shoff.get(), count * size_of::<Shdr>() as u64).ok_or(Malformed("section header table"))?;
         let sections = <[Shdr]>::ref_from_bytes(table).map_err(|_| Malformed("section header table"))?;
         let mut object = Object { data, sections, names: &[], symbols: &[], strings: &[] };
         let names = sections.get(usize::from(head.shstrndx.get())).ok_or(Malformed("section name table"))?;
@@ -162,7 +163,10 @@ impl<'a> Object<'a> {
         if symtabs.next().is_some() {
             return Err(Malformed("two symbol tables"));
         }
-        let strtab = sections.get(symtab.link.get() as usize).filter(|s| s.kind.get() == SHT_STRTAB).ok_or(Malformed("string table"))?;
+        let strtab = sections
+            .get(symtab.link.get() as usize)
+            .filter(|s| s.kind.get() == SHT_STRTAB)
+            .ok_or(Malformed("string table"))?;
         object.strings = object.bytes(strtab).ok_or(Malformed("string table"))?;
         object.symbols = object.records(symtab).ok_or(Malformed("symbol table"))?;
         Ok(object)
@@ -197,7 +201,9 @@ impl<'a> Object<'a> {
     pub fn table<T: FromBytes + Immutable + KnownLayout + Unaligned>(&self, name: &[u8]) -> Result<&'a [T], Malformed> {
         match self.sections.iter().find(|s| self.section_name(s) == name) {
             None => Ok(&[]),
-            Some(s) if s.has(SHF_ALLOC) || s.has(SHF_COMPRESSED) || s.kind.get() == SHT_NOBITS => Err(Malformed("a table that isn't plain data")),
+            Some(s) if s.has(SHF_ALLOC) || s.has(SHF_COMPRESSED) || s.kind.get() == SHT_NOBITS => {
+                Err(Malformed("a table that isn't plain data"))
+            }
             Some(s) => self.records(s).ok_or(Malformed("a table's size")),
         }
     }

@@ -2,8 +2,8 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::maps::Mapping;
 use crate::elf::{EM_X86_64, Ehdr, PF_X, PT_DYNAMIC, PT_LOAD, PT_NOTE, Phdr};
+use crate::maps::Mapping;
 
 /// Memory of a process, read without trusting any address.
 pub trait Memory {
@@ -70,14 +70,18 @@ impl Image {
     /// Reads the image whose file header is mapped at avma `base`.
     pub fn at(mem: &impl Memory, base: u64) -> Option<Image> {
         let mut head = Ehdr::new_zeroed();
-        if !mem.read(base, head.as_mut_bytes()) || head.ident[..7] != *b"\x7fELF\x02\x01\x01" || head.machine.get() != EM_X86_64 {
+        if !mem.read(base, head.as_mut_bytes())
+            || head.ident[..7] != *b"\x7fELF\x02\x01\x01"
+            || head.machine.get() != EM_X86_64
+        {
             return None;
         }
         let phentsize = usize::from(head.phentsize.get());
         if phentsize != size_of::<Phdr>() {
             return None;
         }
-        let mut image = Image { bias: 0, segments: Default::default(), count: 0, build_id: [0; 32], build_id_len: 0, dynamic: 0 };
+        let mut image =
+            Image { bias: 0, segments: Default::default(), count: 0, build_id: [0; 32], build_id_len: 0, dynamic: 0 };
         let header = |n: u16| {
             let mut p = Phdr::new_zeroed();
             let at = base.checked_add(head.phoff.get())?.checked_add(u64::from(n) * phentsize as u64)?;
@@ -96,7 +100,8 @@ impl Image {
                     if image.count == MAX_SEGMENTS || p.vaddr.get().checked_add(p.memsz.get()).is_none() {
                         return None;
                     }
-                    image.segments[image.count] = Segment { svma: p.vaddr.get(), size: p.memsz.get(), flags: p.flags.get() };
+                    image.segments[image.count] =
+                        Segment { svma: p.vaddr.get(), size: p.memsz.get(), flags: p.flags.get() };
                     image.count += 1;
                 }
                 PT_DYNAMIC => image.dynamic = p.vaddr.get(),
@@ -128,7 +133,11 @@ impl Image {
             if next > size + align {
                 return;
             }
-            if word(8) == NT_GNU_BUILD_ID && name_size == 4 && head[12..16] == *b"GNU\0" && (1..=MAX_BUILD_ID as u64).contains(&desc_size) {
+            if word(8) == NT_GNU_BUILD_ID
+                && name_size == 4
+                && head[12..16] == *b"GNU\0"
+                && (1..=MAX_BUILD_ID as u64).contains(&desc_size)
+            {
                 let len = desc_size as usize;
                 if mem.read(start.wrapping_add(at + desc), &mut self.build_id[..len]) {
                     self.build_id_len = len;

@@ -5,7 +5,8 @@ use patchfmt::payload::Edit;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::elf::{
-    Malformed, Object, Rela, SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHN_ABS, SHN_LORESERVE, SHN_UNDEF, SHT_NOBITS, SHT_REL, SHT_RELA, Shdr, Sym,
+    Malformed, Object, Rela, SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHN_ABS, SHN_LORESERVE, SHN_UNDEF,
+    SHT_NOBITS, SHT_REL, SHT_RELA, Shdr, Sym,
 };
 
 const PAGE: u64 = 4096;
@@ -92,7 +93,8 @@ fn group(s: &Shdr) -> u32 {
 impl Layout {
     /// Fills `places`, one for each section. `stubs` counts the imports that may need one.
     pub fn new(object: &Object<'_>, places: &mut [Place], stubs: u64) -> Result<Layout, Fault> {
-        let mut layout = Layout { text_len: 0, stubs_at: 0, constants_at: 0, data_at: 0, len: 0, low: false, eh_frame: (0, 0) };
+        let mut layout =
+            Layout { text_len: 0, stubs_at: 0, constants_at: 0, data_at: 0, len: 0, low: false, eh_frame: (0, 0) };
         places.fill(Place { offset: 0, size: ABSENT });
         let mut cursor = 0u64;
         for pass in 0..3 {
@@ -124,7 +126,11 @@ impl Layout {
         }
         layout.len = cursor;
         layout.low = needs_low(object, places)?;
-        if layout.len == 0 || layout.len > MAX_IMAGE { Err(Malformed("size of the mapped sections").into()) } else { Ok(layout) }
+        if layout.len == 0 || layout.len > MAX_IMAGE {
+            Err(Malformed("size of the mapped sections").into())
+        } else {
+            Ok(layout)
+        }
     }
 
     fn section(object: &Object<'_>, s: &Shdr, cursor: &mut u64) -> Result<Place, Fault> {
@@ -275,7 +281,9 @@ impl Linker<'_> {
         }
         let index = rela.symbol.get() as usize;
         let symbol = self.object.symbols().get(index).ok_or(Malformed("symbol of a relocation"))?;
-        if self.places.get(usize::from(symbol.shndx.get())).is_some_and(|p| !p.mapped()) && symbol.shndx.get() != SHN_UNDEF {
+        if self.places.get(usize::from(symbol.shndx.get())).is_some_and(|p| !p.mapped())
+            && symbol.shndx.get() != SHN_UNDEF
+        {
             return Err(Malformed("reference to a section that isn't mapped").into());
         }
         let s = *self.values.get(index).ok_or(Malformed("symbol of a relocation"))?;

@@ -88,7 +88,11 @@ pub struct Want {
 
 /// A place for `want`: the nearest gap below the module, else the nearest above. Addresses for which `bad` says true (a branch predictor's
 /// aliases, a place that was just taken) are stepped over, page by page.
-pub fn place<'a>(maps: impl Iterator<Item = Mapping<'a>> + Clone, want: Want, bad: impl Fn(u64) -> bool) -> Option<u64> {
+pub fn place<'a>(
+    maps: impl Iterator<Item = Mapping<'a>> + Clone,
+    want: Want,
+    bad: impl Fn(u64) -> bool,
+) -> Option<u64> {
     let (lo, hi) = want.module;
     let window_start = hi.saturating_sub(REACH).max(FLOOR);
     let window_end = lo.saturating_add(REACH).min(CEILING).min(if want.low { LOW - GUARD } else { u64::MAX });
@@ -143,7 +147,10 @@ mod tests {
         assert_eq!(all.len(), 6);
         assert_eq!(all[0].path, b"/usr/bin/a b");
         assert_eq!(all[0].file_name(), b"a b");
-        assert_eq!((all[1].start, all[1].end, all[1].offset, all[1].inode), (0x5555_5555_5000, 0x5555_5556_0000, 0x1000, 123));
+        assert_eq!(
+            (all[1].start, all[1].end, all[1].offset, all[1].inode),
+            (0x5555_5555_5000, 0x5555_5556_0000, 0x1000, 123)
+        );
         assert_eq!(parse(b"nonsense\n12-\n1-2 r--p zz 0 0\n").count(), 0);
         let own = std::fs::read("/proc/self/maps").expect("maps");
         assert_eq!(parse(&own).count(), own.split(|&b| b == b'\n').count() - 1);
@@ -161,7 +168,8 @@ mod tests {
 
     #[test]
     fn fixed_image_keeps_below_two_gib() {
-        let maps = b"00400000-00500000 r-xp 00000000 fe:00 1  /bin/x\n00600000-01000000 rw-p 00000000 00:00 0  [heap]\n\
+        let maps =
+            b"00400000-00500000 r-xp 00000000 fe:00 1  /bin/x\n00600000-01000000 rw-p 00000000 00:00 0  [heap]\n\
             7ffff7dc0000-7ffff7fc1000 r-xp 00000000 fe:00 77  /lib/libc.so.6\n";
         let small = Want { module: (0x40_0000, 0x50_0000), len: 0x4000, low: true };
         assert_eq!(place(parse(maps), small, |_| false), Some(0x40_0000 - GUARD - 0x4000));

@@ -31,10 +31,11 @@ fn refuse(report: &mut Report, fault: Fault) -> Code {
     match fault {
         Fault::Payload(m) => report.refuse(codes::PAYLOAD_REFUSED, format_args!("{}", m.0)),
         Fault::Type(t) => report.refuse(codes::BAD_RELOCATION, format_args!("relocation type {t}")),
-        Fault::Place(o) => report.refuse(codes::BAD_RELOCATION, format_args!("relocation at offset {o:#x} outside its section")),
-        Fault::Overflow { kind, place, value } => {
-            report.refuse(codes::BAD_RELOCATION, format_args!("relocation type {kind} at {place:#x} overflows: {value:#x}"))
+        Fault::Place(o) => {
+            report.refuse(codes::BAD_RELOCATION, format_args!("relocation at offset {o:#x} outside its section"))
         }
+        Fault::Overflow { kind, place, value } => report
+            .refuse(codes::BAD_RELOCATION, format_args!("relocation type {kind} at {place:#x} overflows: {value:#x}")),
     }
 }
 
@@ -93,7 +94,13 @@ impl<'a> Payload<'a> {
 
     /// Gives every symbol its avma: own ones by their section, undefined ones as their binding says.
     pub fn bind(
-        &self, image: &Image, places: &[Place], base: u64, values: &mut [u64], lookup: &impl Lookup, report: &mut Report,
+        &self,
+        image: &Image,
+        places: &[Place],
+        base: u64,
+        values: &mut [u64],
+        lookup: &impl Lookup,
+        report: &mut Report,
     ) -> Result<(), Code> {
         const UNBOUND: u64 = u64::MAX;
         for (value, symbol) in values.iter_mut().zip(self.object.symbols()) {
@@ -105,7 +112,9 @@ impl<'a> Payload<'a> {
         for bind in self.binds {
             let slot = values.get_mut(bind.symbol.get() as usize).filter(|v| **v == UNBOUND);
             let Some(slot) = slot else {
-                return Err(report.refuse(codes::RECORD_INDEX, format_args!("a binding of a symbol that isn't undefined")));
+                return Err(
+                    report.refuse(codes::RECORD_INDEX, format_args!("a binding of a symbol that isn't undefined"))
+                );
             };
             *slot = self.bound(bind, image, lookup, report)?;
         }
@@ -123,7 +132,9 @@ impl<'a> Payload<'a> {
             // One past the end of a segment is an address that code may form.
             let svma = bind.value.get();
             let within = image.avma(svma, 0, false);
-            return within.ok_or_else(|| report.refuse(codes::BAD_BINDING, format_args!("address {svma:#x} isn't in the module")));
+            return within.ok_or_else(|| {
+                report.refuse(codes::BAD_BINDING, format_args!("address {svma:#x} isn't in the module"))
+            });
         }
         let (name, version) = (self.object.name(bind.name.get()), self.object.name(bind.version.get()));
         match lookup.find(name, version) {
@@ -138,16 +149,25 @@ impl<'a> Payload<'a> {
     }
 
     /// Offset of the replacement `func` in the mapping, and its size in bytes.
-    pub fn replacement(&self, func: &Func, places: &[Place], layout: &Layout, report: &mut Report) -> Result<(u64, u64), Code> {
+    pub fn replacement(
+        &self,
+        func: &Func,
+        places: &[Place],
+        layout: &Layout,
+        report: &mut Report,
+    ) -> Result<(u64, u64), Code> {
         let symbol = self.object.symbols().get(func.symbol.get() as usize);
         let place = symbol.and_then(|s| Some((s, places.get(usize::from(s.shndx.get()))?)));
         match place {
-            Some((s, p)) if s.shndx.get() != SHN_UNDEF && p.mapped() && p.offset < layout.text_len && s.value.get() < p.size => {
+            Some((s, p))
+                if s.shndx.get() != SHN_UNDEF && p.mapped() && p.offset < layout.text_len && s.value.get() < p.size =>
+            {
                 Ok((p.offset + s.value.get(), s.size.get().min(p.size - s.value.get()).max(1)))
             }
             _ => {
                 let name = Name(self.object.name(func.name.get()));
-                Err(report.refuse(codes::RECORD_INDEX, format_args!("the replacement of {name} isn't code of the payload")))
+                Err(report
+                    .refuse(codes::RECORD_INDEX, format_args!("the replacement of {name} isn't code of the payload")))
             }
         }
     }
@@ -157,7 +177,9 @@ impl<'a> Payload<'a> {
         let symbol = self.object.symbols().get(edit.symbol.get() as usize);
         let place = symbol.and_then(|s| Some((s, places.get(usize::from(s.shndx.get()))?)));
         match place {
-            Some((s, p)) if s.shndx.get() != SHN_UNDEF && p.mapped() && s.value.get() + u64::from(edit.size.get()) <= p.size => {
+            Some((s, p))
+                if s.shndx.get() != SHN_UNDEF && p.mapped() && s.value.get() + u64::from(edit.size.get()) <= p.size =>
+            {
                 Ok(p.offset + s.value.get())
             }
             _ => {

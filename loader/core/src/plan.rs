@@ -57,7 +57,10 @@ impl<M: Memory> Memory for Reverted<'_, M> {
         let end = addr.saturating_add(buf.len() as u64);
         self.writes.iter().all(|w| {
             let (from, to) = (w.addr.max(addr), w.addr.saturating_add(u64::from(w.len)).min(end));
-            from >= to || self.mem.read(w.old.wrapping_add(from - w.addr), &mut buf[(from - addr) as usize..(to - addr) as usize])
+            from >= to
+                || self
+                    .mem
+                    .read(w.old.wrapping_add(from - w.addr), &mut buf[(from - addr) as usize..(to - addr) as usize])
         })
     }
 }
@@ -106,7 +109,10 @@ impl Counts {
     }
 
     pub fn need(&self, need: &mut Need) {
-        need.add::<Func>(self.funcs).add::<Write>(self.writes).add::<Range>(self.old_ranges).add::<Range>(self.new_ranges);
+        need.add::<Func>(self.funcs)
+            .add::<Write>(self.writes)
+            .add::<Range>(self.old_ranges)
+            .add::<Range>(self.new_ranges);
         need.add::<u64>(self.old_sites).add::<u64>(self.new_sites).add::<u8>(self.bytes);
     }
 }
@@ -161,11 +167,19 @@ impl<'a> Plan<'a> {
     }
 
     fn keep(&mut self, bytes: &[u8], report: &mut Report) -> Result<&'a mut [u8], Code> {
-        self.bytes.copy(bytes).ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("the record's bytes are more than counted")))
+        self.bytes
+            .copy(bytes)
+            .ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("the record's bytes are more than counted")))
     }
 
     /// Adds a unit: checks its pre-images in `original` (the process without live records), reads the bytes before from `live`.
-    pub fn add(&mut self, unit: &Unit<'_>, original: &impl Memory, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
+    pub fn add(
+        &mut self,
+        unit: &Unit<'_>,
+        original: &impl Memory,
+        live: &impl Memory,
+        report: &mut Report,
+    ) -> Result<(), Code> {
         check_preimages(unit, original, report)?;
         let first = self.funcs.len;
         for func in unit.payload.funcs {
@@ -177,13 +191,20 @@ impl<'a> Plan<'a> {
             let addr = avma(unit, edit.svma.get(), u64::from(size), edit.code(), name, report)?;
             let at = unit.payload.edit_bytes(edit, unit.places, report)? as usize;
             let new = unit.linked.get(at..at + size as usize);
-            let new = new.ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("bytes of an edit outside the mapping")))?;
+            let new = new
+                .ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("bytes of an edit outside the mapping")))?;
             self.write(addr, new, NO_FUNC, live, report)?;
         }
         self.new_code(unit, first, report)
     }
 
-    fn function(&mut self, unit: &Unit<'_>, func: &payload::Func, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
+    fn function(
+        &mut self,
+        unit: &Unit<'_>,
+        func: &payload::Func,
+        live: &impl Memory,
+        report: &mut Report,
+    ) -> Result<(), Code> {
         let text = unit.payload.object.name(func.name.get());
         let index = self.funcs.len as u32;
         let site = avma(unit, func.site.get(), u64::from(payload::DETOUR), true, Name(text), report)?;
@@ -191,7 +212,8 @@ impl<'a> Plan<'a> {
         let replacement = unit.base + offset;
         let distance = replacement.wrapping_sub(site + u64::from(payload::DETOUR)) as i64;
         let Ok(distance) = i32::try_from(distance) else {
-            return Err(report.refuse(codes::NO_MEMORY_IN_REACH, format_args!("{} is out of reach of its replacement", Name(text))));
+            return Err(report
+                .refuse(codes::NO_MEMORY_IN_REACH, format_args!("{} is out of reach of its replacement", Name(text))));
         };
         let mut jump = [0xe9u8, 0, 0, 0, 0];
         jump[1..].copy_from_slice(&distance.to_le_bytes());
@@ -245,9 +267,12 @@ impl<'a> Plan<'a> {
             at = stop;
         }
         for s in unit.payload.payload_sites {
-            let place = unit.places.get(s.section.get() as usize).filter(|p| p.mapped() && u64::from(s.offset.get()) <= p.size);
+            let place =
+                unit.places.get(s.section.get() as usize).filter(|p| p.mapped() && u64::from(s.offset.get()) <= p.size);
             let Some(place) = place else {
-                return Err(report.refuse(codes::RECORD_INDEX, format_args!("a return address outside the payload's code")));
+                return Err(
+                    report.refuse(codes::RECORD_INDEX, format_args!("a return address outside the payload's code"))
+                );
             };
             self.new_sites.push(unit.base + place.offset + u64::from(s.offset.get()), report)?;
         }
@@ -281,7 +306,9 @@ impl<'a> Plan<'a> {
 
 fn avma(unit: &Unit<'_>, svma: u64, size: u64, code: bool, name: Name<'_>, report: &mut Report) -> Result<u64, Code> {
     let within = unit.image.avma(svma, size, code);
-    within.ok_or_else(|| report.refuse(codes::BAD_BINDING, format_args!("{name}: {svma:#x} isn't in the module's mapping")))
+    within.ok_or_else(|| {
+        report.refuse(codes::BAD_BINDING, format_args!("{name}: {svma:#x} isn't in the module's mapping"))
+    })
 }
 
 fn check_preimages(unit: &Unit<'_>, original: &impl Memory, report: &mut Report) -> Result<(), Code> {
@@ -328,7 +355,14 @@ fn hash_memory(hash: &mut Sha256, mem: &impl Memory, start: u64, size: u64, repo
     Ok(())
 }
 
-fn compare(hash: Sha256, want: &[u8; PREIMAGE], mem: &impl Memory, at: u64, name: Name<'_>, report: &mut Report) -> Result<(), Code> {
+fn compare(
+    hash: Sha256,
+    want: &[u8; PREIMAGE],
+    mem: &impl Memory,
+    at: u64,
+    name: Name<'_>,
+    report: &mut Report,
+) -> Result<(), Code> {
     if hash.finalize()[..PREIMAGE] == *want {
         return Ok(());
     }
@@ -337,9 +371,14 @@ fn compare(hash: Sha256, want: &[u8; PREIMAGE], mem: &impl Memory, at: u64, name
     let guess = match first {
         _ if !readable => "",
         [0xcc, ..] | [0xf3, 0x0f, 0x1e, 0xfa, 0xcc, ..] => ": a breakpoint or probe (int3)",
-        [0xe9 | 0xeb, ..] | [0xff, 0x25, ..] | [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, ..] => ": a jump, perhaps another patch or hook",
+        [0xe9 | 0xeb, ..] | [0xff, 0x25, ..] | [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, ..] => {
+            ": a jump, perhaps another patch or hook"
+        }
         _ => "",
     };
     let hex = crate::report::Hex(&first);
-    Err(report.refuse(codes::PREIMAGE_DIFFERS, format_args!("{name} at {at:#x} differs from the old build; it begins with {hex}{guess}")))
+    Err(report.refuse(
+        codes::PREIMAGE_DIFFERS,
+        format_args!("{name} at {at:#x} differs from the old build; it begins with {hex}{guess}"),
+    ))
 }

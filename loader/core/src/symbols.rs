@@ -117,7 +117,11 @@ impl Dynamic {
     fn candidate(&self, mem: &impl Memory, index: u32, name: &[u8], version: &[u8]) -> Option<Found> {
         let s = self.symbol(mem, index)?;
         let global = matches!(s.bind(), 1 | 2 | 10);
-        if s.shndx.get() == 0 || !global || !self.string_is(mem, s.name.get(), name) || !self.version_fits(mem, index, version) {
+        if s.shndx.get() == 0
+            || !global
+            || !self.string_is(mem, s.name.get(), name)
+            || !self.version_fits(mem, index, version)
+        {
             return None;
         }
         let avma = self.bias.wrapping_add(s.value.get());
