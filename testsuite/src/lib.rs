@@ -10,9 +10,11 @@ pub mod load;
 pub mod paths;
 pub mod process;
 pub mod program;
+pub mod real;
 pub mod scenario;
 pub mod snapshot;
 pub mod special;
+pub mod story;
 pub mod target;
 
 pub use failure::{Failure, Result};

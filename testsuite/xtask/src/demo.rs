@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: a server with a bug, patched while clients use it.
 
-use crate::{build, setup};
+use crate::{RealServer, build, setup};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,26 @@ use std::thread;
 use std::time::Duration;
 use testsuite::bundle::{self, Signer};
 use testsuite::load::{self, Exchange, Load};
-use testsuite::process::{Output, run_ok};
+use testsuite::process::run_ok;
+use testsuite::real::{self, pause};
+use testsuite::story::{Story, count};
 use testsuite::target::{self, Launch};
 use testsuite::{Failure, Result, check, fail, paths};
 
 const CONNECTIONS: usize = 8;
 const ID: &str = "echo-overread";
 const PROBE: &str = "ECHO 40 hi\n";
+
+/// The same on a server that people use, with one of Debian's fixes.
+pub fn real(server: RealServer) -> Result<()> {
+    setup::install(setup::REAL)?;
+    println!("Building hpatch, and the server before and after the fix ...");
+    build::all(false)?;
+    match server {
+        RealServer::Redis => real::redis(Story::Told),
+        RealServer::Nginx => real::nginx(Story::Told),
+    }
+}
 
 pub fn run() -> Result<()> {
     setup::install(setup::DEMO)?;
@@ -27,42 +40,45 @@ pub fn run() -> Result<()> {
     let signer = Signer::new("ed25519")?;
 
     let server = Server::start(&old, &signer)?;
-    step("The old server runs", &format!("hpatch run -- old/server    # pid {}, port {}", server.pid(), server.port));
+    Story::Told.step(
+        "The old server runs",
+        &format!("hpatch run -- old/server    # pid {}, port {}", server.pid(), server.port),
+    );
     let leak = server.ask(PROBE)?;
-    say(&format!("A client asks for 40 bytes of a 2-byte text and gets: {leak}"));
+    Story::Told.say(&format!("A client asks for 40 bytes of a 2-byte text and gets: {leak}"));
     check!(leak.contains("token"), "the old server doesn't show its bug: {leak}");
     let exchange = Exchange { request: "ECHO 5 hello\n".to_owned(), answer: "hello".to_owned() };
     let load = Load::start(server.address(), CONNECTIONS, &exchange);
     thread::sleep(Duration::from_millis(500));
-    say(&format!("{CONNECTIONS} other clients keep it busy."));
+    Story::Told.say(&format!("{CONNECTIONS} other clients keep it busy."));
 
-    step(
+    Story::Told.step(
         "Two builds in, a signed bundle out",
         &format!("patchgen build --old old/server --new new/server -o {ID}.hpatch"),
     );
     let file = folder.join(format!("{ID}.hpatch"));
     bundle::build_signed(&signer, &old, &new, &file, ID)?;
     let summary = bundle::inspect(&file)?;
-    say(&format!(
+    Story::Told.say(&format!(
         "{} changed, {} new, bundle {} bytes with its signature.",
         count(summary.replaced, "function"),
         summary.added,
         summary.size
     ));
 
-    step("Applied to the running server", &format!("hpatch apply --pid {} {ID}.hpatch", server.pid()));
+    Story::Told.step("Applied to the running server", &format!("hpatch apply --pid {} {ID}.hpatch", server.pid()));
     let applied = target::apply(server.pid(), &file, 20, &signer.trust())?.expect(0)?;
-    say(&format!("The server stood still for {}.", pause(&applied)));
+    Story::Told.say(&format!("The server stood still for {}.", pause(&applied)));
     let answer = server.ask(PROBE)?;
-    say(&format!("The same client now gets: {answer}"));
+    Story::Told.say(&format!("The same client now gets: {answer}"));
     check!(answer.starts_with("ERR"), "the patched server still shows its bug: {answer}");
     thread::sleep(Duration::from_millis(500));
 
-    step("And back", &format!("hpatch revert --pid {} {ID}", server.pid()));
+    Story::Told.step("And back", &format!("hpatch revert --pid {} {ID}", server.pid()));
     target::revert(server.pid(), ID, 20)?.expect(0)?;
     let again = server.ask(PROBE)?;
     check!(again == leak, "after the revert the server answers {again}");
-    say(&format!("The old behaviour is back: {again}"));
+    Story::Told.say(&format!("The old behaviour is back: {again}"));
     thread::sleep(Duration::from_millis(300));
 
     let report = load.finish();
@@ -75,31 +91,6 @@ pub fn run() -> Result<()> {
     check!(report.lost == 0, "{} requests were lost", report.lost);
     check!(report.answered > 0, "the load never ran");
     Ok(())
-}
-
-/// A numbered step with the command that a user would type.
-pub fn step(what: &str, command: &str) {
-    println!("\n{what}:\n  $ {command}");
-}
-
-pub fn say(what: &str) {
-    println!("  {what}");
-}
-
-pub fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The pause as `hpatch apply` reports it.
-pub fn pause(applied: &Output) -> String {
-    let text = applied.text();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let unit = |word: &str| ["us", "µs", "ms", "s"].contains(&word.trim_end_matches([',', ';', '.', ')']));
-    let at = words.windows(2).position(|pair| pair[0].parse::<f64>().is_ok() && unit(pair[1]));
-    match at {
-        Some(at) => format!("{} {}", words[at], words[at + 1].trim_end_matches([',', ';', '.', ')'])),
-        None => "an unreported time".to_owned(),
-    }
 }
 
 fn compile(folder: &Path, flags: &[&str]) -> Result<PathBuf> {

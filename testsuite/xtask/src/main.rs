@@ -4,7 +4,6 @@ mod bench;
 mod build;
 mod corpus;
 mod demo;
-mod real;
 mod setup;
 mod test;
 
@@ -70,8 +69,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::everything(),
         Verb::Build { release } => build::all(release).map(|dir| println!("{}", dir.display())),
         Verb::Demo { real: None } => demo::run(),
-        Verb::Demo { real: Some(RealServer::Redis) } => real::redis(),
-        Verb::Demo { real: Some(RealServer::Nginx) } => real::nginx(),
+        Verb::Demo { real: Some(server) } => demo::real(server),
         Verb::Test { filter, full } => test::run(filter.as_deref(), full),
         Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
         Verb::Bench => bench::run(),

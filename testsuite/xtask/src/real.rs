@@ -1,7 +1,0 @@
-use testsuite::Result;
-pub fn redis() -> Result<()> {
-    Ok(())
-}
-pub fn nginx() -> Result<()> {
-    Ok(())
-}
