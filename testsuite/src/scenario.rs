@@ -116,12 +116,19 @@ fn live_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
     compare(&mut target, &program.calls, &new, "patched")?;
     compare_pairs(&mut target, &program.after, "patched")?;
     target.verify()?.expect(0)?;
-    check!(before.difference(&Snapshot::take(target.pid())?).is_some(), "no byte of the process changed");
+    check!(before.change(&Snapshot::take(target.pid())?).is_some(), "no byte of the process changed");
     target.revert("fix")?.expect(0)?;
     compare(&mut target, &program.calls, &old, "reverted")?;
     compare_pairs(&mut target, &program.reverted, "reverted")?;
-    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+    let reverted = Snapshot::take(target.pid())?;
+    if let Some(difference) = before.change(&reverted) {
         fail!("after the revert, executable memory is not what it was: {difference}");
+    }
+    // Once more, and this time nothing may stay.
+    target.apply(bundle)?.expect(0)?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    if let Some(difference) = reverted.difference(&Snapshot::take(target.pid())?) {
+        fail!("after the second revert, with --unmap: {difference}");
     }
     target.finish()
 }

@@ -41,8 +41,9 @@ impl Snapshot {
         Ok(Snapshot { regions })
     }
 
-    /// The first difference, in words; `None` when both are equal.
-    pub fn difference(&self, later: &Snapshot) -> Option<String> {
+    /// What became of the memory of this snapshot: the first byte that differs, in words; `None` when it is all as it was. New
+    /// mappings don't count: a reverted patch stays mapped unless it is told otherwise.
+    pub fn change(&self, later: &Snapshot) -> Option<String> {
         for region in &self.regions {
             let Some(other) = later.regions.iter().find(|r| r.start == region.start && r.end == region.end) else {
                 return Some(format!("mapping {:#x}-{:#x} {} is gone", region.start, region.end, region.name));
@@ -52,7 +53,13 @@ impl Snapshot {
                 return Some(format!("byte at {address:#x} in {} differs", region.name));
             }
         }
-        let added = later.regions.iter().find(|r| !self.regions.iter().any(|mine| mine.start == r.start));
-        added.map(|r| format!("mapping {:#x}-{:#x} {} is left over", r.start, r.end, r.name))
+        None
+    }
+
+    /// Any difference, also a mapping that was not there before.
+    pub fn difference(&self, later: &Snapshot) -> Option<String> {
+        let added = || later.regions.iter().find(|r| !self.regions.iter().any(|mine| mine.start == r.start));
+        self.change(later)
+            .or_else(|| added().map(|r| format!("mapping {:#x}-{:#x} {} is left over", r.start, r.end, r.name)))
     }
 }

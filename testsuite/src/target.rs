@@ -163,6 +163,11 @@ impl Target {
         revert(self.pid(), id, 10)
     }
 
+    /// `hpatch revert --unmap`: nothing of the patch stays.
+    pub fn revert_and_unmap(&self, id: &str) -> Result<Output> {
+        hpatch("revert", self.pid(), &[id, "--unmap"])
+    }
+
     pub fn verify(&self) -> Result<Output> {
         hpatch("verify", self.pid(), &[])
     }

@@ -65,7 +65,7 @@ fn hammer() -> Result<()> {
         if cycle % 20 == 0 {
             answers(&mut target, "value", "37", "patched")?;
         }
-        target.revert("fix")?.expect(0)?;
+        target.revert_and_unmap("fix")?.expect(0)?;
         if cycle % 20 == 0 {
             answers(&mut target, "value", "25", "reverted")?;
         }
@@ -166,11 +166,11 @@ fn stacked() -> Result<()> {
         target.apply(&second)?.expect(0)?;
         answers(&mut target, "value", "101", "both applied")?;
         answers(&mut target, "other", "201", "both applied")?;
-        target.revert(order[0])?.expect(0)?;
+        target.revert_and_unmap(order[0])?.expect(0)?;
         let left = if order[0] == "fix" { ("2", "201") } else { ("101", "3") };
         answers(&mut target, "value", left.0, "one reverted")?;
         answers(&mut target, "other", left.1, "one reverted")?;
-        target.revert(order[1])?.expect(0)?;
+        target.revert_and_unmap(order[1])?.expect(0)?;
     }
     if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
         fail!("after both reverts: {difference}");

@@ -1,4 +1,173 @@
-use testsuite::Result;
+//! `cargo xtask bench`: figures against a baseline of the same run. Everything is interleaved and small.
+
+use crate::{build, setup};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use testsuite::bundle::{self, Signer};
+use testsuite::compile;
+use testsuite::process::{Output, run_ok};
+use testsuite::program::{Config, Program};
+use testsuite::target::{Launch, Target};
+use testsuite::{Failure, Result, check, corpus, fail, paths};
+
+const LIMIT: Duration = Duration::from_secs(300);
+const ROUNDS: usize = 15;
+
 pub fn run() -> Result<()> {
-    Ok(())
+    setup::install(setup::DEMO)?;
+    let bin = build::all(true)?;
+    // Every program that the harness starts is the optimised one.
+    let bench = Bench { bin, folder: paths::scratch()?.join("bench") };
+    std::fs::create_dir_all(&bench.folder)?;
+    println!("| what | baseline | hpatch | |\n|---|---|---|---|");
+    for threads in [1, 8, 65] {
+        bench.pause(threads)?;
+    }
+    bench.calls()?;
+    bench.startup()?;
+    bench.sizes()?;
+    bench.redis()
+}
+
+fn row(what: &str, baseline: &str, hpatch: &str, verdict: &str) {
+    println!("| {what} | {baseline} | {hpatch} | {verdict} |");
+}
+
+#[derive(Debug)]
+struct Bench {
+    bin: PathBuf,
+    folder: PathBuf,
+}
+
+impl Bench {
+    /// A C program of the bench folder, optimised.
+    fn tool(&self, name: &str) -> Result<PathBuf> {
+        let program = self.folder.join(name);
+        let source = paths::programs().join("bench").join(format!("{name}.c"));
+        run_ok(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source), LIMIT)?;
+        Ok(program)
+    }
+
+    /// A scenario program in both builds with its signed bundle.
+    fn pair(&self, source: &str) -> Result<(compile::Builds, PathBuf)> {
+        let program = Program::read(&paths::programs().join(source))?;
+        let builds = compile::compile(&program, &Config::new(&[]), &self.folder.join(&program.name))?;
+        let bundle = builds.folder.join("fix.hpatch");
+        bundle::build_signed(Signer::shared()?, &builds.old.module, &builds.new.module, &bundle, "fix")?;
+        Ok((builds, bundle))
+    }
+
+    /// The time for which threads stand still, with the check of every stack, against a stop that does nothing.
+    fn pause(&self, threads: usize) -> Result<()> {
+        let stop = self.tool("stop")?;
+        let (builds, bundle) = self.pair("special/threads.c")?;
+        let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+        if threads > 1 {
+            target.ask(&format!("start {}", threads - 1))?;
+        }
+        let (mut bare, mut pauses) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let said = run_ok(Command::new(&stop).arg(target.pid().to_string()).arg("3"), LIMIT)?;
+            bare.extend(said.stdout.lines().filter_map(|line| line.parse::<f64>().ok()));
+            pauses.push(pause_in_microseconds(&target.apply(&bundle)?.expect(0)?)?);
+            target.revert_and_unmap("fix")?.expect(0)?;
+        }
+        let (bare, pauses) = (median(&mut bare)?, median(&mut pauses)?);
+        let what = format!("pause, {threads} thread{}", if threads == 1 { "" } else { "s" });
+        row(&what, &format!("{bare:.0} us"), &format!("{pauses:.0} us"), &format!("{:.1}x", pauses / bare));
+        Ok(())
+    }
+
+    fn calls(&self) -> Result<()> {
+        let (builds, bundle) = self.pair("bench/calls.c")?;
+        let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+        let (mut plain, mut patched) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            plain.push(number(&target.ask("measure")?)?);
+            target.apply(&bundle)?.expect(0)?;
+            patched.push(number(&target.ask("measure")?)?);
+            target.revert_and_unmap("fix")?.expect(0)?;
+        }
+        let (plain, patched) = (median(&mut plain)?, median(&mut patched)?);
+        row("one call", &format!("{plain:.2} ns"), &format!("{patched:.2} ns"), &format!("{:+.2} ns", patched - plain));
+        let size = std::fs::metadata(&bundle)?.len();
+        row("bundle, one small function", "", &format!("{size} bytes"), "with its signature");
+        Ok(())
+    }
+
+    fn startup(&self) -> Result<()> {
+        let startup = self.tool("startup")?;
+        let library = self.bin.join("libhpatch_loader.so");
+        let said = run_ok(Command::new(startup).arg("400").arg(&library).arg("/bin/true"), LIMIT)?;
+        let mut columns = (Vec::new(), Vec::new());
+        for line in said.stdout.lines() {
+            let Some((without, with)) = line.split_once(' ') else { continue };
+            columns.0.push(number(without)?);
+            columns.1.push(number(with)?);
+        }
+        let (without, with) = (median(&mut columns.0)?, median(&mut columns.1)?);
+        let verdict = format!("{:+.0} us", with - without);
+        row("start of /bin/true", &format!("{without:.0} us"), &format!("{with:.0} us"), &verdict);
+        Ok(())
+    }
+
+    fn sizes(&self) -> Result<()> {
+        let library = self.bin.join("libhpatch_loader.so");
+        let size = std::fs::metadata(&library)?.len();
+        let dynamic = run_ok(Command::new("readelf").arg("-dW").arg(&library), LIMIT)?;
+        let needed = dynamic.stdout.lines().filter(|line| line.contains("(NEEDED)")).count();
+        row("loader", "", &format!("{} kB", size / 1000), &format!("{needed} NEEDED entries"));
+        Ok(())
+    }
+
+    /// `patchgen build` on redis-server, against the time in which objdump disassembles both files.
+    fn redis(&self) -> Result<()> {
+        if corpus::tool().is_none() {
+            row("patchgen build, redis-server", "", "", "skipped: no corpus tool");
+            return Ok(());
+        }
+        setup::install(setup::REAL)?;
+        let pair = corpus::ensure_pair("redis", "CVE-2024-51741", "redis-server")?;
+        let bundle = self.folder.join("redis.hpatch");
+        let (mut disassembly, mut builds) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let mut seconds = 0.0;
+            for file in [&pair.old, &pair.new] {
+                seconds += run_ok(Command::new("objdump").arg("-d").arg(file), LIMIT)?.elapsed.as_secs_f64();
+            }
+            disassembly.push(seconds);
+            builds.push(bundle::build(&pair.old, &pair.new, &bundle, "redis", &[])?.expect(0)?.elapsed.as_secs_f64());
+        }
+        let (disassembly, build) = (median(&mut disassembly)?, median(&mut builds)?);
+        row(
+            "patchgen build, redis-server",
+            &format!("{disassembly:.2} s (objdump -d of both)"),
+            &format!("{build:.2} s"),
+            &format!("{:.1}x", build / disassembly),
+        );
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> Result<f64> {
+    text.trim().parse().map_err(|_| Failure(format!("`{text}` is no number")))
+}
+
+fn median(values: &mut [f64]) -> Result<f64> {
+    check!(!values.is_empty(), "nothing was measured");
+    values.sort_by(f64::total_cmp);
+    Ok(values[values.len() / 2])
+}
+
+fn pause_in_microseconds(applied: &Output) -> Result<f64> {
+    let pause = testsuite::real::pause(applied);
+    let (value, unit) = pause.split_once(' ').unwrap_or_default();
+    let factor = match unit {
+        "us" | "µs" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        _ => fail!("hpatch apply does not tell its pause: {}", applied.describe()),
+    };
+    Ok(number(value)? * factor)
 }
