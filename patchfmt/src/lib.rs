@@ -27,7 +27,7 @@ mod error;
 pub mod key;
 pub mod metadata;
 pub mod payload;
-mod ssh;
+pub mod ssh;
 pub mod sshsig;
 pub mod wire;
 #[cfg(feature = "alloc")]

@@ -1,33 +1,37 @@
-//! SSH's binary encoding (RFC 4251, section 5): what keys and signatures are made of.
+//! SSH's binary encoding (RFC 4251, section 5): what keys, signatures and the agent's messages are made of.
 
 /// Reads fields from the front.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
         Fields { rest: bytes }
     }
-    pub(crate) fn rest(&self) -> &'a [u8] {
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
-    pub(crate) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+    /// The next `n` bytes.
+    pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(n)?;
         self.rest = rest;
         Some(head)
     }
-    pub(crate) fn u32(&mut self) -> Option<u32> {
+    /// Big-endian.
+    pub fn u32(&mut self) -> Option<u32> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
     /// A `string`: length and bytes.
-    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
+    pub fn string(&mut self) -> Option<&'a [u8]> {
         let n = self.u32()?;
         self.take(usize::try_from(n).ok()?)
     }
     /// A positive `mpint` of at most 32 bytes in its shortest form, left-padded with zeros.
-    pub(crate) fn mpint32(&mut self) -> Option<[u8; 32]> {
+    pub fn mpint32(&mut self) -> Option<[u8; 32]> {
         let bytes = match self.string()? {
             [0, rest @ ..] if rest.first().is_some_and(|b| b & 0x80 != 0) => rest,
             all @ [1..=0x7f, ..] => all,
@@ -38,9 +42,17 @@ impl<'a> Fields<'a> {
         Some(out)
     }
     /// `Some` when nothing is left.
-    pub(crate) fn end(&self) -> Option<()> {
+    #[must_use]
+    pub fn end(&self) -> Option<()> {
         self.rest.is_empty().then_some(())
     }
+}
+
+/// Appends a `string`.
+#[cfg(feature = "alloc")]
+pub fn put_string(out: &mut alloc::vec::Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

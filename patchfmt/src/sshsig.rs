@@ -141,10 +141,7 @@ pub fn ecdsa_value(rs: &[u8; 64]) -> alloc::vec::Vec<u8> {
 #[cfg(feature = "alloc")]
 #[must_use]
 pub fn build(key: &PublicKey, value: &[u8]) -> alloc::vec::Vec<u8> {
-    fn put(out: &mut alloc::vec::Vec<u8>, bytes: &[u8]) {
-        out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-        out.extend_from_slice(bytes);
-    }
+    use crate::ssh::put_string as put;
     let mut signature = alloc::vec::Vec::new();
     put(&mut signature, key.kind().as_bytes());
     put(&mut signature, value);

@@ -4,6 +4,8 @@
 //! `image` → `lift` → `types` → `correlate` → `compare` → `include` → `check` → `link` → `emit`, and `rewrite` beside the last.
 
 pub mod addr;
+pub mod bundle;
+pub mod cli;
 pub mod compare;
 pub mod correlate;
 pub mod diag;

@@ -40,6 +40,7 @@ impl Code {
         match self {
             NOTHING_CHANGED => return ExitCode::NothingChanged,
             NO_LOADER => return ExitCode::Io,
+            TRUST_EMPTY => return ExitCode::Untrusted,
             LOADER_BUSY => return ExitCode::Busy,
             LOADER_BLOCKED => return ExitCode::Blocked,
             NOT_ON_TOP | NOT_APPLIED | ALREADY_APPLIED => return ExitCode::Refused,
