@@ -10,11 +10,15 @@ fn main() {
         "-Wl,-z,now",
         "-Wl,-z,relro",
         "-Wl,-z,noexecstack",
+        "-Wl,--no-eh-frame-hdr",
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=sha1",
         "-Wl,-soname,libhpatch_loader.so",
     ] {
         println!("cargo::rustc-cdylib-link-arg={arg}");
     }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/link.ld");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{script}");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=link.ld");
 }

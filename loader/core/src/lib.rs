@@ -13,4 +13,5 @@ pub mod maps;
 pub mod payload;
 pub mod plan;
 pub mod report;
+mod sort;
 pub mod symbols;

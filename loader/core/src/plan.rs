@@ -10,6 +10,7 @@ use crate::image::{Image, Memory};
 use crate::link::{Layout, Place};
 use crate::payload::Payload;
 use crate::report::{Name, Report};
+use crate::sort;
 
 /// A list in memory that was taken from an arena beforehand.
 #[derive(Debug)]
@@ -291,11 +292,11 @@ impl<'a> Plan<'a> {
 
     /// Puts the tables in order; two writes must not touch the same byte.
     pub fn finish(&mut self, report: &mut Report) -> Result<(), Code> {
-        self.writes.items_mut().sort_unstable_by_key(|w| w.addr);
-        self.old_ranges.items_mut().sort_unstable_by_key(|r| (r.start, r.end));
-        self.new_ranges.items_mut().sort_unstable_by_key(|r| (r.start, r.end));
-        self.old_sites.items_mut().sort_unstable();
-        self.new_sites.items_mut().sort_unstable();
+        sort::by_key(self.writes.items_mut(), |w| w.addr);
+        sort::by_key(self.old_ranges.items_mut(), |r| (r.start, r.end));
+        sort::by_key(self.new_ranges.items_mut(), |r| (r.start, r.end));
+        sort::by_key(self.old_sites.items_mut(), |s| *s);
+        sort::by_key(self.new_sites.items_mut(), |s| *s);
         let overlap = self.writes.items().windows(2).find(|w| w[0].addr + u64::from(w[0].len) > w[1].addr);
         match overlap {
             Some(w) => Err(report.refuse(codes::RECORD_ORDER, format_args!("two writes overlap at {:#x}", w[1].addr))),
