@@ -13,11 +13,24 @@ pub fn all(release: bool) -> Result<PathBuf> {
     }
     run(&mut tools)?;
     // In an invocation of its own: cargo would unify features, and `std` must stay out of the loader.
-    run(cargo().args(["build", "-p", "hpatch-loader", "--profile", "loader"]))?;
+    let mut loader = cargo();
+    loader.args(["build", "-p", "hpatch-loader", "--profile", "loader"]).env("CARGO_ENCODED_RUSTFLAGS", loader_flags());
+    run(&mut loader)?;
     let target = target_dir();
     let folder = target.join(if release { "release" } else { "debug" });
     install(&target.join("loader/libhpatch_loader.so"), &folder.join("libhpatch_loader.so"))?;
     Ok(folder)
+}
+
+/// The loader's dependencies in their smallest form: portable code instead of one copy for each CPU generation, and no paths of this
+/// machine in their panic messages. Cargo has no place for such flags in a profile.
+fn loader_flags() -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|h| h.join(".cargo"))).unwrap_or_default();
+    let sources = format!("--remap-path-prefix={}=", home.join("registry/src").display());
+    let backends = ["curve25519_dalek_backend=\"serial\"", "sha2_backend=\"soft\"", "sha2_backend_soft=\"compact\""];
+    let flags = backends.iter().flat_map(|b| ["--cfg", b]).chain([sources.as_str()]);
+    flags.collect::<Vec<_>>().join("\u{1f}")
 }
 
 /// Copies by renaming, because a process may have the file mapped.
