@@ -1,6 +1,7 @@
 // setjmp in an old frame, longjmp through and out of a patched one.
 //#Hazard: S2,C8
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
+//#Accept: HP0516
 //#Expect: live
 //#Call: try 1
 //#Call: try 5

@@ -115,6 +115,9 @@ pub fn inspect(bundle: &Path) -> Result<Summary> {
     let Some(modules) = json["modules"].as_array() else {
         fail!("patchgen inspect --json gives no modules");
     };
-    let sum = |key: &str| modules.iter().filter_map(|module| module[key].as_u64()).sum();
-    Ok(Summary { scope, replaced: sum("replaced"), added: sum("added"), size: std::fs::metadata(bundle)?.len() })
+    let sum = |key: &str| modules.iter().map(|module| module[key].as_u64()).sum::<Option<u64>>();
+    match (sum("functions_replaced"), sum("functions_new")) {
+        (Some(replaced), Some(added)) => Ok(Summary { scope, replaced, added, size: std::fs::metadata(bundle)?.len() }),
+        _ => fail!("patchgen inspect --json does not count the functions: {}", output.describe()),
+    }
 }

@@ -7,6 +7,7 @@
 //! //#Hazard: D2,C3              rows of the hazard table that it covers
 //! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=...
 //! //#Flags: -pthread            for every build
+//! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[kind=shared]: safe  for some rows of the matrix
 //! //#Warm: add 3                sent before the patch only, to the running process
@@ -29,6 +30,7 @@ pub struct Program {
     pub hazards: Vec<String>,
     matrix: Vec<(String, Vec<String>)>,
     pub flags: Vec<String>,
+    pub accepted: Vec<String>,
     expects: Vec<(Option<(String, String)>, Expect)>,
     pub warm: Vec<String>,
     pub calls: Vec<String>,
@@ -97,6 +99,7 @@ impl Program {
             hazards: Vec::new(),
             matrix: Vec::new(),
             flags: Vec::new(),
+            accepted: Vec::new(),
             expects: Vec::new(),
             warm: Vec::new(),
             calls: Vec::new(),
@@ -152,6 +155,7 @@ impl Program {
                 }
             }
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
+            "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Expect" => self.expects.push((condition, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
             "Call" => self.calls.push(value.to_owned()),
@@ -160,6 +164,11 @@ impl Program {
             _ => fail!("unknown directive"),
         }
         Ok(())
+    }
+
+    /// The options of `patchgen build` that accept the reviewed findings.
+    pub fn build_options(&self) -> Vec<&str> {
+        self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]).collect()
     }
 
     /// What must come out in this row: the last directive whose condition holds.

@@ -25,7 +25,7 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
     let folder = paths::scratch()?.join(&program.name).join(config.label());
     let builds = compile::compile(program, config, &folder)?;
     let bundle = folder.join("fix.hpatch");
-    let outcome = build_bundle(&builds, &bundle)?;
+    let outcome = build_bundle(program, &builds, &bundle)?;
     let wanted = match program.expect(config) {
         Expect::Live => outcome.0 == Outcome::Live,
         Expect::Start => outcome.0 == Outcome::Start,
@@ -46,8 +46,8 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
 }
 
 /// Runs `patchgen build` (and `sign`) and says what it did, with its report.
-fn build_bundle(builds: &Builds, bundle: &Path) -> Result<(Outcome, String)> {
-    let output = bundle::build(&builds.old.module, &builds.new.module, bundle, "fix", &[])?;
+fn build_bundle(program: &Program, builds: &Builds, bundle: &Path) -> Result<(Outcome, String)> {
+    let output = bundle::build(&builds.old.module, &builds.new.module, bundle, "fix", &program.build_options())?;
     let outcome = match output.code() {
         Some(0) => {
             check!(bundle.is_file(), "no bundle was written by {}", output.describe());

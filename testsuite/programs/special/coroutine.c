@@ -1,5 +1,6 @@
 // The changed function is suspended on a stack that no thread runs on.
 //#Hazard: S2
+//#Accept: HP0516
 //#Expect: live
 //#Call: value
 #include "scenario.h"

@@ -39,9 +39,10 @@ impl Pair {
     }
 
     fn unsigned(program: &str, scene: &str, config: &Config) -> Result<Pair> {
-        let builds = compiled(program, scene, config)?;
+        let program = special(program)?;
+        let builds = compile::compile(&program, config, &folder(scene)?)?;
         let bundle = builds.folder.join("fix.hpatch");
-        bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", &[])?.expect(0)?;
+        bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", &program.build_options())?.expect(0)?;
         Ok(Pair { builds, bundle })
     }
 
@@ -51,8 +52,15 @@ impl Pair {
     }
 }
 
+fn special(program: &str) -> Result<Program> {
+    Program::read(&paths::programs().join("special").join(format!("{program}.c")))
+}
+
+fn folder(scene: &str) -> Result<PathBuf> {
+    Ok(paths::scratch()?.join("special").join(scene))
+}
+
+/// Both builds of a program, without a bundle.
 fn compiled(program: &str, scene: &str, config: &Config) -> Result<Builds> {
-    let source = paths::programs().join("special").join(format!("{program}.c"));
-    let folder = paths::scratch()?.join("special").join(scene);
-    compile::compile(&Program::read(&source)?, config, &folder)
+    compile::compile(&special(program)?, config, &folder(scene)?)
 }
