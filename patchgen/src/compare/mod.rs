@@ -1,6 +1,15 @@
 //! Which functions and data are the same, changed, new or gone, and why.
 
+mod code;
+mod same;
+
 use crate::addr::{DataId, FuncId, Svma};
+use crate::correlate::{Correlation, Side};
+use crate::image::SectionKind;
+use crate::lift::{Data, DataKind};
+use code::compare_function;
+use rayon::prelude::*;
+use same::Same;
 
 /// Cause of a difference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,7 +46,10 @@ pub struct FuncChange {
 pub enum DataDiff {
     /// Initial bytes or pointers differ, same size.
     Content,
-    Size { old: u64, new: u64 },
+    Size {
+        old: u64,
+        new: u64,
+    },
     /// Moved between sections of different kind (for instance const to writable).
     Section,
 }
@@ -60,4 +72,62 @@ pub struct ChangeSet {
     pub gone_data: Vec<DataId>,
     /// Pairs proven equal.
     pub same: usize,
+}
+
+/// Compares all pairs. Equality of two functions rests on the identity of pairs, never on the equality of what they refer to, so
+/// cycles are no matter: a function that calls a changed one is the same function.
+pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation) -> ChangeSet {
+    let same = Same::new(old, new, pairs);
+    let verdicts: Vec<Option<FuncChange>> =
+        pairs.func_to_old.par_iter().map(|p| p.and_then(|p| compare_function(&same, p.old, p.new))).collect();
+    let data: Vec<Option<DataChange>> =
+        pairs.data_to_old.par_iter().map(|p| p.and_then(|p| compare_data(&same, p.old, p.new))).collect();
+    let paired = pairs.func_to_old.iter().flatten().count();
+    let changed: Vec<FuncChange> = verdicts.into_iter().flatten().collect();
+    let unpaired = |to: &[Option<crate::correlate::Pair<FuncId>>]| -> Vec<FuncId> {
+        to.iter().enumerate().filter(|(_, p)| p.is_none()).map(|(i, _)| i.into()).collect()
+    };
+    let lone = |to: &[Option<crate::correlate::Pair<DataId>>], data: &[Data]| -> Vec<DataId> {
+        let named = |i: usize| data[i].kind == DataKind::Named;
+        to.iter().enumerate().filter(|(i, p)| p.is_none() && named(*i)).map(|(i, _)| i.into()).collect()
+    };
+    ChangeSet {
+        same: paired - changed.len(),
+        changed,
+        new_funcs: unpaired(&pairs.func_to_old),
+        gone_funcs: unpaired(&pairs.func_to_new),
+        data_changed: data.into_iter().flatten().collect(),
+        new_data: lone(&pairs.data_to_old, &new.lifted.data),
+        gone_data: lone(&pairs.data_to_new, &old.lifted.data),
+    }
+}
+
+fn compare_data(same: &Same<'_>, old: DataId, new: DataId) -> Option<DataChange> {
+    let (a, b) = (&same.old.lifted.data[old.index()], &same.new.lifted.data[new.index()]);
+    let change = |diff| Some(DataChange { old, new, diff });
+    if a.range.size() != b.range.size() {
+        return change(DataDiff::Size { old: a.range.size(), new: b.range.size() });
+    }
+    let group = |k: SectionKind| match k {
+        SectionKind::Data | SectionKind::Bss => SectionKind::Data,
+        SectionKind::Tdata | SectionKind::Tbss => SectionKind::Tdata,
+        SectionKind::Rodata | SectionKind::Relro => SectionKind::Rodata,
+        other => other,
+    };
+    if group(a.section) != group(b.section) {
+        return change(DataDiff::Section);
+    }
+    if same.contents(a, b) { None } else { change(DataDiff::Content) }
+}
+
+impl ChangeSet {
+    /// Nothing to patch.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+            && self.new_funcs.is_empty()
+            && self.gone_funcs.is_empty()
+            && self.data_changed.is_empty()
+            && self.new_data.is_empty()
+            && self.gone_data.is_empty()
+    }
 }

@@ -1,6 +1,18 @@
 //! Pairs functions and data of the old and the new image, with the reason for each pair.
 
+mod content;
+mod names;
+mod objects;
+mod pairing;
+
+pub use names::{Stem, stem};
+
 use crate::addr::{DataId, FuncId};
+use crate::image::{Binding, Image};
+use crate::lift::{Function, Lifted};
+use content::{Shapes, similarity};
+use pairing::Pairing;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
@@ -33,4 +45,188 @@ pub struct Correlation {
     pub data_to_old: Vec<Option<Pair<DataId>>>,
     /// Names that could not be paired safely (HP03xx), with the symbol.
     pub ambiguous: Vec<(u16, String)>,
+}
+
+/// Two images, lifted.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    pub image: &'a Image,
+    pub lifted: &'a Lifted,
+}
+
+/// A match by similarity must share this much, and lead the next best by [`MARGIN`].
+const ENOUGH: f64 = 0.5;
+const MARGIN: f64 = 0.15;
+
+/// Pairs what is the same thing in both images. What can't be told for sure is in [`Correlation::ambiguous`], unpaired.
+pub fn correlate(old: Side<'_>, new: Side<'_>) -> Correlation {
+    let mut ambiguous = BTreeSet::new();
+    let mut funcs = functions(old, new, &mut ambiguous);
+    nameless(old, new, &mut funcs);
+    let data = objects::pair(old, new, &funcs, &mut ambiguous);
+    Correlation {
+        func_to_new: funcs.to_new,
+        func_to_old: funcs.to_old,
+        data_to_new: data.to_new,
+        data_to_old: data.to_old,
+        ambiguous: ambiguous.into_iter().collect(),
+    }
+}
+
+/// (name, version) of every name that other objects or units see.
+fn global_names<'a>(side: Side<'a>, f: &'a Function) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+    f.names
+        .iter()
+        .map(move |&n| side.image.symbol(n))
+        .filter(|s| s.binding != Binding::Local)
+        .map(|s| (s.name.as_str(), s.version.as_deref()))
+}
+
+fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String)>) -> Pairing<FuncId> {
+    let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
+    let mut p: Pairing<FuncId> = Pairing::new(of.len(), nf.len());
+    let mut by_name: HashMap<(&str, Option<&str>), usize> = HashMap::new();
+    for (i, f) in nf.iter().enumerate() {
+        for k in global_names(new, f) {
+            by_name.entry(k).or_insert(i);
+        }
+    }
+    for (i, f) in of.iter().enumerate() {
+        let mut hits: Vec<usize> = Vec::new();
+        for k in global_names(old, f) {
+            if let Some(&n) = by_name.get(&k)
+                && !hits.contains(&n)
+            {
+                hits.push(n);
+            }
+        }
+        if hits.len() > 1 {
+            // Folded into one body in the old image, apart in the new: the names no longer move together.
+            ambiguous.insert((303, f.name.clone()));
+        }
+        for &n in &hits {
+            match p.to_old[n] {
+                None if p.to_new[i].is_none() => p.pair(i, n, Why::GlobalName),
+                None => {}
+                Some(other) if other.old.index() != i => {
+                    ambiguous.insert((303, f.name.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let name = |side: &[Function], i: usize| Some(side[i].name.clone()).filter(|n| !n.is_empty());
+    let key = |side: &[Function], i: usize| name(side, i).map(|n| (n, side[i].unit.clone()));
+    p.unique(Why::LocalName, |i| key(of, i), |i| key(nf, i));
+    p.unique(Why::LocalName, |i| name(of, i), |i| name(nf, i));
+    let stems = |side: &[Function]| -> Vec<Option<(String, Vec<&'static str>)>> {
+        side.iter()
+            .map(|f| {
+                let s = stem(&f.name);
+                (!f.name.is_empty()).then_some((s.name, s.kinds))
+            })
+            .collect()
+    };
+    let (os, ns) = (stems(of), stems(nf));
+    p.unique(
+        Why::Stem,
+        |i| os[i].clone().map(|s| (s, of[i].unit.clone())),
+        |i| ns[i].clone().map(|s| (s, nf[i].unit.clone())),
+    );
+    p.unique(Why::Stem, |i| os[i].clone(), |i| ns[i].clone());
+    let (mut old_shapes, mut new_shapes) = (Shapes::new(old), Shapes::new(new));
+    // The same name in several units, or clones whose numbers moved: by content.
+    for with_unit in [true, false] {
+        let unit = |side: &[Function], i: usize| with_unit.then(|| side[i].unit.clone());
+        for (key, o, n) in
+            p.groups(|i| os[i].clone().map(|s| (s, unit(of, i))), |i| ns[i].clone().map(|s| (s, unit(nf, i))))
+        {
+            by_content(&mut p, &mut old_shapes, &mut new_shapes, &o, &n);
+            if !with_unit {
+                let left_old = o.iter().filter(|&&i| p.to_new[i].is_none()).count();
+                let left_new = n.iter().filter(|&&i| p.to_old[i].is_none()).count();
+                if left_old > 0 && left_new > 0 {
+                    ambiguous.insert((301, key.0.0));
+                }
+            }
+        }
+    }
+    p
+}
+
+/// Pairs the members of one group: equal bodies first, then the clearly most similar ones, then a lone rest.
+fn by_content(p: &mut Pairing<FuncId>, old: &mut Shapes<'_>, new: &mut Shapes<'_>, o: &[usize], n: &[usize]) {
+    let mut buckets: BTreeMap<u64, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+    for &i in o {
+        buckets.entry(old.full(i)).or_default().0.push(i);
+    }
+    for &i in n {
+        buckets.entry(new.full(i)).or_default().1.push(i);
+    }
+    for (a, b) in buckets.into_values() {
+        if a.len() == b.len() {
+            let why = if a.len() == 1 { Why::Content } else { Why::Order };
+            for (a, b) in a.into_iter().zip(b) {
+                p.pair(a, b, why);
+            }
+        }
+    }
+    let rest = |p: &Pairing<FuncId>| -> (Vec<usize>, Vec<usize>) {
+        (
+            o.iter().copied().filter(|&i| p.to_new[i].is_none()).collect(),
+            n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect(),
+        )
+    };
+    let (a, b) = rest(p);
+    if a.is_empty() || b.is_empty() || a.len() * b.len() > 4096 {
+        return;
+    }
+    let features =
+        |s: &mut Shapes<'_>, l: &[usize]| -> Vec<BTreeSet<u64>> { l.iter().map(|&i| s.features(i)).collect() };
+    let (fa, fb) = (features(old, &a), features(new, &b));
+    let best = |x: &BTreeSet<u64>, of: &[BTreeSet<u64>]| -> Option<usize> {
+        let mut scores: Vec<(f64, usize)> = of.iter().enumerate().map(|(i, y)| (similarity(x, y), i)).collect();
+        scores.sort_by(|l, r| r.0.total_cmp(&l.0));
+        let lead = scores.get(1).map_or(1.0, |s| scores[0].0 - s.0);
+        (scores[0].0 >= ENOUGH && lead >= MARGIN).then_some(scores[0].1)
+    };
+    for (i, x) in fa.iter().enumerate() {
+        if let Some(j) = best(x, &fb)
+            && best(&fb[j], &fa) == Some(i)
+        {
+            p.pair(a[i], b[j], Why::Content);
+        }
+    }
+    if let (&[i], &[j]) = (rest(p).0.as_slice(), rest(p).1.as_slice()) {
+        p.pair(i, j, Why::Order);
+    }
+}
+
+/// Functions known only by their unwind data: by equal bodies, then by order between two pairs that enclose as many on each side.
+fn nameless(old: Side<'_>, new: Side<'_>, p: &mut Pairing<FuncId>) {
+    let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
+    if of.iter().all(|f| !f.name.is_empty()) || nf.iter().all(|f| !f.name.is_empty()) {
+        return;
+    }
+    let hashes = |side: Side<'_>| -> Vec<Option<u64>> {
+        use rayon::prelude::*;
+        let fs = &side.lifted.functions;
+        (0..fs.len()).into_par_iter().map(|i| fs[i].name.is_empty().then(|| Shapes::new(side).full(i))).collect()
+    };
+    let (ho, hn) = (hashes(old), hashes(new));
+    p.unique(Why::Content, |i| ho[i], |i| hn[i]);
+    let free = |fs: &[Function], i: usize, paired: bool| !paired && fs[i].name.is_empty();
+    let (mut i, mut j) = (0, 0);
+    while i < of.len() && j < nf.len() {
+        let next_old = (i..of.len()).find(|&k| p.to_new[k].is_some_and(|q| q.new.index() >= j)).unwrap_or(of.len());
+        let next_new = p.to_new.get(next_old).copied().flatten().map_or(nf.len(), |q| q.new.index());
+        let a: Vec<usize> = (i..next_old).filter(|&k| free(of, k, p.to_new[k].is_some())).collect();
+        let b: Vec<usize> = (j..next_new).filter(|&k| free(nf, k, p.to_old[k].is_some())).collect();
+        if a.len() == b.len() {
+            for (a, b) in a.into_iter().zip(b) {
+                p.pair(a, b, Why::Order);
+            }
+        }
+        (i, j) = (next_old + 1, next_new + 1);
+    }
 }

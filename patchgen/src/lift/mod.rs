@@ -3,22 +3,40 @@
 //! The rule of this phase: a reference is either *proven* (its meaning follows from the instruction form, a relocation or a symbol),
 //! or its function is marked with [`Unprovable`] at that place. Nothing is guessed.
 
+mod assemble;
+mod data;
+mod decode;
+mod functions;
+mod resolve;
+mod space;
+mod tables;
+mod tls;
+
+pub use assemble::lift;
+pub use functions::is_cold_name;
+
 use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What an address in an image denotes. Canonical: two images' targets can be compared after pairing the ids.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
     /// A function; `part`/`offset` is 0/0 for its entry. An interior place of *another* function is allowed here and refused later where it matters.
     Func { func: FuncId, part: u8, offset: u32 },
-    /// A symbol of another object (or a preemptible one), called or jumped to through a PLT stub, or its address taken through one (non-PIC).
+    /// A symbol of another object (or a preemptible one), called or jumped to through a PLT stub, or its address taken
+    /// through one (non-PIC). In data: the word holds the symbol's address.
     Import(ImportId),
-    /// The GOT slot (or its copy) that holds something; the instruction reads the slot.
+    /// The GOT slot that holds something; the instruction reads the slot. With [`CodeRef::branch`], a stub that jumps through
+    /// the slot (of an IFUNC of this image). In data: the word itself is such a slot.
     Slot(Slot),
     /// Data of this image, named or not. `offset` may be outside `0..size` (base + constant folded), then the base was proven by other means.
     Data { data: DataId, offset: i64 },
-    /// Offset from the thread pointer of this image's own TLS variable (local-exec), or from its block (dtpoff).
+    /// This image's own thread-local variable, reached from the thread pointer (local-exec) or from its block (dtpoff).
+    /// `offset` is within the variable; without one it is the offset in the block's template.
     Tls { symbol: Option<SymbolId>, offset: i64, from_block: bool },
+    /// A jump table of this very function: an index in [`Function::tables`].
+    Table(u32),
     /// A symbol that the linker defines (`_end`, `__start_X`, `_GLOBAL_OFFSET_TABLE_`, `__dso_handle`, `_DYNAMIC` ...) by name.
     Linker(String, i64),
     /// In the image, but nothing above.
@@ -29,23 +47,40 @@ pub enum Target {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Slot {
     /// Address of a symbol looked up by the dynamic linker (GLOB_DAT, JUMP_SLOT, R_X86_64_64). `local` when this image defines it.
-    Import { import: ImportId, addend: i64 },
+    Import {
+        import: ImportId,
+        addend: i64,
+    },
     /// Address within this image (RELATIVE, or a constant in a fixed-address executable).
     Address(Box<Target>),
     Irelative(Box<Target>),
-    TpOff { import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64 },
+    TpOff {
+        import: Option<ImportId>,
+        symbol: Option<SymbolId>,
+        offset: i64,
+    },
     /// First word of a general-dynamic pair.
-    TlsGd { import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64 },
+    TlsGd {
+        import: Option<ImportId>,
+        symbol: Option<SymbolId>,
+        offset: i64,
+    },
     /// First word of the module's local-dynamic pair.
     TlsLd,
-    TlsDesc { import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64 },
+    TlsDesc {
+        import: Option<ImportId>,
+        symbol: Option<SymbolId>,
+        offset: i64,
+    },
 }
 
 /// How a field of an instruction or of data holds its target.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Field {
     /// 4 bytes, target − (address of the field + `tail`): `tail` = 4 + bytes after the field within the instruction.
-    Pc32 { tail: u8 },
+    Pc32 {
+        tail: u8,
+    },
     /// 4 bytes absolute, zero-extended / sign-extended (only in fixed-address executables).
     Abs32,
     Abs32S,
@@ -59,6 +94,20 @@ pub enum Field {
     TableRel32,
 }
 
+/// What an instruction does with the address in a field.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Access {
+    Branch,
+    /// Exactly so many bytes there are read or written: the object at the address is the one that is meant.
+    Direct {
+        width: u16,
+    },
+    /// The address is computed, or a register is added: the object meant may be another than the one at the address.
+    Derived,
+    /// A thread-local offset.
+    Thread,
+}
+
 /// A reference from code.
 #[derive(Clone, Debug)]
 pub struct CodeRef {
@@ -70,6 +119,12 @@ pub struct CodeRef {
     pub target: Target,
     /// The instruction transfers control there (call, jmp, jcc).
     pub branch: bool,
+    pub access: Access,
+    /// False for a number in a fixed-address executable that could be a plain constant.
+    pub certain: bool,
+    /// Another object that may be meant: the address is also this object's end, or its base with a constant index folded in.
+    /// Whoever re-links this reference must give both readings the same address, or refuse (HP0211).
+    pub alternative: Option<(DataId, i64)>,
 }
 
 /// A recovered jump table.
@@ -114,11 +169,11 @@ pub struct Function {
     pub names: Vec<SymbolId>,
     pub name: String,
     /// Source file of the unit, from STT_FILE or DWARF.
-    pub unit: Option<String>,
+    pub unit: Option<Arc<str>>,
     /// The part with the entry first, then `.cold` and others.
     pub parts: Vec<SvmaRange>,
     pub insns: Vec<Insn>,
-    /// Ascending by (part, field_at). Branches within the function aren't references unless they go to another part.
+    /// Ascending by (part, insn, field_at). Branches within the function aren't references unless they go to another part.
     pub refs: Vec<CodeRef>,
     pub tables: Vec<JumpTable>,
     /// Index in `Image::fdes` for each part, where there is one.
@@ -133,9 +188,13 @@ pub struct Function {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DataKind {
-    /// Has a symbol.
+    /// Has a symbol: its identity matters.
     Named,
-    /// NUL-terminated, referenced at its start (or in a tail).
+    /// Read-only, with a symbol that the compiler numbers as it likes (`CSWTCH.3`, `__func__.0`): the extent is exact, and only
+    /// the content matters.
+    Literal,
+    /// NUL-terminated, referenced at its start (or in a tail). Goes on to the next referenced literal, so that one with NULs
+    /// inside is whole.
     String,
     /// Read by instructions of known width only.
     Constant,
@@ -156,15 +215,15 @@ pub struct Data {
     pub names: Vec<SymbolId>,
     /// Empty for anonymous data.
     pub name: String,
-    pub unit: Option<String>,
+    pub unit: Option<Arc<str>>,
     pub range: SvmaRange,
     pub kind: DataKind,
     pub section: crate::image::SectionKind,
     pub align: u32,
     /// Pointers inside, from dynamic relocations. In fixed-address executables: see `Unprovable` HP0217.
     pub refs: Vec<DataRef>,
-    /// Named objects of fixed-address executables: aligned words that look like addresses and can't be told from numbers.
-    pub ambiguous: Vec<u32>,
+    /// Named objects of fixed-address executables: aligned words that would denote something if they were addresses, with what.
+    pub ambiguous: Vec<DataRef>,
 }
 
 #[derive(Debug)]

@@ -1,0 +1,347 @@
+//! Compares two functions instruction by instruction.
+
+use super::same::{Same, Site};
+use super::{Cause, FuncChange};
+use crate::addr::{FuncId, Svma};
+use crate::lift::{Access, CodeRef, Field, Function, Insn, JumpTable, Slot, Target};
+use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind};
+
+/// What two instructions differ in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Diff {
+    Literal,
+    Displacement,
+    Retarget,
+    /// An address and a number can't be told apart, and only one reading says that they are the same.
+    Unproven,
+    Code,
+}
+
+/// A function with the means to compare branch targets: the ordinal of each instruction among those that aren't filler.
+struct Body<'a> {
+    f: &'a Function,
+    image: &'a crate::image::Image,
+    /// For each instruction the ordinal of it or, for filler, of what follows.
+    ordinal: Vec<u32>,
+}
+
+impl<'a> Body<'a> {
+    fn new(f: &'a Function, image: &'a crate::image::Image) -> Body<'a> {
+        let mut n = 0;
+        let ordinal = f
+            .insns
+            .iter()
+            .map(|i| {
+                let o = n;
+                n += u32::from(!i.nop);
+                o
+            })
+            .collect();
+        Body { f, image, ordinal }
+    }
+
+    /// (part, ordinal, bytes into the instruction) of a place in the function.
+    fn place(&self, (part, offset): (u8, u32)) -> (u8, u32, u32) {
+        let i = self.f.insns.partition_point(|i| (i.part, i.offset) <= (part, offset));
+        let Some(insn) = i.checked_sub(1).map(|i| &self.f.insns[i]).filter(|i| i.part == part) else {
+            return (part, u32::MAX, offset);
+        };
+        let into = offset - insn.offset;
+        // Inside filler every place means what follows it.
+        let end = insn.offset + u32::from(insn.len);
+        if offset >= end {
+            return (part, u32::MAX, offset - end);
+        }
+        (part, self.ordinal[i - 1], if insn.nop { 0 } else { into })
+    }
+
+    fn at(&self, i: &Insn) -> Svma {
+        self.f.parts[usize::from(i.part)].start.plus(u64::from(i.offset))
+    }
+
+    fn bytes(&self, i: &Insn) -> &'a [u8] {
+        self.image.bytes(self.at(i), u64::from(i.len)).unwrap_or_default()
+    }
+
+    fn refs(&self, i: &Insn) -> &'a [CodeRef] {
+        &self.f.refs[i.first_ref as usize..][..usize::from(i.ref_count)]
+    }
+
+    fn decode(&self, i: &Insn) -> Instruction {
+        Decoder::with_ip(64, self.bytes(i), self.at(i).0, DecoderOptions::NONE).decode()
+    }
+
+    fn text(&self, i: Option<&Insn>) -> String {
+        let Some(i) = i else { return "end of function".to_owned() };
+        let mut out = String::new();
+        IntelFormatter::new().format(&self.decode(i), &mut out);
+        out
+    }
+}
+
+/// None where the two are proven the same.
+pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<FuncChange> {
+    let a = Body::new(&same.old.lifted.functions[old.index()], same.old.image);
+    let b = Body::new(&same.new.lifted.functions[new.index()], same.new.image);
+    let change = |cause, first, detail| Some(FuncChange { old, new, cause, first, detail });
+    let mut worst: Option<Diff> = None;
+    let mut first: Option<(Option<&Insn>, Option<&Insn>)> = None;
+    let mut note = |d: Diff, x: Option<&'_ Insn>, y: Option<&'_ Insn>| {
+        if first.is_none() {
+            // The lists outlive this closure's arguments; indices keep it simple.
+            first = Some((
+                x.and_then(|x| a.f.insns.iter().find(|i| i.part == x.part && i.offset == x.offset)),
+                y.and_then(|y| b.f.insns.iter().find(|i| i.part == y.part && i.offset == y.offset)),
+            ));
+        }
+        worst = worst.max(Some(d));
+    };
+    let mut xs = a.f.insns.iter().filter(|i| !i.nop);
+    let mut ys = b.f.insns.iter().filter(|i| !i.nop);
+    loop {
+        match (xs.next(), ys.next()) {
+            (None, None) => break,
+            (Some(x), Some(y)) => {
+                if let Some(d) = instruction(same, &a, &b, x, y) {
+                    note(d, Some(x), Some(y));
+                    if d == Diff::Code {
+                        break;
+                    }
+                }
+            }
+            (x, y) => {
+                note(Diff::Code, x, y);
+                break;
+            }
+        }
+    }
+    if let (Some(d), Some((x, y))) = (worst, first) {
+        let cause = match d {
+            Diff::Code => Cause::Code,
+            Diff::Unproven => Cause::Unproven,
+            Diff::Retarget => Cause::Retarget,
+            Diff::Displacement => Cause::Displacement,
+            Diff::Literal => Cause::Literal,
+        };
+        let at = x.zip(y).map(|(x, y)| (a.at(x), b.at(y)));
+        return change(cause, at, format!("{} → {}", a.text(x), b.text(y)));
+    }
+    if a.f.tables.len() != b.f.tables.len() {
+        return change(Cause::Code, None, format!("{} jump tables → {}", a.f.tables.len(), b.f.tables.len()));
+    }
+    // Bytes that no instruction was made of: equal as they are, or not at all.
+    let undecoded = |f: &Function| f.unprovable.iter().any(|u| u.code == 213);
+    if undecoded(a.f) || undecoded(b.f) {
+        let raw = |x: &Body<'_>| -> Vec<u8> {
+            let ranges = x.f.parts.iter();
+            ranges.flat_map(|r| x.image.bytes(r.start, r.size()).unwrap_or_default().iter().copied()).collect()
+        };
+        if raw(&a) != raw(&b) {
+            return change(Cause::Unproven, None, "contains bytes that are not instructions".into());
+        }
+    }
+    None
+}
+
+fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Diff> {
+    if x.part != y.part {
+        return Some(Diff::Code);
+    }
+    match (x.local, y.local) {
+        (Some(s), Some(t)) => {
+            if !same_branch(a, b, x, y) || a.place(s) != b.place(t) {
+                return Some(Diff::Code);
+            }
+            return None;
+        }
+        (None, None) => {}
+        _ => return Some(Diff::Code),
+    }
+    let (p, q) = (a.bytes(x), b.bytes(y));
+    let (r, s) = (paired(a.refs(x), b.refs(y)), paired(b.refs(y), a.refs(x)));
+    if r.len() != s.len() || !masked_equal(p, q, &r, &s) {
+        if let Some(d) = relaxed(same, a, b, x, y) {
+            return d;
+        }
+        return Some(kind_of_difference(a, b, x, y, &r, &s));
+    }
+    r.iter().zip(&s).filter_map(|(r, s)| reference(same, a, b, (p, r), (q, s))).max()
+}
+
+/// The references of one side, without the uncertain ones that have no counterpart: those are plain numbers.
+fn paired<'a>(own: &'a [CodeRef], other: &[CodeRef]) -> Vec<&'a CodeRef> {
+    let place = |r: &CodeRef| (r.field_at - r.insn, r.field);
+    own.iter().filter(|r| r.certain || other.iter().any(|s| place(s) == place(r))).collect()
+}
+
+fn width(f: Field) -> usize {
+    if f == Field::Abs64 { 8 } else { 4 }
+}
+
+fn same_field(r: Field, s: Field) -> bool {
+    r == s
+}
+
+fn masked_equal(p: &[u8], q: &[u8], r: &[&CodeRef], s: &[&CodeRef]) -> bool {
+    if p.len() != q.len() {
+        return false;
+    }
+    let mut hidden = 0u32;
+    for (r, s) in r.iter().zip(s) {
+        let at = (r.field_at - r.insn) as usize;
+        if at != (s.field_at - s.insn) as usize || !same_field(r.field, s.field) {
+            return false;
+        }
+        hidden |= (((1u64 << width(r.field)) - 1) << at) as u32;
+    }
+    p.iter().zip(q).enumerate().all(|(i, (x, y))| hidden >> i & 1 == 1 || x == y)
+}
+
+/// Two branches within their functions: the same kind, whatever the length of their displacement.
+fn same_branch(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
+    let (p, q) = (a.bytes(x), b.bytes(y));
+    if p.len() == q.len() && p.first() == q.first() && p.len() <= 2 {
+        return true;
+    }
+    let (i, j) = (a.decode(x), b.decode(y));
+    i.mnemonic() == j.mnemonic()
+        && i.has_repne_prefix() == j.has_repne_prefix()
+        && i.segment_prefix() == j.segment_prefix()
+}
+
+fn reference(
+    same: &Same<'_>,
+    a: &Body<'_>,
+    b: &Body<'_>,
+    (p, r): (&[u8], &CodeRef),
+    (q, s): (&[u8], &CodeRef),
+) -> Option<Diff> {
+    let access = match (r.access, s.access) {
+        (x, y) if x == y => x,
+        _ => return Some(Diff::Retarget),
+    };
+    let meaning = match (&r.target, &s.target) {
+        (Target::Table(i), Target::Table(j)) => match (a.f.tables.get(*i as usize), b.f.tables.get(*j as usize)) {
+            (Some(t), Some(u)) => same_table(a, b, t, u),
+            _ => false,
+        },
+        // A place of the function itself: by instruction, since filler moves offsets.
+        (Target::Func { func: f, part: pf, offset: of }, Target::Func { func: g, part: pg, offset: og })
+            if *of != 0 || *og != 0 || pf != pg =>
+        {
+            let interior = same.functions(*f, *g);
+            interior && same_place(same, (*f, *pf, *of), (*g, *pg, *og))
+        }
+        (x, y) => same.targets(x, y, Site { access, functions: Some((a.f, b.f)) }),
+    };
+    if r.certain && s.certain {
+        return (!meaning).then_some(if matches!(s.target, Target::Data { .. }) && is_literal(same, s) {
+            Diff::Literal
+        } else {
+            Diff::Retarget
+        });
+    }
+    let at = (r.field_at - r.insn) as usize;
+    let number = p[at..at + width(r.field)] == q[at..at + width(s.field)];
+    match (number, meaning) {
+        // Different numbers that denote the same thing are addresses.
+        (_, true) => None,
+        (true, false) => Some(Diff::Unproven),
+        (false, false) => Some(Diff::Literal),
+    }
+}
+
+fn is_literal(same: &Same<'_>, r: &CodeRef) -> bool {
+    match r.target {
+        Target::Data { data, .. } => same.new.lifted.data[data.index()].kind != crate::lift::DataKind::Named,
+        _ => false,
+    }
+}
+
+fn same_place(same: &Same<'_>, (f, pf, of): (FuncId, u8, u32), (g, pg, og): (FuncId, u8, u32)) -> bool {
+    let a = Body::new(&same.old.lifted.functions[f.index()], same.old.image);
+    let b = Body::new(&same.new.lifted.functions[g.index()], same.new.image);
+    a.place((pf, of)) == b.place((pg, og))
+}
+
+fn same_table(a: &Body<'_>, b: &Body<'_>, t: &JumpTable, u: &JumpTable) -> bool {
+    t.field == u.field
+        && t.entries.len() == u.entries.len()
+        && t.entries.iter().zip(&u.entries).all(|(&s, &t)| a.place(s) == b.place(t))
+}
+
+/// A load or branch through the GOT that the linker rewrote in one of the builds. None: not such a pair.
+fn relaxed(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Option<Diff>> {
+    let ([r], [s]) = (a.refs(x), b.refs(y)) else { return None };
+    let (i, j) = (a.decode(x), b.decode(y));
+    let slot = |t: &Target| matches!(t, Target::Slot(Slot::Address(_)));
+    let (through, direct, ti, tj) = match (slot(&r.target), slot(&s.target)) {
+        (true, false) => (i, j, &r.target, &s.target),
+        (false, true) => (j, i, &s.target, &r.target),
+        _ => return None,
+    };
+    let Target::Slot(Slot::Address(inner)) = ti else { return None };
+    let form = match (through.mnemonic(), direct.mnemonic()) {
+        // `mov slot(%rip),%r` → `lea x(%rip),%r` or `mov $x,%r`.
+        (Mnemonic::Mov, Mnemonic::Lea) => through.op0_register() == direct.op0_register(),
+        (Mnemonic::Mov, Mnemonic::Mov) => {
+            direct.op1_kind() != OpKind::Memory
+                && through.op0_register().full_register() == direct.op0_register().full_register()
+        }
+        (Mnemonic::Call, Mnemonic::Call) | (Mnemonic::Jmp, Mnemonic::Jmp) => direct.op0_kind() == OpKind::NearBranch64,
+        _ => false,
+    };
+    if !form || through.op_kind(0) == OpKind::Memory && !matches!(through.mnemonic(), Mnemonic::Call | Mnemonic::Jmp) {
+        return None;
+    }
+    let site = Site { access: Access::Derived, functions: Some((a.f, b.f)) };
+    let equal = if slot(&r.target) { same.targets(inner, tj, site) } else { same.targets(tj, inner, site) };
+    Some((!equal).then_some(Diff::Retarget))
+}
+
+/// Names the difference of two instructions whose bytes differ outside their addresses.
+fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, r: &[&CodeRef], s: &[&CodeRef]) -> Diff {
+    let (i, j) = (a.decode(x), b.decode(y));
+    let same_shape = i.mnemonic() == j.mnemonic()
+        && i.op_count() == j.op_count()
+        && i.segment_prefix() == j.segment_prefix()
+        && i.has_lock_prefix() == j.has_lock_prefix()
+        && i.has_rep_prefix() == j.has_rep_prefix()
+        && i.has_repne_prefix() == j.has_repne_prefix()
+        && i.memory_base() == j.memory_base()
+        && i.memory_index() == j.memory_index()
+        && i.memory_index_scale() == j.memory_index_scale()
+        && r.len() == s.len();
+    if !same_shape {
+        return Diff::Code;
+    }
+    let mut diff = Diff::Literal;
+    for n in 0..i.op_count() {
+        match (i.op_kind(n), j.op_kind(n)) {
+            (OpKind::Register, OpKind::Register) if i.op_register(n) == j.op_register(n) => {}
+            (OpKind::Memory, OpKind::Memory) if i.memory_size() == j.memory_size() => {
+                if i.memory_displacement64() != j.memory_displacement64() && r.is_empty() {
+                    diff = diff.max(Diff::Displacement);
+                }
+            }
+            (p, q) if is_immediate(p) && is_immediate(q) => {}
+            _ => return Diff::Code,
+        }
+    }
+    diff
+}
+
+fn is_immediate(k: OpKind) -> bool {
+    matches!(
+        k,
+        OpKind::Immediate8
+            | OpKind::Immediate8_2nd
+            | OpKind::Immediate16
+            | OpKind::Immediate32
+            | OpKind::Immediate64
+            | OpKind::Immediate8to16
+            | OpKind::Immediate8to32
+            | OpKind::Immediate8to64
+            | OpKind::Immediate32to64
+    )
+}

@@ -1,0 +1,273 @@
+//! When two targets, one of each image, are the same thing.
+
+use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
+use crate::correlate::{Correlation, Side};
+use crate::image::SectionKind;
+use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
+use std::collections::{HashMap, HashSet};
+
+/// Both images, and how they are paired.
+#[derive(Debug)]
+pub(super) struct Same<'a> {
+    pub old: Side<'a>,
+    pub new: Side<'a>,
+    pub pairs: &'a Correlation,
+    old_vars: HashMap<SymbolId, DataId>,
+    new_vars: HashMap<SymbolId, DataId>,
+}
+
+/// Pairs of anonymous objects taken as equal while they are being compared: a cycle has no difference of its own.
+type Assumed = HashSet<(DataId, DataId, i64, i64)>;
+
+fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
+    let mut map = HashMap::new();
+    for (i, d) in side.lifted.data.iter().enumerate() {
+        if matches!(d.section, SectionKind::Tdata | SectionKind::Tbss) {
+            map.extend(d.names.iter().map(|&n| (n, DataId::from(i))));
+        }
+    }
+    map
+}
+
+/// Where a reference stands, as far as its meaning depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site<'a> {
+    pub access: Access,
+    /// The functions that hold the reference; None inside data.
+    pub functions: Option<(&'a Function, &'a Function)>,
+}
+
+const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None };
+
+impl<'a> Same<'a> {
+    pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation) -> Same<'a> {
+        Same { old, new, pairs, old_vars: variables(old), new_vars: variables(new) }
+    }
+
+    pub fn functions(&self, old: FuncId, new: FuncId) -> bool {
+        self.pairs.func_to_new[old.index()].is_some_and(|p| p.new == new)
+    }
+
+    fn imports(&self, old: ImportId, new: ImportId) -> bool {
+        let (a, b) = (self.old.image.import(old), self.new.image.import(new));
+        a.name == b.name && a.version == b.version
+    }
+
+    fn maybe_imports(&self, old: Option<ImportId>, new: Option<ImportId>) -> bool {
+        match (old, new) {
+            (Some(a), Some(b)) => self.imports(a, b),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn variables(&self, old: (Option<SymbolId>, i64), new: (Option<SymbolId>, i64)) -> bool {
+        match (old.0, new.0) {
+            (Some(a), Some(b)) => {
+                let (Some(a), Some(b)) = (self.old_vars.get(&a), self.new_vars.get(&b)) else { return false };
+                self.pairs.data_to_new[a.index()].is_some_and(|p| p.new == *b) && old.1 == new.1
+            }
+            (None, None) => old.1 == new.1,
+            _ => false,
+        }
+    }
+
+    pub fn targets(&self, old: &Target, new: &Target, site: Site<'_>) -> bool {
+        self.target(old, new, site, &mut Assumed::new())
+    }
+
+    fn target(&self, old: &Target, new: &Target, site: Site<'_>, assumed: &mut Assumed) -> bool {
+        match (old, new) {
+            (Target::Func { func: a, part: pa, offset: oa }, Target::Func { func: b, part: pb, offset: ob }) => {
+                self.functions(*a, *b) && pa == pb && oa == ob
+            }
+            (Target::Import(a), Target::Import(b)) => self.imports(*a, *b),
+            (Target::Slot(a), Target::Slot(b)) => self.slots(a, b, assumed),
+            // A GOT load that the linker relaxed in one of the builds: the caller has compared the instruction forms.
+            (Target::Slot(Slot::Address(a)), b) => site.access != Access::Branch && self.target(a, b, IN_DATA, assumed),
+            (a, Target::Slot(Slot::Address(b))) => site.access != Access::Branch && self.target(a, b, IN_DATA, assumed),
+            (Target::Data { data: a, offset: oa }, Target::Data { data: b, offset: ob }) => {
+                self.data((*a, *oa), (*b, *ob), site, assumed)
+            }
+            (
+                Target::Tls { symbol: a, offset: oa, from_block: fa },
+                Target::Tls { symbol: b, offset: ob, from_block: fb },
+            ) => fa == fb && self.variables((*a, *oa), (*b, *ob)),
+            (Target::Linker(a, oa), Target::Linker(b, ob)) => a == b && oa == ob,
+            (Target::Unknown(a), Target::Unknown(b)) => self.unknown(*a, *b),
+            _ => false,
+        }
+    }
+
+    pub fn slots(&self, old: &Slot, new: &Slot, assumed: &mut Assumed) -> bool {
+        match (old, new) {
+            (Slot::Import { import: a, addend: x }, Slot::Import { import: b, addend: y }) => {
+                self.imports(*a, *b) && x == y
+            }
+            (Slot::Address(a), Slot::Address(b)) | (Slot::Irelative(a), Slot::Irelative(b)) => {
+                self.target(a, b, IN_DATA, assumed)
+            }
+            (Slot::TpOff { import: i, symbol: a, offset: x }, Slot::TpOff { import: j, symbol: b, offset: y })
+            | (Slot::TlsGd { import: i, symbol: a, offset: x }, Slot::TlsGd { import: j, symbol: b, offset: y })
+            | (Slot::TlsDesc { import: i, symbol: a, offset: x }, Slot::TlsDesc { import: j, symbol: b, offset: y }) => {
+                self.maybe_imports(*i, *j) && if i.is_some() { x == y } else { self.variables((*a, *x), (*b, *y)) }
+            }
+            (Slot::TlsLd, Slot::TlsLd) => true,
+            _ => false,
+        }
+    }
+
+    /// An address at which nothing is known: the same only where it can't have been laid out differently.
+    fn unknown(&self, old: Svma, new: Svma) -> bool {
+        let section =
+            |s: Side<'a>, a: Svma| s.image.section_at(a).map(|id| (s.image.section(id), s.image.section_bytes(id)));
+        match (section(self.old, old), section(self.new, new)) {
+            (Some((a, x)), Some((b, y))) => old == new && a.name == b.name && a.range == b.range && x == y,
+            (None, None) => old == new && self.old.image.extent == self.new.image.extent,
+            _ => false,
+        }
+    }
+
+    fn data(&self, old: (DataId, i64), new: (DataId, i64), site: Site<'_>, assumed: &mut Assumed) -> bool {
+        let (a, b) = (&self.old.lifted.data[old.0.index()], &self.new.lifted.data[new.0.index()]);
+        match (a.kind, b.kind) {
+            (DataKind::Named, DataKind::Named) => {
+                self.pairs.data_to_new[old.0.index()].is_some_and(|p| p.new == new.0) && old.1 == new.1
+            }
+            (DataKind::Named, _) | (_, DataKind::Named) => false,
+            _ if !is_constant(a) || !is_constant(b) => self.unnamed_variables(a, b, old.1, new.1),
+            _ => {
+                let direct = matches!(site.access, Access::Direct { .. });
+                if !direct && !assumed.insert((old.0, new.0, old.1, new.1)) {
+                    return true;
+                }
+                self.literals((old.0, a, old.1), (new.0, b, new.1), site, assumed)
+            }
+        }
+    }
+
+    /// Writable data without a symbol: the same where the whole section is laid out as before.
+    fn unnamed_variables(&self, a: &Data, b: &Data, x: i64, y: i64) -> bool {
+        let place = |s: Side<'a>, d: &Data, o: i64| {
+            s.image.section_at(d.range.start).map(|id| {
+                let sec = s.image.section(id);
+                (&sec.name, sec.range.size(), (d.range.start.0 - sec.range.start.0) as i64 + o)
+            })
+        };
+        matches!((place(self.old, a, x), place(self.new, b, y)), (Some(p), Some(q)) if p == q)
+    }
+
+    fn literals(
+        &self,
+        (old_id, a, x): (DataId, &Data, i64),
+        (new_id, b, y): (DataId, &Data, i64),
+        site: Site<'_>,
+        assumed: &mut Assumed,
+    ) -> bool {
+        if let Access::Direct { width } = site.access {
+            let (from, to) = (a.range.start.offset(x), b.range.start.offset(y));
+            return self.bytes((a, from), (b, to), u64::from(width), assumed);
+        }
+        let (Ok(x), Ok(y)) = (u64::try_from(x), u64::try_from(y)) else {
+            // Before its object: nothing but the whole says what is meant.
+            return x == y && self.whole(a, b, assumed);
+        };
+        let (left, right) = (a.range.size().saturating_sub(x), b.range.size().saturating_sub(y));
+        let (from, to) = (a.range.start.plus(x), b.range.start.plus(y));
+        match (a.kind, b.kind) {
+            (DataKind::Literal, DataKind::Literal) => x == y && self.whole(a, b, assumed),
+            (DataKind::String, DataKind::String) => {
+                let text = |s: Side<'a>, at: Svma| s.image.c_str(at).map(<[u8]>::len);
+                let (Some(m), Some(n)) = (text(self.old, from), text(self.new, to)) else { return false };
+                if m == 0 && n == 0 && (x > 0 || y > 0) {
+                    // The NUL of a literal: an empty string, or the end of the literal if the function uses that too.
+                    let used = |f: &Function, d: DataId, o: u64| {
+                        f.refs.iter().any(
+                            |r| matches!(r.target, Target::Data { data, offset } if data == d && offset != o as i64),
+                        )
+                    };
+                    let end = site.functions.is_some_and(|(f, g)| used(f, old_id, x) || used(g, new_id, y));
+                    return !end || (x == y && self.whole(a, b, assumed));
+                }
+                m == n && self.bytes((a, from), (b, to), left.min(right).max(m as u64 + 1), assumed)
+            }
+            // How far such an object goes isn't known in general, but it goes no farther than the nearer of the two bounds:
+            // with equal code, what is read there is as long in both.
+            _ => self.bytes((a, from), (b, to), left.min(right), assumed),
+        }
+    }
+
+    fn whole(&self, a: &Data, b: &Data, assumed: &mut Assumed) -> bool {
+        a.range.size() == b.range.size() && self.bytes((a, a.range.start), (b, b.range.start), a.range.size(), assumed)
+    }
+
+    /// The initial content of two objects of the same size, pointers by what they point to.
+    pub fn contents(&self, a: &Data, b: &Data) -> bool {
+        if a.range.size() != b.range.size() {
+            return false;
+        }
+        let mut assumed = Assumed::new();
+        self.with_ambiguous(a, b, &mut assumed)
+    }
+
+    /// As [`Self::bytes`] for named objects, where words of a fixed-address executable may be addresses.
+    fn with_ambiguous(&self, a: &Data, b: &Data, assumed: &mut Assumed) -> bool {
+        let empty = |s: Side<'a>, d: &Data| s.image.bytes(d.range.start, d.range.size()).is_none();
+        match (empty(self.old, a), empty(self.new, b)) {
+            (true, true) => return self.relative_refs(&a.refs, &b.refs, (0, 0), a.range.size(), assumed),
+            (false, false) => {}
+            // Zeros in the file on one side, .bss on the other: the same initial value.
+            _ => return self.is_zero(self.old, a) && self.is_zero(self.new, b),
+        }
+        self.bytes((a, a.range.start), (b, b.range.start), a.range.size(), assumed)
+    }
+
+    fn is_zero(&self, s: Side<'a>, d: &Data) -> bool {
+        d.refs.is_empty() && s.image.bytes(d.range.start, d.range.size()).is_none_or(|b| b.iter().all(|&b| b == 0))
+    }
+
+    /// `n` bytes from each address are equal, with the words that the dynamic linker fills compared by meaning.
+    fn bytes(&self, (a, from): (&Data, Svma), (b, to): (&Data, Svma), n: u64, assumed: &mut Assumed) -> bool {
+        let (Some(x), Some(y)) = (self.old.image.bytes(from, n), self.new.image.bytes(to, n)) else { return false };
+        let at = (from.0.wrapping_sub(a.range.start.0), to.0.wrapping_sub(b.range.start.0));
+        if a.refs.is_empty() && b.refs.is_empty() && a.ambiguous.is_empty() && b.ambiguous.is_empty() {
+            return x == y;
+        }
+        if !self.relative_refs(&a.refs, &b.refs, at, n, assumed) {
+            return false;
+        }
+        let mut skip = vec![false; x.len()];
+        for r in a.refs.iter().filter(|r| u64::from(r.at) >= at.0 && u64::from(r.at) < at.0 + n) {
+            let k = (u64::from(r.at) - at.0) as usize;
+            let end = (k + 8).min(skip.len());
+            skip[k..end].fill(true);
+        }
+        for r in &a.ambiguous {
+            let Some(k) = u64::from(r.at).checked_sub(at.0).filter(|k| k + 8 <= n) else { continue };
+            let other = b.ambiguous.iter().find(|s| u64::from(s.at) == at.1 + k);
+            let k = k as usize;
+            // Different numbers, the same thing: an address. The same number with different meanings stays a difference.
+            let paired = other.is_some_and(|s| self.target(&r.target, &s.target, IN_DATA, assumed));
+            match (x[k..k + 8] == y[k..k + 8], other.is_some()) {
+                (true, true) if !paired => return false,
+                (false, true) if paired => skip[k..k + 8].fill(true),
+                _ => {}
+            }
+        }
+        x.iter().zip(y).zip(&skip).all(|((x, y), skip)| *skip || x == y)
+    }
+
+    fn relative_refs(&self, a: &[DataRef], b: &[DataRef], at: (u64, u64), n: u64, assumed: &mut Assumed) -> bool {
+        let within = |r: &&DataRef, at: u64| u64::from(r.at) >= at && u64::from(r.at) < at + n;
+        let x: Vec<&DataRef> = a.iter().filter(|r| within(r, at.0)).collect();
+        let y: Vec<&DataRef> = b.iter().filter(|r| within(r, at.1)).collect();
+        x.len() == y.len()
+            && x.iter().zip(&y).all(|(r, s)| {
+                u64::from(r.at) - at.0 == u64::from(s.at) - at.1 && self.target(&r.target, &s.target, IN_DATA, assumed)
+            })
+    }
+}
+
+fn is_constant(d: &Data) -> bool {
+    matches!(d.section, SectionKind::Rodata | SectionKind::Relro | SectionKind::Text | SectionKind::Other)
+}

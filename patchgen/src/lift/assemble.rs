@@ -1,0 +1,349 @@
+//! Puts the pieces together: functions with their parts, data, and every reference resolved.
+
+use super::data;
+use super::decode::{Raw, Use};
+use super::functions::{self, order_names};
+use super::resolve::{CodeMap, Resolver, TlsMap};
+use super::space::Space;
+use super::tables::{self, Body, Found};
+use super::{
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, Lifted, Slot, Target, Unprovable, tls,
+};
+use crate::addr::{DataId, FuncId, Svma, SvmaRange};
+use crate::image::{DynReloc, Image, ImageKind, SectionKind};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+
+/// Parts of one function beyond this are refused as opaque (the part is a `u8` everywhere).
+const MAX_PARTS: usize = 200;
+
+/// Lifts a whole image.
+pub fn lift(image: &Image) -> Lifted {
+    let space = Space::new(image);
+    let tls = TlsMap::new(image);
+    let mut seeds = functions::discover(image, &space);
+    seeds.par_iter_mut().filter_map(|s| s.piece.as_mut()).for_each(|p| tls::track(image, &tls, p));
+    let seeds = seeds;
+
+    // One function for each seed that isn't a part of another.
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut group_of: HashMap<usize, usize> = HashMap::new();
+    for (i, s) in seeds.iter().enumerate() {
+        if s.parent.is_none() {
+            group_of.insert(i, groups.len());
+            groups.push(vec![i]);
+        }
+    }
+    for (i, s) in seeds.iter().enumerate() {
+        if let Some(g) = s.parent.and_then(|p| group_of.get(&p)) {
+            groups[*g].push(i);
+        }
+    }
+    for g in &mut groups {
+        g.truncate(MAX_PARTS);
+    }
+    let mut parts: Vec<(SvmaRange, FuncId, u8)> = groups
+        .iter()
+        .enumerate()
+        .flat_map(|(f, g)| {
+            let seeds = &seeds;
+            g.iter().enumerate().map(move |(p, &s)| (seeds[s].range, FuncId::from(f), p as u8))
+        })
+        .collect();
+    parts.sort_by_key(|p| p.0);
+    let code = CodeMap { parts };
+
+    let marks = data::marks(image, &seeds);
+    let body = |g: &Vec<usize>| Body { parts: g.iter().map(|&s| &seeds[s]).collect() };
+    let found: Vec<Vec<Found>> = groups.par_iter().map(|g| tables::find(image, &space, &body(g), &marks)).collect();
+    let table_starts: HashSet<Svma> = found.iter().flatten().map(|f| f.table.at).collect();
+    let mut table_ranges: Vec<SvmaRange> = found.iter().flatten().map(|f| table_range(&f.table)).collect();
+    table_ranges.sort_unstable();
+
+    let built = data::build(image, &space, &seeds, &code, &table_ranges);
+    let resolver = Resolver::new(image, &space, &code, &built.objects, &tls);
+    let functions: Vec<Function> = groups
+        .par_iter()
+        .zip(found)
+        .enumerate()
+        .map(|(i, (g, found))| {
+            let body = body(g);
+            Assembler { resolver: &resolver, data: &built.data, body: &body, id: i.into() }
+                .function(found, &table_starts)
+        })
+        .collect();
+    let mut data = built.data;
+    data_refs(&resolver, &mut data);
+    let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
+    Lifted { functions, data, func_at, data_at: built.data_at }
+}
+
+fn table_range(t: &JumpTable) -> SvmaRange {
+    let width = if t.field == Field::TableRel32 { 4 } else { 8 };
+    SvmaRange::new(t.at, t.entries.len() as u64 * width)
+}
+
+struct Assembler<'a> {
+    resolver: &'a Resolver<'a>,
+    data: &'a [Data],
+    body: &'a Body<'a>,
+    id: FuncId,
+}
+
+impl Assembler<'_> {
+    fn function(&self, found: Vec<Found>, table_starts: &HashSet<Svma>) -> Function {
+        let image = self.resolver.image;
+        let first = self.body.parts[0];
+        let mut names = first.names.clone();
+        order_names(image, &mut names);
+        let symbol = names.first().map(|&n| image.symbol(n));
+        let mut f = Function {
+            name: symbol.map(|s| s.name.clone()).unwrap_or_default(),
+            unit: names.iter().find_map(|&n| image.symbol(n).file.clone()),
+            names,
+            parts: self.body.parts.iter().map(|s| s.range).collect(),
+            insns: Vec::with_capacity(
+                self.body.parts.iter().filter_map(|s| s.piece.as_ref()).map(|p| p.insns.len()).sum(),
+            ),
+            refs: Vec::new(),
+            tables: Vec::new(),
+            fdes: self.body.parts.iter().map(|s| s.fde).collect(),
+            unprovable: Vec::new(),
+            opaque: self.body.parts.iter().any(|s| s.opaque),
+            padding: first.padding,
+        };
+        for t in found {
+            if let Some(at) = t.cut_at
+                && !table_starts.contains(&at)
+            {
+                f.unprovable.push(Unprovable {
+                    code: 210,
+                    at: t.table.at,
+                    what: format!("jump table may go on past {at}, to which something else refers"),
+                });
+            }
+            f.tables.push(t.table);
+        }
+        f.tables.sort_by_key(|t| t.at);
+        f.unprovable.extend(tables::check_bounds(image, self.body, &f.tables));
+        let large_model = self.body.parts.iter().any(|s| image.dynamic_in(s.range).next().is_some());
+        if large_model {
+            f.unprovable.push(Unprovable {
+                code: 215,
+                at: first.range.start,
+                what: "the dynamic linker changes its code (text relocations)".into(),
+            });
+        }
+        for (part, seed) in self.body.parts.iter().enumerate() {
+            match &seed.piece {
+                Some(piece) => {
+                    f.unprovable.extend(piece.bad.iter().cloned());
+                    let base = f.insns.len();
+                    f.insns.extend(piece.insns.iter().map(|i| Insn { part: part as u8, ..*i }));
+                    self.references(&mut f, part as u8, base, &piece.raws);
+                }
+                None => f.opaque = true,
+            }
+        }
+        self.alternatives(&mut f);
+        f
+    }
+
+    fn references(&self, f: &mut Function, part: u8, base: usize, raws: &[Raw]) {
+        let start = f.parts[usize::from(part)].start;
+        let mut last = u32::MAX;
+        for raw in raws {
+            let index = base + raw.insn as usize;
+            if raw.insn != last {
+                f.insns[index].first_ref = f.refs.len() as u32;
+                last = raw.insn;
+            }
+            let at = start.plus(u64::from(f.insns[index].offset));
+            let Some(r) = self.reference(f, part, index, at, raw) else { continue };
+            f.refs.push(r);
+            f.insns[index].ref_count += 1;
+        }
+    }
+
+    /// Resolves one field; None where it is no reference.
+    fn reference(&self, f: &mut Function, part: u8, index: usize, at: Svma, raw: &Raw) -> Option<CodeRef> {
+        let a = Svma(raw.addr);
+        let mut certain = raw.certain;
+        let (target, access) = match raw.how {
+            Use::Branch { short, .. } => {
+                if let Some((p, offset)) = self.body.place(a) {
+                    f.insns[index].local = Some((p, offset));
+                    if p == part {
+                        return None;
+                    }
+                    (Target::Func { func: self.id, part: p, offset }, Access::Branch)
+                } else {
+                    if short {
+                        f.unprovable.push(Unprovable {
+                            code: 211,
+                            at,
+                            what: format!("short jump out of the function, to {a}"),
+                        });
+                        f.opaque = true;
+                        return None;
+                    }
+                    (self.resolver.address(a), Access::Branch)
+                }
+            }
+            Use::Tp => {
+                let (symbol, offset) = self.resolver.tls.at_tp(raw.addr as i64);
+                (Target::Tls { symbol, offset, from_block: false }, Access::Thread)
+            }
+            Use::Dtp => {
+                let (symbol, offset) = self.resolver.tls.at(raw.addr as i64);
+                (Target::Tls { symbol, offset, from_block: true }, Access::Thread)
+            }
+            Use::Direct { width } => (self.resolver.address(a), Access::Direct { width }),
+            Use::Derived => match f.tables.binary_search_by_key(&a, |t| t.at) {
+                Ok(t) => {
+                    certain = true;
+                    (Target::Table(t as u32), Access::Derived)
+                }
+                Err(_) => (self.resolver.address(a), Access::Derived),
+            },
+        };
+        if !certain {
+            match self.plausible(f, &target) {
+                Plausible::No => return None,
+                Plausible::Maybe => {}
+                Plausible::Certain => certain = true,
+            }
+        }
+        match &target {
+            Target::Unknown(_) => {
+                f.unprovable.push(Unprovable {
+                    code: 212,
+                    at,
+                    what: format!("refers to {a}, where nothing is known to be"),
+                });
+            }
+            Target::Linker(n, _) if n == "_GLOBAL_OFFSET_TABLE_" && access == Access::Derived => {
+                f.unprovable.push(Unprovable {
+                    code: 215,
+                    at,
+                    what: "computes addresses from the base of the GOT".into(),
+                });
+            }
+            Target::Tls { symbol: None, .. } => {
+                f.unprovable.push(Unprovable {
+                    code: 214,
+                    at,
+                    what: "refers to a thread-local variable without a symbol".into(),
+                });
+            }
+            _ => {}
+        }
+        Some(CodeRef {
+            part,
+            insn: f.insns[index].offset,
+            field_at: raw.field_at,
+            field: raw.field,
+            branch: access == Access::Branch,
+            target,
+            access,
+            certain,
+            alternative: None,
+        })
+    }
+
+    /// Whether a number in a fixed-address executable that equals this target's address is the address.
+    fn plausible(&self, f: &Function, target: &Target) -> Plausible {
+        match target {
+            Target::Func { offset: 0, part: 0, .. } | Target::Import(_) => Plausible::Certain,
+            Target::Func { func, part, offset } if *func == self.id => {
+                let lands = f.insns.iter().any(|i| i.part == *part && i.offset == *offset);
+                if lands { Plausible::Maybe } else { Plausible::No }
+            }
+            Target::Func { .. } | Target::Unknown(_) | Target::Slot(_) => Plausible::No,
+            Target::Data { data, offset } => {
+                let d = &self.data[data.index()];
+                match d.kind {
+                    DataKind::Named | DataKind::String if *offset == 0 => Plausible::Certain,
+                    _ => Plausible::Maybe,
+                }
+            }
+            Target::Table(_) => Plausible::Certain,
+            Target::Linker(..) | Target::Tls { .. } => Plausible::Maybe,
+        }
+    }
+
+    /// Marks computed addresses that are also the end of an object which the function uses, or may be the base of the next one.
+    fn alternatives(&self, f: &mut Function) {
+        let used: HashSet<DataId> = f
+            .refs
+            .iter()
+            .filter_map(|r| match r.target {
+                Target::Data { data, .. } => Some(data),
+                _ => None,
+            })
+            .collect();
+        for r in &mut f.refs {
+            let (Access::Derived, Target::Data { data, offset }) = (r.access, &r.target) else { continue };
+            let here = &self.data[data.index()];
+            let a = here.range.start.offset(*offset);
+            if let Some((start, _, before)) = self.resolver.objects.ending_at(a)
+                && before != *data
+                && used.contains(&before)
+            {
+                r.alternative = Some((before, a.0.wrapping_sub(start.0) as i64));
+            } else if let Some(next) = self.resolver.objects.folded_base(a, here, *offset)
+                && self.data[next.0.index()].kind == DataKind::Named
+            {
+                r.alternative = Some(next);
+            }
+        }
+    }
+}
+
+enum Plausible {
+    No,
+    Maybe,
+    Certain,
+}
+
+/// References inside data: what the dynamic linker fills in, and words of fixed-address executables that look like addresses.
+fn data_refs(resolver: &Resolver<'_>, data: &mut [Data]) {
+    let image = resolver.image;
+    let exec = image.kind == ImageKind::Exec;
+    data.par_iter_mut().for_each(|d| {
+        if d.section == SectionKind::Tbss || d.section == SectionKind::Bss && image.dynamic_in(d.range).next().is_none()
+        {
+            return;
+        }
+        for (a, r) in image.dynamic_in(d.range) {
+            let target = match r {
+                DynReloc::Relative { target } => resolver.address(*target),
+                DynReloc::Symbol { import, addend: 0, .. } => Target::Import(*import),
+                DynReloc::Copy { .. } => continue,
+                other => resolver.dynamic(a, other).map_or(Target::Unknown(a), Target::Slot),
+            };
+            d.refs.push(DataRef { at: (a.0 - d.range.start.0) as u32, field: Field::Abs64, target });
+        }
+        if exec && d.section != SectionKind::Text {
+            words(resolver, d);
+        }
+    });
+}
+
+/// Aligned words that hold exactly the start of something.
+fn words(resolver: &Resolver<'_>, d: &mut Data) {
+    let Some(bytes) = resolver.image.bytes(d.range.start, d.range.size()) else { return };
+    let skew = (d.range.start.0.wrapping_neg() % 8) as usize;
+    for (k, word) in bytes.get(skew..).unwrap_or_default().chunks_exact(8).enumerate() {
+        let value = u64::from_le_bytes(word.try_into().unwrap_or_default());
+        let at = (skew + 8 * k) as u32;
+        if value == 0 || resolver.space.at(Svma(value)).is_none() || d.refs.iter().any(|r| r.at == at) {
+            continue;
+        }
+        let target = resolver.address(Svma(value));
+        if matches!(target, Target::Unknown(_) | Target::Slot(Slot::TlsLd)) {
+            continue;
+        }
+        d.ambiguous.push(DataRef { at, field: Field::Abs64, target });
+    }
+}

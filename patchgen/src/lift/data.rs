@@ -1,0 +1,440 @@
+//! Data objects: those with symbols, and the stretches between them that something refers to.
+
+use super::decode::Use;
+use super::functions::{Seed, order_names};
+use super::resolve::{CodeMap, is_linker_symbol};
+use super::space::{Space, Span};
+use super::{Data, DataKind};
+use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
+use crate::image::{DynReloc, Image, SectionKind, SymbolKind};
+use std::collections::BTreeMap;
+
+/// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
+const FOLDED: u64 = 256;
+
+/// Objects by address.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    /// (start, end, id), ascending by start; named ones.
+    named: Vec<(Svma, Svma, DataId)>,
+    /// Largest end of `named[..=i]`.
+    reach: Vec<Svma>,
+    /// Anonymous ones. Blobs may overlap what follows them.
+    anon: Vec<(Svma, Svma, DataId, DataKind)>,
+    /// Sections with named objects whose unnamed stretches are gaps between them.
+    spans: Vec<Span>,
+}
+
+impl Objects {
+    fn named_at(&self, a: Svma) -> Option<(usize, DataId, i64)> {
+        let mut i = self.named.partition_point(|o| o.0 <= a);
+        while i > 0 && self.reach[i - 1] > a {
+            let (start, end, id) = self.named[i - 1];
+            if a < end {
+                return Some((i - 1, id, (a.0 - start.0) as i64));
+            }
+            i -= 1;
+        }
+        None
+    }
+
+    fn anon_at(&self, a: Svma) -> Option<(DataId, i64)> {
+        let upto = self.anon.partition_point(|o| o.0 <= a);
+        let mut best: Option<(DataId, i64)> = None;
+        for &(start, end, id, kind) in self.anon[..upto].iter().rev().take(64) {
+            if a < end {
+                let hit = (id, (a.0 - start.0) as i64);
+                if start == a || kind != DataKind::Blob {
+                    return Some(hit);
+                }
+                best.get_or_insert(hit);
+            }
+        }
+        best
+    }
+
+    /// The object that holds `a`; in a gap, the one that `a` ends or precedes.
+    pub fn find(&self, a: Svma) -> Option<(DataId, i64)> {
+        if let Some((_, id, offset)) = self.named_at(a) {
+            return Some((id, offset));
+        }
+        if let Some(hit) = self.anon_at(a) {
+            return Some(hit);
+        }
+        self.beside(a)
+    }
+
+    /// The named neighbour of a gap: the one that ends exactly here, else the one that follows closely.
+    fn beside(&self, a: Svma) -> Option<(DataId, i64)> {
+        let i = self.named.partition_point(|o| o.0 <= a);
+        if let Some((start, _, id)) = self.ending_at(a) {
+            return Some((id, (a.0 - start.0) as i64));
+        }
+        let span = self.spans.iter().find(|s| s.range.contains(a))?;
+        let &(start, _, id) = self.named.get(i)?;
+        (start.0 - a.0 <= FOLDED && span.range.contains(start)).then(|| (id, a.0.wrapping_sub(start.0) as i64))
+    }
+
+    /// A named array shortly after a computed address that lies in a gap or in an object too small to be indexed: the address may be
+    /// the array's base less a constant index.
+    pub fn folded_base(&self, a: Svma, here: &Data, offset: i64) -> Option<(DataId, i64)> {
+        if here.kind != DataKind::Named {
+            return None;
+        }
+        let inside = offset >= 0 && (offset as u64) < here.range.size();
+        let i = self.named.partition_point(|o| o.0 <= a);
+        if inside {
+            return None;
+        }
+        let &(start, end, id) = self.named.get(i)?;
+        let gap = start.0 - a.0;
+        let span = self.spans.iter().find(|s| s.range.contains(a))?;
+        (gap <= FOLDED && end.0 - start.0 > gap && span.range.contains(start) && start != here.range.start)
+            .then(|| (id, a.0.wrapping_sub(start.0) as i64))
+    }
+
+    /// The named object whose last byte is just before `a`.
+    pub fn ending_at(&self, a: Svma) -> Option<(Svma, Svma, DataId)> {
+        let i = self.named.partition_point(|o| o.0 < a);
+        self.named[..i].last().copied().filter(|o| o.1 == a)
+    }
+}
+
+pub(super) struct Built {
+    pub data: Vec<Data>,
+    pub objects: Objects,
+    pub data_at: BTreeMap<Svma, DataId>,
+}
+
+/// A place that something refers to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    at: u64,
+    /// Bytes that an instruction accesses exactly there; 0 where the address is taken.
+    width: u16,
+}
+
+/// Every address that code or data holds, ascending and unique, and the starts of all named objects: where a run of table entries or
+/// an anonymous object may end.
+pub(super) fn marks(image: &Image, seeds: &[Seed]) -> Vec<u64> {
+    let mut marks: Vec<u64> = seeds
+        .iter()
+        .filter_map(|s| s.piece.as_ref())
+        .flat_map(|p| &p.raws)
+        .filter(|r| matches!(r.how, Use::Direct { .. } | Use::Derived))
+        .map(|r| r.addr)
+        .collect();
+    marks.extend(image.symbols.iter().filter(|s| s.kind != SymbolKind::Tls).map(|s| s.svma.0));
+    marks.extend(image.dynamic.values().filter_map(|r| match r {
+        DynReloc::Relative { target } => Some(target.0),
+        _ => None,
+    }));
+    marks.sort_unstable();
+    marks.dedup();
+    marks
+}
+
+/// `tables`: address ranges of proven jump tables, ascending.
+pub(super) fn build(image: &Image, space: &Space, seeds: &[Seed], code: &CodeMap, tables: &[SvmaRange]) -> Built {
+    let mut data = Vec::new();
+    named(image, space, &mut data);
+    arrays(image, space, &mut data);
+    let mut objects = Objects::default();
+    for (i, d) in data.iter().enumerate() {
+        objects.named.push((d.range.start, d.range.end, i.into()));
+    }
+    objects.named.sort_by_key(|o| (o.0, std::cmp::Reverse(o.1)));
+    let mut reach = Svma(0);
+    for o in &objects.named {
+        reach = reach.max(o.1);
+        objects.reach.push(reach);
+    }
+    objects.spans = space.spans().iter().filter(|s| holds_data(s.kind)).copied().collect();
+    anonymous(image, space, seeds, code, tables, &mut data, &mut objects);
+    let mut data_at = BTreeMap::new();
+    for (i, d) in data.iter().enumerate() {
+        data_at.entry(d.range.start).or_insert_with(|| DataId::from(i));
+    }
+    thread_local(image, &mut data);
+    Built { data, objects, data_at }
+}
+
+fn holds_data(k: SectionKind) -> bool {
+    matches!(k, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data | SectionKind::Bss)
+}
+
+fn object(image: &Image, names: Vec<SymbolId>, range: SvmaRange, kind: DataKind, section: SectionKind) -> Data {
+    let mut names = names;
+    order_names(image, &mut names);
+    let first = names.first().map(|&n| image.symbol(n));
+    // The linker keeps an object's alignment, and the address shows at least that much.
+    let align = 1u32 << range.start.0.trailing_zeros().min(6);
+    Data {
+        name: first.map(|s| s.name.clone()).unwrap_or_default(),
+        unit: first.and_then(|s| s.file.clone()),
+        names,
+        range,
+        kind,
+        section,
+        align,
+        refs: Vec::new(),
+        ambiguous: Vec::new(),
+    }
+}
+
+fn named(image: &Image, space: &Space, data: &mut Vec<Data>) {
+    let mut groups: BTreeMap<Svma, (Vec<SymbolId>, u64)> = BTreeMap::new();
+    let mut labels: Vec<(Svma, SymbolId)> = Vec::new();
+    for (i, s) in image.symbols.iter().enumerate() {
+        let Some(span) = space.at(s.svma) else { continue };
+        let wanted = matches!(s.kind, SymbolKind::Object | SymbolKind::NoType);
+        let here = holds_data(span.kind) || (span.kind == SectionKind::Text && s.kind == SymbolKind::Object);
+        if !wanted || !here || is_linker_symbol(&s.name) {
+            continue;
+        }
+        if s.size == 0 {
+            labels.push((s.svma, i.into()));
+            continue;
+        }
+        let end = span.range.end.0;
+        let g = groups.entry(s.svma).or_default();
+        g.0.push(i.into());
+        g.1 = g.1.max(s.size.min(end - s.svma.0));
+    }
+    // Labels without a size (assembly): up to the next symbol.
+    for (a, id) in labels {
+        if let Some(g) = groups.get_mut(&a) {
+            g.0.push(id);
+            continue;
+        }
+        let covered = groups.range(..a).next_back().is_some_and(|(s, g)| s.plus(g.1) > a);
+        if covered {
+            continue;
+        }
+        let Some(span) = space.at(a) else { continue };
+        let next = groups.range(a.plus(1)..).next().map_or(span.range.end, |(s, _)| (*s).min(span.range.end));
+        groups.insert(a, (vec![id], next.0 - a.0));
+    }
+    for (start, (names, size)) in groups {
+        let kind = space.at(start).map_or(SectionKind::Other, |s| s.kind);
+        let mut d = object(image, names, SvmaRange::new(start, size), DataKind::Named, kind);
+        let constant = matches!(kind, SectionKind::Rodata | SectionKind::Relro);
+        if constant && d.names.iter().all(|&n| is_literal(&image.symbol(n).name)) {
+            d.kind = DataKind::Literal;
+        }
+        data.push(d);
+    }
+}
+
+/// Names that compilers make up for constants: the number says nothing, and no program can depend on the address.
+fn is_literal(name: &str) -> bool {
+    let rest = |p: &str| name.strip_prefix(p).is_some_and(|r| r.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+    rest("CSWTCH.")
+        || rest("C.")
+        || rest("__func__.")
+        || rest("__FUNCTION__.")
+        || rest("__PRETTY_FUNCTION__.")
+        || rest("__compound_literal.")
+        || name.starts_with("switch.table.")
+        || name.starts_with("__const.")
+        || name.starts_with("anon.")
+        || name.starts_with("alloc_")
+        || rest(".str.")
+        || rest("str.")
+        || matches!(name, ".str" | "str")
+}
+
+/// Arrays of constructors and destructors, named by their section.
+fn arrays(image: &Image, space: &Space, data: &mut Vec<Data>) {
+    for (name, range) in &image.init_arrays {
+        if range.size() == 0 || data.iter().any(|d| d.range.start == range.start) {
+            continue;
+        }
+        let kind = space.at(range.start).map_or(SectionKind::Relro, |s| s.kind);
+        data.push(Data { name: name.clone(), ..object(image, Vec::new(), *range, DataKind::Named, kind) });
+    }
+}
+
+/// Thread-local variables; their range is in the template, and they aren't found by address.
+fn thread_local(image: &Image, data: &mut Vec<Data>) {
+    let Some((template, ..)) = image.tls else { return };
+    let mut groups: BTreeMap<Svma, (Vec<SymbolId>, u64)> = BTreeMap::new();
+    for (i, s) in image.symbols.iter().enumerate() {
+        if s.kind == SymbolKind::Tls && !is_linker_symbol(&s.name) {
+            let g = groups.entry(s.svma).or_default();
+            g.0.push(i.into());
+            g.1 = g.1.max(s.size);
+        }
+    }
+    for (at, (names, size)) in groups {
+        let section = if at.0 < template.size() { SectionKind::Tdata } else { SectionKind::Tbss };
+        data.push(object(image, names, SvmaRange::new(template.start.plus(at.0), size), DataKind::Named, section));
+    }
+}
+
+fn anonymous(
+    image: &Image,
+    space: &Space,
+    seeds: &[Seed],
+    code: &CodeMap,
+    tables: &[SvmaRange],
+    data: &mut Vec<Data>,
+    objects: &mut Objects,
+) {
+    let mut places: Vec<Place> = Vec::new();
+    for r in seeds.iter().filter_map(|s| s.piece.as_ref()).flat_map(|p| &p.raws) {
+        match r.how {
+            Use::Direct { width } => places.push(Place { at: r.addr, width }),
+            Use::Derived => places.push(Place { at: r.addr, width: 0 }),
+            _ => {}
+        }
+    }
+    places.extend(image.dynamic.values().filter_map(|r| match r {
+        DynReloc::Relative { target } => Some(Place { at: target.0, width: 0 }),
+        _ => None,
+    }));
+    places.sort_unstable();
+    places.dedup();
+    places.retain(|p| {
+        let a = Svma(p.at);
+        let t = tables.partition_point(|t| t.start <= a);
+        let in_table = t > 0 && tables[t - 1].contains(a);
+        let here =
+            space.at(a).is_some_and(|s| holds_data(s.kind) || (s.kind == SectionKind::Text && code.at(a).is_none()));
+        here && !in_table && objects.named_at(a).is_none()
+    });
+    // Where no anonymous object can go on: named objects, code, tables, the section's end.
+    let mut hard: Vec<u64> = objects.named.iter().map(|o| o.0.0).collect();
+    hard.extend(tables.iter().map(|t| t.start.0));
+    hard.extend(seeds.iter().map(|s| s.range.start.0));
+    hard.sort_unstable();
+    let mut i = 0;
+    while i < places.len() {
+        let Some(span) = space.at(Svma(places[i].at)) else {
+            i += 1;
+            continue;
+        };
+        let n = places[i..].partition_point(|p| p.at < span.range.end.0);
+        let mut sweep = Sweep { image, span, hard: &hard, string: None, out: Vec::new(), objects };
+        for p in &places[i..i + n] {
+            sweep.place(*p);
+        }
+        for (range, kind) in sweep.finish() {
+            objects.anon.push((range.start, range.end, DataId::from(data.len()), kind));
+            data.push(object(image, Vec::new(), range, kind, span.kind));
+        }
+        i += n;
+    }
+    objects.anon.sort_by_key(|o| (o.0, o.1));
+}
+
+/// One pass over the referenced places of one section, ascending.
+struct Sweep<'a> {
+    image: &'a Image,
+    span: &'a Span,
+    hard: &'a [u64],
+    /// Index in `out` of the last string, and the address of the NUL that ends its first run.
+    string: Option<(usize, u64)>,
+    out: Vec<(SvmaRange, DataKind)>,
+    objects: &'a Objects,
+}
+
+impl Sweep<'_> {
+    fn hard_end(&self, a: u64) -> Svma {
+        let i = self.hard.partition_point(|&h| h <= a);
+        self.hard.get(i).map_or(self.span.range.end, |&h| Svma(h).min(self.span.range.end))
+    }
+
+    fn place(&mut self, p: Place) {
+        let a = Svma(p.at);
+        let end = self.hard_end(p.at);
+        if matches!(self.span.kind, SectionKind::Data | SectionKind::Bss) {
+            // Writable: an object of its own only where it can't be a neighbour's end or folded base.
+            if p.width > 0 || self.objects.beside(a).is_none() {
+                self.push(a, end, DataKind::Blob);
+            }
+            return;
+        }
+        if p.width > 0 {
+            let to = a.plus(u64::from(p.width)).min(end);
+            if self.string.is_some_and(|(_, nul)| p.at <= nul) {
+                return;
+            }
+            self.cut_string(a);
+            match self.out.last_mut() {
+                Some((r, DataKind::Constant)) if r.end > a => r.end = r.end.max(to),
+                _ => self.push(a, to, DataKind::Constant),
+            }
+            return;
+        }
+        if self.string.is_some_and(|(_, nul)| p.at <= nul) {
+            return;
+        }
+        let bytes = self.image.bytes(a, end.0 - a.0).unwrap_or_default();
+        let run = bytes.iter().take_while(|&&b| is_text(b)).count();
+        let before = p.at > self.span.range.start.0
+            && self.image.bytes(Svma(p.at - 1), 1).is_some_and(|b| is_text(b[0]))
+            && self.hard.binary_search(&p.at).is_err();
+        if run > 0 && bytes.get(run) == Some(&0) {
+            self.cut_string(a);
+            // A blob can't contain what is plainly a literal of its own: it follows a NUL, and its own start is referenced.
+            if !before {
+                self.cut_blob(a);
+            }
+            self.string = Some((self.out.len(), p.at + run as u64));
+            self.push(a, end, DataKind::String);
+        } else if run == 0 && bytes.first() == Some(&0) && before && self.objects.ending_at(a).is_none() {
+            // The end of a string to which nothing else refers: the empty string, merged into its tail.
+            self.push(a, a.plus(1), DataKind::String);
+        } else {
+            self.cut_string(a);
+            self.push(a, end, DataKind::Blob);
+        }
+    }
+
+    fn push(&mut self, from: Svma, to: Svma, kind: DataKind) {
+        if let Some((r, k)) = self.out.last()
+            && r.start == from
+            && (*k == DataKind::Blob || kind == DataKind::Constant)
+        {
+            return;
+        }
+        self.out.push((SvmaRange { start: from, end: to.max(from.plus(1)) }, kind));
+    }
+
+    fn cut_string(&mut self, at: Svma) {
+        if let Some((i, _)) = self.string.take() {
+            self.out[i].0.end = self.out[i].0.end.min(at);
+        }
+    }
+
+    fn cut_blob(&mut self, at: Svma) {
+        for (r, k) in self.out.iter_mut().rev().take(64) {
+            if *k == DataKind::Blob {
+                if r.end <= at {
+                    break;
+                }
+                r.end = at;
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<(SvmaRange, DataKind)> {
+        let mut out = self.out;
+        for (r, kind) in &mut out {
+            if *kind == DataKind::String
+                && let Some(bytes) = self.image.bytes(r.start, r.size())
+            {
+                // Without the filler behind the last literal, but with one NUL.
+                let used = bytes.iter().rposition(|&b| b != 0).map_or(1, |i| i + 2);
+                r.end = r.start.plus(used.min(bytes.len()) as u64);
+            }
+        }
+        out
+    }
+}
+
+/// A byte of a text literal: printable ASCII, the usual control characters, and any byte of a multi-byte character.
+fn is_text(b: u8) -> bool {
+    matches!(b, 0x20..=0x7e | 0x07..=0x0d | 0x1b | 0x80..=0xff)
+}

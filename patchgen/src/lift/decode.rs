@@ -1,0 +1,214 @@
+//! Linear decoding of one stretch of code: instructions and the raw places in them that hold an address.
+
+use super::space::Space;
+use super::{Field, Insn, Unprovable};
+use crate::addr::{Svma, SvmaRange};
+use crate::image::{Image, ImageKind};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
+
+/// How an instruction uses the address in a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Use {
+    Branch {
+        short: bool,
+        call: bool,
+    },
+    /// Exactly `width` bytes at the address are accessed.
+    Direct {
+        width: u16,
+    },
+    /// The address is computed (`lea`, immediate), or the operand has registers besides.
+    Derived,
+    /// The address is a signed offset from the thread pointer.
+    Tp,
+    /// The address is an offset in the module's TLS block.
+    Dtp,
+}
+
+/// An address in an instruction, not yet resolved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw {
+    /// Index in [`Piece::insns`].
+    pub insn: u32,
+    pub field_at: u32,
+    pub field: Field,
+    pub addr: u64,
+    pub how: Use,
+    /// False for a number that could be a plain constant.
+    pub certain: bool,
+}
+
+/// One decoded stretch.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub range: SvmaRange,
+    pub insns: Vec<Insn>,
+    pub raws: Vec<Raw>,
+    pub bad: Vec<Unprovable>,
+    /// Indirect `jmp`s, as indices in `insns`.
+    pub indirect: Vec<u32>,
+    /// Reads the thread pointer (`mov %fs:0, reg`).
+    pub reads_tp: bool,
+    /// Control runs on past the last byte.
+    pub falls_out: bool,
+}
+
+pub(super) fn decoder<'a>(bytes: &'a [u8], at: Svma) -> Decoder<'a> {
+    Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE)
+}
+
+pub(super) fn is_filler(i: &Instruction) -> bool {
+    matches!(i.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
+        // `xchg %ax,%ax`: the assembler's two-byte filler in some decoders' eyes.
+        || (i.mnemonic() == Mnemonic::Xchg && i.op_count() == 2 && i.op0_register() == Register::AX && i.op1_register() == Register::AX)
+}
+
+/// Decodes `range`. None where the file holds no bytes for it.
+pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<Piece> {
+    let bytes = image.bytes(range.start, range.size())?;
+    let exec = image.kind == ImageKind::Exec;
+    let mut piece = Piece {
+        range,
+        insns: Vec::with_capacity(bytes.len() / 4),
+        raws: Vec::new(),
+        bad: Vec::new(),
+        indirect: Vec::new(),
+        reads_tp: false,
+        falls_out: true,
+    };
+    let mut d = decoder(bytes, range.start);
+    let mut i = Instruction::default();
+    let mut last_flow = FlowControl::Next;
+    while d.can_decode() {
+        d.decode_out(&mut i);
+        let offset = (i.ip() - range.start.0) as u32;
+        if i.is_invalid() {
+            piece.bad.push(Unprovable {
+                code: 213,
+                at: Svma(i.ip()),
+                what: "bytes that are not an instruction".into(),
+            });
+            break;
+        }
+        let nop = is_filler(&i);
+        let flow = i.flow_control();
+        let index = piece.insns.len() as u32;
+        piece.insns.push(Insn {
+            part: 0,
+            len: i.len() as u8,
+            nop,
+            call: matches!(flow, FlowControl::Call | FlowControl::IndirectCall),
+            offset,
+            first_ref: 0,
+            ref_count: 0,
+            local: None,
+        });
+        if nop {
+            continue;
+        }
+        last_flow = flow;
+        if flow == FlowControl::IndirectBranch {
+            piece.indirect.push(index);
+        }
+        operands(&mut piece, &d, &i, index, offset, exec, space);
+    }
+    piece.falls_out =
+        matches!(last_flow, FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend);
+    Some(piece)
+}
+
+fn operands(piece: &mut Piece, d: &Decoder<'_>, i: &Instruction, index: u32, offset: u32, exec: bool, space: &Space) {
+    let len = i.len() as u32;
+    let memory = i.op_kinds().any(|k| k == OpKind::Memory);
+    let branch =
+        i.op_count() > 0 && matches!(i.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32 | OpKind::NearBranch16);
+    let imm =
+        exec && i.op_kinds().any(|k| matches!(k, OpKind::Immediate32 | OpKind::Immediate32to64 | OpKind::Immediate64));
+    if !memory && !branch && !imm {
+        return;
+    }
+    let at = d.get_constant_offsets(i);
+    let mut push = |at: usize, field: Field, addr: u64, how: Use, certain: bool| {
+        piece.raws.push(Raw { insn: index, field_at: offset + at as u32, field, addr, how, certain });
+    };
+    if branch {
+        let tail = (len - at.immediate_offset() as u32) as u8;
+        let how = Use::Branch { short: at.immediate_size() != 4, call: i.is_call_near() };
+        push(at.immediate_offset(), Field::Pc32 { tail }, i.near_branch_target(), how, true);
+        return;
+    }
+    if memory {
+        let fs = i.segment_prefix() == Register::FS;
+        let disp = i.memory_displacement64();
+        let free = i.memory_base() == Register::None && i.memory_index() == Register::None;
+        let size = i.memory_size().size();
+        let sized = i.mnemonic() != Mnemonic::Lea && size > 0 && !i.is_vsib() && !is_hint(i.mnemonic());
+        let direct = if sized { Use::Direct { width: size as u16 } } else { Use::Derived };
+        if i.is_ip_rel_memory_operand() {
+            let tail = (len - at.displacement_offset() as u32) as u8;
+            push(at.displacement_offset(), Field::Pc32 { tail }, i.ip_rel_memory_address(), direct, !fs);
+        } else if fs {
+            if free && disp == 0 && i.mnemonic() == Mnemonic::Mov {
+                piece.reads_tp = true;
+            } else if (disp as i64) < 0 && at.displacement_size() == 4 {
+                push(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp, true);
+            }
+        } else if exec && at.displacement_size() == 4 && i.segment_prefix() != Register::GS {
+            if space.addressable(disp) {
+                push(
+                    at.displacement_offset(),
+                    Field::Abs32S,
+                    disp,
+                    if free { direct } else { Use::Derived },
+                    i.memory_base() == Register::None,
+                );
+            }
+        } else if exec && at.displacement_size() == 8 && space.addressable(disp) {
+            push(at.displacement_offset(), Field::Abs64, disp, direct, true);
+        }
+    }
+    if imm {
+        let Some((field, value)) = immediate(i) else { return };
+        if space.addressable(value) {
+            // Whether it is an address is settled when the place it would denote is known.
+            push(at.immediate_offset(), field, value, Use::Derived, false);
+        }
+    }
+}
+
+/// Instructions whose memory operand isn't an access of its stated width.
+fn is_hint(m: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(
+        m,
+        Prefetcht0
+            | Prefetcht1
+            | Prefetcht2
+            | Prefetchnta
+            | Prefetchw
+            | Clflush
+            | Clflushopt
+            | Clwb
+            | Fxsave
+            | Fxrstor
+            | Xsave
+            | Xrstor
+    )
+}
+
+/// A 32-bit or 64-bit immediate in a form in which compilers put an address: moved, pushed, stored to or compared with
+/// something 64 bits wide, or added. Masks and narrow stores never hold one.
+fn immediate(i: &Instruction) -> Option<(Field, u64)> {
+    use Mnemonic::{Add, Cmp, Mov, Push, Sub};
+    for n in 0..i.op_count() {
+        match (i.op_kind(n), i.mnemonic()) {
+            (OpKind::Immediate32, Mov) if i.op0_kind() == OpKind::Register => {
+                return Some((Field::Abs32, i.immediate(n)));
+            }
+            (OpKind::Immediate32to64, Mov | Push | Cmp | Add | Sub) => return Some((Field::Abs32S, i.immediate(n))),
+            (OpKind::Immediate64, Mov) => return Some((Field::Abs64, i.immediate(n))),
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,238 @@
+//! What an address in an image denotes.
+
+use super::data::Objects;
+use super::space::Space;
+use super::{Slot, Target};
+use crate::addr::{FuncId, Svma, SvmaRange, SymbolId};
+use crate::image::{DynReloc, Image, ImageKind, SectionKind, SymbolKind};
+use std::collections::HashMap;
+
+/// Symbols that the link editor (or the C start-up objects on its behalf) defines: they denote places, not objects.
+pub(super) fn is_linker_symbol(name: &str) -> bool {
+    matches!(
+        name,
+        "_end"
+            | "end"
+            | "_edata"
+            | "edata"
+            | "_etext"
+            | "etext"
+            | "__etext"
+            | "__bss_start"
+            | "__bss_start__"
+            | "_bss_end__"
+            | "__bss_end__"
+            | "__end__"
+            | "__data_start"
+            | "data_start"
+            | "__dso_handle"
+            | "__TMC_END__"
+            | "__TMC_LIST__"
+            | "_GLOBAL_OFFSET_TABLE_"
+            | "_PROCEDURE_LINKAGE_TABLE_"
+            | "_DYNAMIC"
+            | "_TLS_MODULE_BASE_"
+            | "__ehdr_start"
+            | "__executable_start"
+            | "__GNU_EH_FRAME_HDR"
+            | "__FRAME_END__"
+            | "__EH_FRAME_BEGIN__"
+            | "__init_array_start"
+            | "__init_array_end"
+            | "__fini_array_start"
+            | "__fini_array_end"
+            | "__preinit_array_start"
+            | "__preinit_array_end"
+            | "__rela_iplt_start"
+            | "__rela_iplt_end"
+            | "__frame_dummy_init_array_entry"
+            | "__do_global_dtors_aux_fini_array_entry"
+    ) || name.starts_with("__start_")
+        || name.starts_with("__stop_")
+}
+
+/// Thread-local variables by their offset in the module's block.
+#[derive(Debug)]
+pub(super) struct TlsMap {
+    /// (offset, size, symbol), ascending.
+    vars: Vec<(u64, u64, SymbolId)>,
+    /// Size of the block as the thread pointer sees it: memory size rounded up to the alignment (psABI variant II).
+    pub block: u64,
+}
+
+impl TlsMap {
+    pub fn new(image: &Image) -> TlsMap {
+        let mut vars: Vec<_> = image
+            .symbols
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.kind == SymbolKind::Tls && !is_linker_symbol(&s.name))
+            .map(|(i, s)| (s.svma.0, s.size, SymbolId::from(i)))
+            .collect();
+        vars.sort_unstable();
+        let block = image.tls.map_or(0, |(_, size, align)| size.next_multiple_of(align.max(1)));
+        TlsMap { vars, block }
+    }
+    /// The variable at an offset in the block, and the offset within it; without one the offset itself.
+    pub fn at(&self, offset: i64) -> (Option<SymbolId>, i64) {
+        let i = self.vars.partition_point(|v| (v.0 as i64) <= offset);
+        let Some(&(start, ..)) = self.vars[..i].last() else { return (None, offset) };
+        // The first of the aliases is the canonical one.
+        let first = self.vars.partition_point(|v| v.0 < start);
+        let size = self.vars[first..i].iter().map(|v| v.1).max().unwrap_or(0);
+        let within = offset - start as i64;
+        if (within as u64) < size.max(1) { (Some(self.vars[first].2), within) } else { (None, offset) }
+    }
+    pub fn at_tp(&self, tp_offset: i64) -> (Option<SymbolId>, i64) {
+        self.at(tp_offset.wrapping_add(self.block as i64))
+    }
+    /// A thread-pointer offset inside this module's block.
+    pub fn is_tp_offset(&self, v: i64) -> bool {
+        v < 0 && v >= -(self.block as i64)
+    }
+}
+
+/// Which function holds an address.
+#[derive(Debug)]
+pub(super) struct CodeMap {
+    /// Ascending by start.
+    pub parts: Vec<(SvmaRange, FuncId, u8)>,
+}
+
+impl CodeMap {
+    pub fn at(&self, a: Svma) -> Option<(FuncId, u8, u32)> {
+        let mut i = self.parts.partition_point(|p| p.0.start <= a);
+        // Overlapping (opaque) functions: the innermost that reaches so far.
+        for _ in 0..8 {
+            let &(range, func, part) = self.parts[..i].last()?;
+            if range.contains(a) {
+                return Some((func, part, (a.0 - range.start.0) as u32));
+            }
+            i -= 1;
+        }
+        None
+    }
+}
+
+pub(super) struct Resolver<'a> {
+    pub image: &'a Image,
+    pub space: &'a Space,
+    pub code: &'a CodeMap,
+    pub objects: &'a Objects,
+    pub tls: &'a TlsMap,
+    pub labels: HashMap<Svma, &'a str>,
+}
+
+impl<'a> Resolver<'a> {
+    pub fn new(
+        image: &'a Image,
+        space: &'a Space,
+        code: &'a CodeMap,
+        objects: &'a Objects,
+        tls: &'a TlsMap,
+    ) -> Resolver<'a> {
+        let mut labels = HashMap::new();
+        for s in &image.symbols {
+            if s.kind != SymbolKind::Tls && is_linker_symbol(&s.name) {
+                let slot = labels.entry(s.svma).or_insert(s.name.as_str());
+                // One name for one place, whatever the order of the symbol table.
+                if s.name.as_str() < *slot {
+                    *slot = &s.name;
+                }
+            }
+        }
+        Resolver { image, space, code, objects, tls, labels }
+    }
+
+    fn label(&self, a: Svma) -> Option<Target> {
+        self.labels.get(&a).map(|n| Target::Linker((*n).to_owned(), 0))
+    }
+
+    /// What a computed or accessed address denotes.
+    pub fn address(&self, a: Svma) -> Target {
+        let Some(span) = self.space.at(a) else {
+            return self.label(a).or_else(|| self.data(a)).unwrap_or(Target::Unknown(a));
+        };
+        match span.kind {
+            SectionKind::Plt => self.stub(a).unwrap_or(Target::Unknown(a)),
+            SectionKind::Got => match self.labels.get(&a) {
+                Some(&n) if n == "_GLOBAL_OFFSET_TABLE_" => Target::Linker(n.to_owned(), 0),
+                _ => self.slot(a).map_or(Target::Unknown(a), Target::Slot),
+            },
+            SectionKind::Text => match self.code.at(a) {
+                Some((func, part, offset)) => Target::Func { func, part, offset },
+                None => self.data(a).or_else(|| self.label(a)).unwrap_or(Target::Unknown(a)),
+            },
+            _ => self.data(a).or_else(|| self.label(a)).unwrap_or(Target::Unknown(a)),
+        }
+    }
+
+    fn data(&self, a: Svma) -> Option<Target> {
+        self.objects.find(a).map(|(data, offset)| Target::Data { data, offset })
+    }
+
+    fn stub(&self, a: Svma) -> Option<Target> {
+        let i = self.image.plt.partition_point(|s| s.range.start <= a);
+        let stub = self.image.plt[..i].last().filter(|s| s.range.start == a)?;
+        match self.image.dynamic.get(&stub.slot) {
+            Some(DynReloc::JumpSlot { import, .. }) => Some(Target::Import(*import)),
+            Some(DynReloc::Symbol { import, addend: 0, .. }) => Some(Target::Import(*import)),
+            _ => self.slot(stub.slot).map(Target::Slot),
+        }
+    }
+
+    /// Content of the GOT slot at `a`.
+    pub fn slot(&self, a: Svma) -> Option<Slot> {
+        match self.image.dynamic.get(&a) {
+            Some(r) => self.dynamic(a, r),
+            None => {
+                let word = i64::from_le_bytes(self.image.bytes(a, 8)?.try_into().ok()?);
+                if self.image.kind != ImageKind::Shared && self.tls.is_tp_offset(word) {
+                    let (symbol, offset) = self.tls.at_tp(word);
+                    return Some(Slot::TpOff { import: None, symbol, offset });
+                }
+                let fixed = self.image.kind == ImageKind::Exec && self.space.at(Svma(word as u64)).is_some();
+                fixed.then(|| Slot::Address(Box::new(self.address(Svma(word as u64)))))
+            }
+        }
+    }
+
+    /// What the dynamic linker puts at `a`.
+    pub fn dynamic(&self, a: Svma, r: &DynReloc) -> Option<Slot> {
+        let own = |import: &Option<_>, offset: i64| if import.is_none() { self.tls.at(offset) } else { (None, offset) };
+        Some(match r {
+            DynReloc::Relative { target } => Slot::Address(Box::new(self.address(*target))),
+            DynReloc::Symbol { import, addend, .. } => Slot::Import { import: *import, addend: *addend },
+            DynReloc::JumpSlot { import, .. } => Slot::Import { import: *import, addend: 0 },
+            DynReloc::Irelative { resolver } => Slot::Irelative(Box::new(self.address(*resolver))),
+            DynReloc::TpOff { import, offset, .. } => {
+                let (symbol, offset) = own(import, *offset);
+                Slot::TpOff { import: *import, symbol, offset }
+            }
+            DynReloc::TlsDesc { import, offset, .. } => {
+                let (symbol, offset) = own(import, *offset);
+                Slot::TlsDesc { import: *import, symbol, offset }
+            }
+            DynReloc::DtpMod { import } => match (import, self.image.dynamic.get(&a.plus(8))) {
+                (Some(i), _) => Slot::TlsGd { import: Some(*i), symbol: None, offset: 0 },
+                (None, Some(DynReloc::DtpOff { import, offset, .. })) => {
+                    let (symbol, offset) = own(import, *offset);
+                    Slot::TlsGd { import: *import, symbol, offset }
+                }
+                (None, Some(_)) => return None,
+                (None, None) => {
+                    let offset = i64::from_le_bytes(self.image.bytes(a.plus(8), 8)?.try_into().ok()?);
+                    // A zero second word: the module's own pair, from which variables are reached by their offset. (A variable at
+                    // offset 0 has the same address, so the two readings agree.)
+                    if offset == 0 {
+                        Slot::TlsLd
+                    } else {
+                        let (symbol, offset) = self.tls.at(offset);
+                        Slot::TlsGd { import: None, symbol, offset }
+                    }
+                }
+            },
+            DynReloc::DtpOff { .. } | DynReloc::Copy { .. } | DynReloc::Other { .. } => return None,
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! The address space of one image: which section an address lies in, by binary search.
+
+use crate::addr::{Svma, SvmaRange};
+use crate::image::{Image, SectionKind};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub range: SvmaRange,
+    pub kind: SectionKind,
+}
+
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Ascending; loaded sections that occupy addresses, so neither `.tdata` nor `.tbss`.
+    spans: Vec<Span>,
+}
+
+impl Space {
+    pub fn new(image: &Image) -> Space {
+        let mut spans: Vec<Span> = image
+            .sections
+            .iter()
+            .filter(|s| {
+                !matches!(s.kind, SectionKind::NotLoaded | SectionKind::Tdata | SectionKind::Tbss) && s.range.size() > 0
+            })
+            .map(|s| Span { range: s.range, kind: s.kind })
+            .collect();
+        spans.sort_by_key(|s| s.range.start);
+        Space { spans }
+    }
+
+    pub fn at(&self, a: Svma) -> Option<&Span> {
+        let i = self.spans.partition_point(|s| s.range.start <= a);
+        self.spans[..i].last().filter(|s| s.range.contains(a))
+    }
+
+    /// In a section that code may refer to, or one past its end.
+    pub fn addressable(&self, value: u64) -> bool {
+        let a = Svma(value);
+        let i = self.spans.partition_point(|s| s.range.start <= a);
+        self.spans[..i].last().is_some_and(|s| a <= s.range.end && s.kind != SectionKind::Other)
+    }
+
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+}
