@@ -29,6 +29,11 @@ fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
     map
 }
 
+/// Size of the TLS block rounded up to its alignment: the distance from its start to the thread pointer (psABI, variant II).
+fn block_size(side: Side<'_>) -> i64 {
+    side.image.tls.map_or(0, |(_, size, align)| size.next_multiple_of(align.max(1)) as i64)
+}
+
 /// Where a reference stands, as far as its meaning depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site<'a> {
@@ -61,11 +66,14 @@ impl<'a> Same<'a> {
         }
     }
 
+    /// Offsets are in the images' blocks; what counts is the variable and the offset within it.
     fn variables(&self, old: (Option<SymbolId>, i64), new: (Option<SymbolId>, i64)) -> bool {
         match (old.0, new.0) {
             (Some(a), Some(b)) => {
+                let within = |s: Side<'a>, v: SymbolId, o: i64| o.wrapping_sub_unsigned(s.image.symbol(v).svma.0);
+                let equal = within(self.old, a, old.1) == within(self.new, b, new.1);
                 let (Some(a), Some(b)) = (self.old_vars.get(&a), self.new_vars.get(&b)) else { return false };
-                self.pairs.data_to_new[a.index()].is_some_and(|p| p.new == *b) && old.1 == new.1
+                self.pairs.data_to_new[a.index()].is_some_and(|p| p.new == *b) && equal
             }
             (None, None) => old.1 == new.1,
             _ => false,
@@ -92,7 +100,10 @@ impl<'a> Same<'a> {
             (
                 Target::Tls { symbol: a, offset: oa, from_block: fa },
                 Target::Tls { symbol: b, offset: ob, from_block: fb },
-            ) => fa == fb && self.variables((*a, *oa), (*b, *ob)),
+            ) => {
+                let base = |s: Side<'a>, block: bool| if block { 0 } else { block_size(s) };
+                fa == fb && self.variables((*a, *oa + base(self.old, *fa)), (*b, *ob + base(self.new, *fb)))
+            }
             (Target::Linker(a, oa), Target::Linker(b, ob)) => a == b && oa == ob,
             (Target::Unknown(a), Target::Unknown(b)) => self.unknown(*a, *b),
             _ => false,

@@ -17,9 +17,8 @@ struct SymbolOrder {
 }
 
 fn order(image: &PatchImage) -> SymbolOrder {
-    let is_undefined = |i: &usize| {
-        matches!(image.symbols[*i].definition, Definition::Old(_) | Definition::Import { .. })
-    };
+    let is_undefined =
+        |i: &usize| matches!(image.symbols[*i].definition, Definition::Old(_) | Definition::Import { .. });
     let (undefined, defined): (Vec<usize>, Vec<usize>) = (0..image.symbols.len()).partition(is_undefined);
     let mut index = vec![0; image.symbols.len()];
     for (position, &i) in defined.iter().chain(&undefined).enumerate() {

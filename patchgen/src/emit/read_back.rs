@@ -39,7 +39,11 @@ pub fn check(image: &PatchImage, bytes: &[u8]) -> Result<(), EmitError> {
             .flat_map(|(_, relocs)| relocs.iter())
             .collect();
         if relocs.len() != section.relocs.len() {
-            return fail(format!("section {name} has {} relocations instead of {}", relocs.len(), section.relocs.len()));
+            return fail(format!(
+                "section {name} has {} relocations instead of {}",
+                relocs.len(),
+                section.relocs.len()
+            ));
         }
         for (read, meant) in relocs.iter().zip(&section.relocs) {
             let kind = match meant.kind {
@@ -50,7 +54,8 @@ pub fn check(image: &PatchImage, bytes: &[u8]) -> Result<(), EmitError> {
                 RelocKind::Abs32S => reloc::R_X86_64_32S,
             };
             let symbol = &image.symbols[meant.symbol as usize];
-            let named = elf.syms.get(read.r_sym).and_then(|s| elf.strtab.get_at(s.st_name)) == Some(symbol.name.as_str());
+            let named =
+                elf.syms.get(read.r_sym).and_then(|s| elf.strtab.get_at(s.st_name)) == Some(symbol.name.as_str());
             if (read.r_offset, read.r_addend, read.r_type) != (meant.offset, Some(meant.addend), kind) || !named {
                 return fail(format!("relocation at {name}+0x{:x} reads back differently", meant.offset));
             }

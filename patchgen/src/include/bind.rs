@@ -174,6 +174,7 @@ impl<'a> Binder<'a> {
                 Some(at) => Ok(Place::Old(at.offset(*offset))),
                 None => unbound(211, format!("`{name}`, which the linker defines only in the new build")),
             },
+            Target::Table(_) => unbound(210, "a jump table that isn't its own"),
             Target::Unknown(at) => unbound(211, format!("{at}, no known function, object or literal")),
         }
     }
@@ -316,13 +317,19 @@ impl<'a> Binder<'a> {
             return Ok(Place::Old(self.analysis.old.data[old.index()].range.start.offset(offset)));
         }
         if outside {
-            return unbound(211, format!("`{}` at {} + {offset}, outside of what is carried of it", datum.name, datum.range.start));
+            return unbound(
+                211,
+                format!("`{}` at {} + {offset}, outside of what is carried of it", datum.name, datum.range.start),
+            );
         }
         let writable = matches!(datum.section, SectionKind::Data | SectionKind::Bss);
         match datum.kind {
             DataKind::Named => Ok(carried),
             _ if writable => unbound(302, format!("writable data without a symbol at {}", datum.range.start)),
-            _ => Ok(self.literals.find(self.analysis.new_image, datum).map_or(carried, |at| Place::Old(at.offset(offset)))),
+            _ => Ok(self
+                .literals
+                .find(self.analysis.new_image, datum)
+                .map_or(carried, |at| Place::Old(at.offset(offset)))),
         }
     }
 }

@@ -101,11 +101,21 @@ impl<'a> Closure<'a, '_> {
             let plan = match change.diff {
                 _ if self.binder.moved.contains(&change.new) => DataPlan::Move,
                 _ if tls => {
-                    self.finding(Severity::Refuse, 508, &name, format!("thread-local `{name}` changed its size or initial value"));
+                    self.finding(
+                        Severity::Refuse,
+                        508,
+                        &name,
+                        format!("thread-local `{name}` changed its size or initial value"),
+                    );
                     DataPlan::Keep
                 }
                 DataDiff::Content if writable && !fresh => {
-                    self.finding(Severity::Note, 401, &name, format!("initial value of `{name}` changed; the live value is kept"));
+                    self.finding(
+                        Severity::Note,
+                        401,
+                        &name,
+                        format!("initial value of `{name}` changed; the live value is kept"),
+                    );
                     DataPlan::Keep
                 }
                 DataDiff::Content => DataPlan::Edit,
@@ -119,7 +129,12 @@ impl<'a> Closure<'a, '_> {
                     DataPlan::Move
                 }
                 DataDiff::Section => {
-                    self.finding(Severity::Start, 404, &name, format!("`{name}` moved between constant and writable data"));
+                    self.finding(
+                        Severity::Start,
+                        404,
+                        &name,
+                        format!("`{name}` moved between constant and writable data"),
+                    );
                     DataPlan::Move
                 }
             };
@@ -141,12 +156,15 @@ impl<'a> Closure<'a, '_> {
         let names: BTreeMap<DataId, String> =
             moved.iter().map(|&d| (d, self.analysis.new.data[d.index()].name.clone())).collect();
         for (&id, name) in &names {
-            let exported = self.analysis.new.data[id.index()]
-                .names
-                .iter()
-                .any(|&s| self.analysis.new_image.symbol(s).exported);
+            let exported =
+                self.analysis.new.data[id.index()].names.iter().any(|&s| self.analysis.new_image.symbol(s).exported);
             if exported {
-                self.finding(Severity::Refuse, 403, name, format!("`{name}` is exported: other modules hold its address"));
+                self.finding(
+                    Severity::Refuse,
+                    403,
+                    name,
+                    format!("`{name}` is exported: other modules hold its address"),
+                );
             }
         }
         let reads = |t: &Target| matches!(data_of(t), Some(d) if names.contains_key(&d));
@@ -167,7 +185,12 @@ impl<'a> Closure<'a, '_> {
             let Some(old) = self.binder.old_data(id) else { continue };
             if matches!(datum.section, SectionKind::Data | SectionKind::Bss) {
                 let name = datum.name.clone();
-                self.finding(Severity::Start, 405, &name, format!("live data `{name}` point to an object that changed its size"));
+                self.finding(
+                    Severity::Start,
+                    405,
+                    &name,
+                    format!("live data `{name}` point to an object that changed its size"),
+                );
             }
             self.edit(old, id);
         }
@@ -232,7 +255,12 @@ impl<'a> Closure<'a, '_> {
             return;
         }
         for u in &function.unprovable {
-            self.finding(Severity::Refuse, u.code, &function.name, format!("`{}` at {}: {}", function.name, u.at, u.what));
+            self.finding(
+                Severity::Refuse,
+                u.code,
+                &function.name,
+                format!("`{}` at {}: {}", function.name, u.at, u.what),
+            );
         }
         for reference in &function.refs {
             if table_of(self.analysis.new, function, &reference.target).is_none() {
@@ -275,7 +303,12 @@ impl<'a> Closure<'a, '_> {
             Err(Unbound { code, what }) => {
                 let function = &self.analysis.new.functions[id.index()];
                 let at = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
-                self.finding(Severity::Refuse, code, &function.name, format!("`{}` at {at} refers to {what}", function.name));
+                self.finding(
+                    Severity::Refuse,
+                    code,
+                    &function.name,
+                    format!("`{}` at {at} refers to {what}", function.name),
+                );
             }
         }
     }
@@ -289,7 +322,7 @@ impl<'a> Closure<'a, '_> {
         if datum.kind == DataKind::Named && !datum.ambiguous.is_empty() {
             let message = format!(
                 "`{}` holds a word at +0x{:x} that may be an address or a number",
-                datum.name, datum.ambiguous[0]
+                datum.name, datum.ambiguous[0].at
             );
             self.finding(Severity::Refuse, 217, &datum.name, message);
         }
@@ -309,9 +342,14 @@ impl<'a> Closure<'a, '_> {
 
 /// The function's own jump table that a target is the start of.
 pub fn table_of(lifted: &Lifted, function: &Function, target: &Target) -> Option<usize> {
-    let Target::Data { data, offset } = target else { return None };
-    let at = lifted.data[data.index()].range.start.offset(*offset);
-    function.tables.iter().position(|t| t.at == at)
+    match target {
+        Target::Table(index) => usize::try_from(*index).ok(),
+        Target::Data { data, offset } => {
+            let at = lifted.data[data.index()].range.start.offset(*offset);
+            function.tables.iter().position(|t| t.at == at)
+        }
+        _ => None,
+    }
 }
 
 /// The datum that a target denotes or holds the address of.

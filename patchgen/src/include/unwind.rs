@@ -172,7 +172,9 @@ fn slot_key(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Slo
     let image = analysis.new_image;
     match image.dynamic.get(&at) {
         Some(DynReloc::Symbol { import, addend, local: None }) => Ok(SlotKey::Import(*import, *addend)),
-        Some(DynReloc::Symbol { addend, local: Some(local), .. }) => address_key(analysis, binder, local.offset(*addend)),
+        Some(DynReloc::Symbol { addend, local: Some(local), .. }) => {
+            address_key(analysis, binder, local.offset(*addend))
+        }
         Some(DynReloc::Relative { target }) => address_key(analysis, binder, *target),
         Some(_) => bad(format!("the slot at {at}, which holds no plain address")),
         None => match image.bytes(at, 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) {
@@ -214,7 +216,12 @@ fn target_at(analysis: Analysis<'_>, at: Svma) -> Target {
 }
 
 /// Unwind data of one part of a function of the new image; None where it has none.
-pub fn unwind_of(analysis: Analysis<'_>, binder: &Binder<'_>, func: FuncId, part: u8) -> Result<Option<Unwind>, Unbound> {
+pub fn unwind_of(
+    analysis: Analysis<'_>,
+    binder: &Binder<'_>,
+    func: FuncId,
+    part: u8,
+) -> Result<Option<Unwind>, Unbound> {
     let function = &analysis.new.functions[func.index()];
     let Some(index) = function.fdes.get(usize::from(part)).copied().flatten() else { return Ok(None) };
     let image = analysis.new_image;
@@ -229,7 +236,8 @@ pub fn unwind_of(analysis: Analysis<'_>, binder: &Binder<'_>, func: FuncId, part
         return bad(format!("an FDE at {} of encoding 0x{:02x}", fde.at, raw.pointer_encoding));
     };
     r.skip(4 + 2 * width).map_err(short)?;
-    let augmented = raw.lsda_encoding.is_some() || raw.personality.is_some() || raw.pointer_encoding != 0 || raw.signal_frame;
+    let augmented =
+        raw.lsda_encoding.is_some() || raw.personality.is_some() || raw.pointer_encoding != 0 || raw.signal_frame;
     if augmented {
         let length = r.read_uleb128().map_err(short)?;
         r.skip(usize::try_from(length).unwrap_or(usize::MAX)).map_err(short)?;
@@ -323,7 +331,11 @@ fn lsda(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Lsda, U
             let entry = match type_encoding & 0xf0 {
                 e if e == INDIRECT | PCREL => TypeRef::Slot(slot_key(analysis, binder, target)?),
                 0 => TypeRef::Absolute(place_of(analysis, binder, target)?),
-                _ => return refuse(format!("exception table at {at} with a type table of encoding 0x{type_encoding:02x}")),
+                _ => {
+                    return refuse(format!(
+                        "exception table at {at} with a type table of encoding 0x{type_encoding:02x}"
+                    ));
+                }
             };
             types.push((u32::try_from(offset).unwrap_or(u32::MAX), entry));
         }

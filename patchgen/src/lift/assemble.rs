@@ -191,11 +191,13 @@ impl Assembler<'_> {
                 }
             }
             Use::Tp => {
-                let (symbol, offset) = self.resolver.tls.at_tp(raw.addr as i64);
+                let offset = raw.addr as i64;
+                let symbol = self.resolver.tls.at_tp(offset);
                 (Target::Tls { symbol, offset, from_block: false }, Access::Thread)
             }
             Use::Dtp => {
-                let (symbol, offset) = self.resolver.tls.at(raw.addr as i64);
+                let offset = raw.addr as i64;
+                let symbol = self.resolver.tls.at(offset);
                 (Target::Tls { symbol, offset, from_block: true }, Access::Thread)
             }
             Use::Direct { width } => (self.resolver.address(a), Access::Direct { width }),

@@ -33,7 +33,7 @@ pub enum Target {
     /// Data of this image, named or not. `offset` may be outside `0..size` (base + constant folded), then the base was proven by other means.
     Data { data: DataId, offset: i64 },
     /// This image's own thread-local variable, reached from the thread pointer (local-exec) or from its block (dtpoff).
-    /// `offset` is within the variable; without one it is the offset in the block's template.
+    /// `offset` is what the field holds: from the thread pointer (negative), or from the start of the block.
     Tls { symbol: Option<SymbolId>, offset: i64, from_block: bool },
     /// A jump table of this very function: an index in [`Function::tables`].
     Table(u32),
@@ -43,7 +43,8 @@ pub enum Target {
     Unknown(Svma),
 }
 
-/// Content of a GOT slot, as the dynamic relocation there says.
+/// Content of a GOT slot, as the dynamic relocation there says. Offsets of this image's own thread-local variables are from the
+/// start of its block; with an import they are addends.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Slot {
     /// Address of a symbol looked up by the dynamic linker (GLOB_DAT, JUMP_SLOT, R_X86_64_64). `local` when this image defines it.

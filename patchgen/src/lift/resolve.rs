@@ -73,17 +73,18 @@ impl TlsMap {
         let block = image.tls.map_or(0, |(_, size, align)| size.next_multiple_of(align.max(1)));
         TlsMap { vars, block }
     }
-    /// The variable at an offset in the block, and the offset within it; without one the offset itself.
-    pub fn at(&self, offset: i64) -> (Option<SymbolId>, i64) {
+    /// The variable at an offset in the block.
+    pub fn at(&self, offset: i64) -> Option<SymbolId> {
         let i = self.vars.partition_point(|v| (v.0 as i64) <= offset);
-        let Some(&(start, ..)) = self.vars[..i].last() else { return (None, offset) };
+        let &(start, ..) = self.vars[..i].last()?;
         // The first of the aliases is the canonical one.
         let first = self.vars.partition_point(|v| v.0 < start);
         let size = self.vars[first..i].iter().map(|v| v.1).max().unwrap_or(0);
         let within = offset - start as i64;
-        if (within as u64) < size.max(1) { (Some(self.vars[first].2), within) } else { (None, offset) }
+        ((within as u64) < size.max(1)).then(|| self.vars[first].2)
     }
-    pub fn at_tp(&self, tp_offset: i64) -> (Option<SymbolId>, i64) {
+    /// The variable at an offset from the thread pointer.
+    pub fn at_tp(&self, tp_offset: i64) -> Option<SymbolId> {
         self.at(tp_offset.wrapping_add(self.block as i64))
     }
     /// A thread-pointer offset inside this module's block.
@@ -188,8 +189,8 @@ impl<'a> Resolver<'a> {
             None => {
                 let word = i64::from_le_bytes(self.image.bytes(a, 8)?.try_into().ok()?);
                 if self.image.kind != ImageKind::Shared && self.tls.is_tp_offset(word) {
-                    let (symbol, offset) = self.tls.at_tp(word);
-                    return Some(Slot::TpOff { import: None, symbol, offset });
+                    let offset = word + self.tls.block as i64;
+                    return Some(Slot::TpOff { import: None, symbol: self.tls.at(offset), offset });
                 }
                 let fixed = self.image.kind == ImageKind::Exec && self.space.at(Svma(word as u64)).is_some();
                 fixed.then(|| Slot::Address(Box::new(self.address(Svma(word as u64)))))
@@ -199,24 +200,24 @@ impl<'a> Resolver<'a> {
 
     /// What the dynamic linker puts at `a`.
     pub fn dynamic(&self, a: Svma, r: &DynReloc) -> Option<Slot> {
-        let own = |import: &Option<_>, offset: i64| if import.is_none() { self.tls.at(offset) } else { (None, offset) };
+        let own = |import: &Option<_>, offset: i64| if import.is_none() { self.tls.at(offset) } else { None };
         Some(match r {
             DynReloc::Relative { target } => Slot::Address(Box::new(self.address(*target))),
             DynReloc::Symbol { import, addend, .. } => Slot::Import { import: *import, addend: *addend },
             DynReloc::JumpSlot { import, .. } => Slot::Import { import: *import, addend: 0 },
             DynReloc::Irelative { resolver } => Slot::Irelative(Box::new(self.address(*resolver))),
             DynReloc::TpOff { import, offset, .. } => {
-                let (symbol, offset) = own(import, *offset);
+                let (symbol, offset) = (own(import, *offset), *offset);
                 Slot::TpOff { import: *import, symbol, offset }
             }
             DynReloc::TlsDesc { import, offset, .. } => {
-                let (symbol, offset) = own(import, *offset);
+                let (symbol, offset) = (own(import, *offset), *offset);
                 Slot::TlsDesc { import: *import, symbol, offset }
             }
             DynReloc::DtpMod { import } => match (import, self.image.dynamic.get(&a.plus(8))) {
                 (Some(i), _) => Slot::TlsGd { import: Some(*i), symbol: None, offset: 0 },
                 (None, Some(DynReloc::DtpOff { import, offset, .. })) => {
-                    let (symbol, offset) = own(import, *offset);
+                    let (symbol, offset) = (own(import, *offset), *offset);
                     Slot::TlsGd { import: *import, symbol, offset }
                 }
                 (None, Some(_)) => return None,
@@ -227,8 +228,7 @@ impl<'a> Resolver<'a> {
                     if offset == 0 {
                         Slot::TlsLd
                     } else {
-                        let (symbol, offset) = self.tls.at(offset);
-                        Slot::TlsGd { import: None, symbol, offset }
+                        Slot::TlsGd { import: None, symbol: self.tls.at(offset), offset }
                     }
                 }
             },

@@ -152,7 +152,8 @@ impl Linker<'_, '_> {
         for &edit in &self.set.edits {
             let new = &self.analysis.new.data[edit.new.index()];
             let size = new.range.size();
-            let (Some(old_bytes), Some(new_bytes)) = (self.old_bytes(edit.old, size), self.new_bytes(edit.new, size)) else {
+            let (Some(old_bytes), Some(new_bytes)) = (self.old_bytes(edit.old, size), self.new_bytes(edit.new, size))
+            else {
                 let name = new.name.clone();
                 self.refuse(601, &name, format!("`{name}` changed but has no bytes in the file"));
                 continue;
@@ -227,10 +228,7 @@ impl Linker<'_, '_> {
         }
         let name = if start == 0 { old.name.clone() } else { format!("{}+0x{start:x}", old.name) };
         let size = new_bytes.len() as u64;
-        let symbol = self.symbols.push(
-            format!("new:{name}"),
-            Definition::Object { out: Out::New, offset: base, size },
-        );
+        let symbol = self.symbols.push(format!("new:{name}"), Definition::Object { out: Out::New, offset: base, size });
         let relocated = old.refs.iter().any(|r| within(&r));
         self.out.edits.push(EditRecord {
             name,
@@ -240,7 +238,6 @@ impl Linker<'_, '_> {
             preimage: if relocated { [0; 16] } else { preimage([old_bytes]) },
         });
     }
-
 }
 
 fn image_bytes(image: &crate::image::Image, datum: &Data, size: u64) -> Option<Vec<u8>> {

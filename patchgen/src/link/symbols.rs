@@ -10,11 +10,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub enum Definition {
     /// The start of a section (STT_SECTION).
     Section(Out),
-    Code { offset: u64, size: u64 },
-    Object { out: Out, offset: u64, size: u64 },
+    Code {
+        offset: u64,
+        size: u64,
+    },
+    Object {
+        out: Out,
+        offset: u64,
+        size: u64,
+    },
     /// Bound to an svma of the old image.
     Old(Svma),
-    Import { name: String, version: Option<String>, weak: bool },
+    Import {
+        name: String,
+        version: Option<String>,
+        weak: bool,
+    },
 }
 
 #[derive(Clone, Debug)]

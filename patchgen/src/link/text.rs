@@ -147,7 +147,11 @@ impl Linker<'_, '_> {
             Field::Abs64 => (RelocKind::Abs64, 8, 0),
             _ => {
                 let name = self.name_of(id);
-                return self.refuse(604, &name, format!("`{name}` refers to its jump table in a way that can't be carried"));
+                return self.refuse(
+                    604,
+                    &name,
+                    format!("`{name}` refers to its jump table in a way that can't be carried"),
+                );
             }
         };
         let symbol = self.symbols.section(Out::Rodata);
