@@ -383,3 +383,51 @@ fn compare(
         format_args!("{name} at {at:#x} differs from the old build; it begins with {hex}{guess}"),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process whose memory is one buffer at address 0x1000.
+    struct Fake(Vec<u8>);
+
+    impl Memory for Fake {
+        fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
+            let bytes = addr.checked_sub(0x1000).and_then(|a| self.0.get(a as usize..a as usize + buf.len()));
+            bytes.map(|b| buf.copy_from_slice(b)).is_some()
+        }
+    }
+
+    #[test]
+    fn bytes_are_read_as_if_nothing_were_live() {
+        // The code at 0x1000 was "abcdef"; one record made it "aXYdef", a later one "aXZZef".
+        let mem = Fake(b"aXZZef..bcYd".to_vec());
+        let write = |addr, len, old| Write { addr, len, func: 0, old, new: 0 };
+        let writes = [write(0x1002, 2, 0x100a), write(0x1001, 2, 0x1008)];
+        let original = Reverted { mem: &mem, writes: &writes };
+        let read = |addr, len| {
+            let mut buf = vec![0; len];
+            original.read(addr, &mut buf).then_some(buf)
+        };
+        assert_eq!(read(0x1000, 6), Some(b"abcdef".to_vec()));
+        assert_eq!(read(0x1001, 1), Some(b"b".to_vec()));
+        assert_eq!(read(0x1002, 1), Some(b"c".to_vec()));
+        assert_eq!(read(0x1003, 3), Some(b"def".to_vec()));
+        assert_eq!(read(0xfff, 2), None);
+        // A saved copy that can't be read is an error, not the live bytes.
+        assert!(!Reverted { mem: &mem, writes: &[write(0x1000, 1, 0)] }.read(0x1000, &mut [0; 2]));
+    }
+
+    #[test]
+    fn differing_bytes_are_named() {
+        let mem = Fake([&[0xcc; 1][..], &[0x90; 31]].concat());
+        let mut report = Report::default();
+        let mut hash = Sha256::new();
+        assert_eq!(hash_memory(&mut hash, &mem, 0x1000, 16, &mut report), Ok(()));
+        let code = compare(hash, &[0; 16], &mem, 0x1000, Name(b"f"), &mut report);
+        assert_eq!(code, Err(codes::PREIMAGE_DIFFERS));
+        assert!(report.text().contains("f at 0x1000") && report.text().contains("int3"), "{report:?}");
+        let mut hash = Sha256::new();
+        assert_eq!(hash_memory(&mut hash, &mem, 0x1010, 64, &mut report), Err(codes::MODULE_CHANGED));
+    }
+}
