@@ -125,7 +125,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn unlinkable_objects_are_refused() {
     let refused = |name: &str, source: &str| {
-        let object = assemble(name, source);
+        let object = assemble(name, &format!("{source}\n .globl any\n .set any, 1\n"));
         let payload = Payload::read(&object, &mut Report::default()).expect("payload");
         let mut places = vec![Place { offset: 0, size: 0 }; payload.object.sections().len()];
         let mut stubs = vec![0; payload.symbol_count()];
@@ -135,7 +135,7 @@ fn unlinkable_objects_are_refused() {
     refused("tls", ".section .tdata,\"awT\",@progbits\n .quad 1\n");
     refused("rwx", ".section .both,\"awx\",@progbits\n .quad 1\n");
     refused("align", ".text\n .balign 8192\n ret\n");
-    refused("empty", "local:\n");
+    refused("empty", "");
     refused("huge", ".bss\n .zero 0x60000000\n");
     assert!(Payload::read(b"", &mut Report::default()).is_err());
     let mixed = assemble("truncated", MIXED);
