@@ -66,9 +66,7 @@ pub fn write(metadata: &Metadata, sections: &[NewSection<'_>]) -> Result<Vec<u8>
     let bounds = |_| FormatError::new(codes::BOUNDS, 0);
     let count = u16::try_from(sections.len()).map_err(bounds)?;
     let packed: Vec<(Codec, Cow<'_, [u8]>)> = sections.iter().map(|s| pack(&s.bytes)).collect();
-    let mut encoded = Vec::new();
-    // Writing to a `Vec` can't fail.
-    encode(metadata, &mut Encoder::new(&mut encoded)).map_err(|_| FormatError::new(codes::INTERNAL, 0))?;
+    let encoded = encode(metadata)?;
     let metadata_offset = size_of::<Header>() + sections.len() * size_of::<SectionEntry>();
     let manifest_size = metadata_offset + encoded.len();
     let mut entries = Vec::with_capacity(sections.len());
@@ -109,6 +107,16 @@ pub fn write(metadata: &Metadata, sections: &[NewSection<'_>]) -> Result<Vec<u8>
     Ok(out)
 }
 
+/// Metadata as they stand in a bundle.
+///
+/// # Errors
+/// None in practice: writing to a buffer can't fail.
+pub fn encode(metadata: &Metadata) -> Result<Vec<u8>, FormatError> {
+    let mut out = Vec::new();
+    encode_map(metadata, &mut Encoder::new(&mut out)).map_err(|_| FormatError::new(codes::INTERNAL, 0))?;
+    Ok(out)
+}
+
 /// The bundle with one more signature at the end of its signature area. The manifest and the sections stay byte for byte.
 ///
 /// # Errors
@@ -138,7 +146,7 @@ pub fn add_signature(bundle: &[u8], blob: &[u8]) -> Result<Vec<u8>, FormatError>
 }
 
 fn pack(bytes: &[u8]) -> (Codec, Cow<'_, [u8]>) {
-    let packed = miniz_oxide::deflate::compress_to_vec(bytes, 9);
+    let packed = miniz_oxide::deflate::compress_to_vec(bytes, 10);
     let expands = bytes.len() as u64 <= packed.len() as u64 * MAX_EXPANSION;
     if packed.len() < bytes.len() && expands { (Codec::Deflate, packed.into()) } else { (Codec::Stored, bytes.into()) }
 }
@@ -190,7 +198,7 @@ impl From<&metadata::Metadata<'_>> for Metadata {
 type Written = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
 type Out<'a> = Encoder<&'a mut Vec<u8>>;
 
-fn encode(m: &Metadata, e: &mut Out<'_>) -> Written {
+fn encode_map(m: &Metadata, e: &mut Out<'_>) -> Written {
     let optional = [
         !m.cves.is_empty(),
         !m.note.is_empty(),

@@ -49,6 +49,44 @@ fn sections_are_packed_only_when_that_helps() {
     assert_eq!(contents.section(1).unwrap().stored, b"{}");
 }
 
+/// A one-section bundle whose packed section is `stored`, with a right digest and a claimed size.
+fn packed(stored: &[u8], size: u32) -> Vec<u8> {
+    use sha2::Digest;
+    let bytes = write(&least(), &[section(SectionKind::Payload, b"x")]).unwrap();
+    let manifest = Bundle::parse(&bytes).unwrap().manifest().len();
+    let mut out = [&bytes[..manifest], stored].concat();
+    let mut set = |at: usize, new: &[u8]| out[at..at + new.len()].copy_from_slice(new);
+    set(28, &((manifest + stored.len()) as u32).to_le_bytes());
+    set(34, &1u16.to_le_bytes());
+    set(40, &(stored.len() as u32).to_le_bytes());
+    set(44, &size.to_le_bytes());
+    set(48, &sha2::Sha256::digest(stored));
+    out
+}
+
+#[test]
+fn packed_sections_have_exactly_the_stated_size() {
+    let plain = payload();
+    let stream = miniz_oxide::deflate::compress_to_vec(&plain, 9);
+    let decode = |stored: &[u8], size: usize| {
+        let bytes = packed(stored, size as u32);
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let section = bundle.unverified().unwrap().section(0).unwrap();
+        let mut buffer = vec![0; size];
+        let whole = section.decode().map(|b| b.into_owned()).map_err(|e| e.code);
+        assert_eq!(section.decode_into(&mut buffer).map(|()| buffer).map_err(|e| e.code), whole);
+        whole
+    };
+    assert_eq!(decode(&stream, plain.len()), Ok(plain.clone()));
+    assert_eq!(decode(&stream, plain.len() + 1), Err(codes::BAD_DEFLATE));
+    assert_eq!(decode(&stream, plain.len() - 1), Err(codes::BAD_DEFLATE));
+    assert_eq!(decode(&[&stream[..], &[0]].concat(), plain.len()), Err(codes::BAD_DEFLATE));
+    assert_eq!(decode(&stream[..stream.len() - 1], plain.len()), Err(codes::BAD_DEFLATE));
+    assert_eq!(decode(&[0xff; 20], 20), Err(codes::BAD_DEFLATE));
+    // A stream can't hold more than 1032 times its length, so no memory is taken for a size that claims it.
+    assert_eq!(parse_code(&packed(&stream, stream.len() as u32 * 1032 + 1)), codes::BAD_SECTION_SIZE);
+}
+
 #[test]
 fn signed_bundles_verify() {
     let (bytes, keys) = signed();

@@ -2,7 +2,7 @@
 mod common;
 
 use common::*;
-use patchfmt::writer::{NewSection, write};
+use patchfmt::writer::{NewSection, encode, write};
 use patchfmt::{Bundle, Policy, PublicKey, SectionKind, codes, key, metadata::Metadata, sshsig::SshSig};
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,16 @@ fn read_all(bytes: &[u8]) {
             }
         }
     }
-    let _ = Metadata::decode(bytes, 0).map(|m| m.modules.iter().count() + m.accepted.iter().count());
+    if let Ok(metadata) = Metadata::decode(bytes, 0) {
+        assert_eq!(metadata.modules.iter().count(), metadata.modules.len());
+        // There is one encoding of everything: what was accepted is written again as it was, but for keys that may be ignored.
+        let again = encode(&(&metadata).into()).unwrap();
+        assert!(again == bytes || again.len() < bytes.len());
+    }
     let _ = SshSig::parse(bytes);
-    let _ = PublicKey::from_wire(bytes);
+    if let Ok(key) = PublicKey::from_wire(bytes) {
+        assert_eq!(key.to_wire(), bytes);
+    }
     let text = String::from_utf8_lossy(bytes);
     let _ = key::keys_in(&text).count();
 }

@@ -258,11 +258,10 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         version: Some(shown(object.name(b.version.get()))).filter(|v| !v.is_empty()),
         weak: b.weak(),
     });
-    let old_symbols = object
-        .binds
-        .iter()
-        .filter(|b| b.kind == BIND_OLD)
-        .map(|b| OldSymbolReport { name: symbol_name(b.symbol.get()), svma: address(b.value.get()) });
+    let mut old_binds: Vec<_> = object.binds.iter().filter(|b| b.kind == BIND_OLD).collect();
+    old_binds.sort_by_key(|b| b.value.get());
+    let old_symbols =
+        old_binds.iter().map(|b| OldSymbolReport { name: symbol_name(b.symbol.get()), svma: address(b.value.get()) });
     let edits = object.edits.iter().map(|e| EditReport {
         name: shown(object.name(e.name.get())),
         svma: address(e.svma.get()),

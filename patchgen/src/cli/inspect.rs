@@ -126,9 +126,7 @@ fn describe_module(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
         let version = i.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
         writeln!(out, "  import      {}{version}{}", i.name, if i.weak { " (weak)" } else { "" })?;
     }
-    for s in &m.old_symbols {
-        writeln!(out, "  uses        {} {}", s.svma, s.name)?;
-    }
+    uses(m, out)?;
     for g in &m.guards {
         writeln!(out, "  relies on   {} {} ({} bytes)", g.svma, g.name, g.size)?;
     }
@@ -136,4 +134,23 @@ fn describe_module(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  carries     {} {} bytes {}", s.name, s.size, s.flags)?;
     }
     writeln!(out, "  relocations {}", m.relocations)
+}
+
+/// What the new code uses of the old image: names in order of address, the anonymous counted.
+fn uses(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
+    const WIDTH: usize = 100;
+    let (unnamed, named): (Vec<_>, Vec<_>) = m.old_symbols.iter().partition(|s| s.name.starts_with("old."));
+    let mut line = String::new();
+    for name in named.iter().map(|s| s.name.as_str()) {
+        if !line.is_empty() && line.len() + name.len() > WIDTH {
+            writeln!(out, "  uses        {line}")?;
+            line.clear();
+        }
+        line.push_str(if line.is_empty() { "" } else { " " });
+        line.push_str(name);
+    }
+    if !line.is_empty() {
+        writeln!(out, "  uses        {line}")?;
+    }
+    if unnamed.is_empty() { Ok(()) } else { writeln!(out, "  uses        {} unnamed constants", unnamed.len()) }
 }
