@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod correlate;
@@ -15,4 +16,5 @@ pub mod image;
 pub mod include;
 pub mod lift;
 pub mod link;
+pub mod pipeline;
 pub mod types;

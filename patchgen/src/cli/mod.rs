@@ -1,6 +1,7 @@
 //! The command line. One file for each verb: its arguments and how its result is printed; the work is in the library.
 
 mod attach;
+mod build;
 mod explain;
 mod extract;
 mod inspect;
@@ -25,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Compare two builds and write a bundle, or say why not
+    Build(build::Args),
     /// Show what a bundle says and holds. Says nothing about trust: see `verify`
     Inspect(inspect::Args),
     /// Take a bundle apart: payload objects, manifest, metadata, signatures
@@ -49,6 +52,7 @@ type Outcome = Result<ExitCode, Failure>;
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let (name, json, outcome) = match cli.verb {
+        Verb::Build(a) => ("build", a.json, build::run(&a)),
         Verb::Inspect(a) => ("inspect", a.json, inspect::run(&a)),
         Verb::Extract(a) => ("extract", a.json, extract::run(&a)),
         Verb::Manifest(a) => ("manifest", false, manifest::run(&a)),

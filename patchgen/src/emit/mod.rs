@@ -1,10 +1,12 @@
 //! Bytes: the payload object, read back with a second library, and the bundle around it.
 
+mod bundle;
 mod object_file;
 mod read_back;
 
 use crate::link::PatchImage;
 
+pub use bundle::{Labels, ModulePatch, bundle};
 pub use object_file::write;
 pub use read_back::check;
 

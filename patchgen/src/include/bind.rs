@@ -3,7 +3,8 @@
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::image::{DynReloc, Image, Import, SectionKind, SymbolKind};
-use crate::lift::{DataKind, Slot, Target};
+use crate::lift::{CodeRef, DataKind, Slot, Target};
+use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
 
 /// Content of a slot that the patch brings, in terms of the patched process.
@@ -17,11 +18,11 @@ pub enum SlotKey {
 /// A reference that has no proven meaning in the patched process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unbound {
-    pub code: u16,
+    pub code: Code,
     pub what: String,
 }
 
-fn unbound<T>(code: u16, what: impl Into<String>) -> Result<T, Unbound> {
+fn unbound<T>(code: Code, what: impl Into<String>) -> Result<T, Unbound> {
     Err(Unbound { code, what: what.into() })
 }
 
@@ -162,20 +163,50 @@ impl<'a> Binder<'a> {
         self.analysis.pairs.data_to_old.get(new.index()).copied().flatten().map(|p| p.old)
     }
 
+    /// Binds a reference from code: both readings of an address between two objects must lead to the same place.
+    pub fn bind_reference(&self, reference: &CodeRef, within: FuncId) -> Result<Place, Unbound> {
+        if !reference.certain {
+            return unbound(codes::AMBIGUOUS_IMMEDIATE, "a number that may be an address");
+        }
+        let place = self.bind(&reference.target, Some(within), reference.branch)?;
+        if let Some((data, offset)) = reference.alternative {
+            if self.bind(&Target::Data { data, offset }, Some(within), false)? != place {
+                let name = &self.analysis.new.data[data.index()].name;
+                return unbound(
+                    codes::UNKNOWN_ADDRESS,
+                    format!("an address that is the end of one object or belongs to `{name}`"),
+                );
+            }
+        }
+        Ok(place)
+    }
+
     /// Binds `target`, referred to by the code of `within` (None for data). `branch`: control goes there.
     pub fn bind(&self, target: &Target, within: Option<FuncId>, branch: bool) -> Result<Place, Unbound> {
         match target {
             Target::Func { func, part, offset } => self.bind_func(*func, *part, *offset, within),
             Target::Import(import) => Ok(self.bind_import(*import, branch)),
+            // A direct branch goes to a stub that jumps through the slot.
+            Target::Slot(slot) if branch => match self.bind_slot(slot, within)? {
+                Place::Old(slot) => match self.analysis.old_image.plt.iter().find(|s| s.slot == slot) {
+                    Some(stub) => Ok(Place::Old(stub.range.start)),
+                    None => unbound(codes::IFUNC_RESOLVER, "an indirect function that the old build doesn't call"),
+                },
+                _ => unbound(codes::IFUNC_RESOLVER, "an indirect function that the old build doesn't call"),
+            },
             Target::Slot(slot) => self.bind_slot(slot, within),
             Target::Data { data, offset } => self.bind_data(*data, *offset),
             Target::Tls { symbol, offset, from_block } => self.bind_tls(*symbol, *offset, *from_block),
             Target::Linker(name, offset) => match self.old_names.get(name.as_str()) {
                 Some(at) => Ok(Place::Old(at.offset(*offset))),
-                None => unbound(211, format!("`{name}`, which the linker defines only in the new build")),
+                None => {
+                    unbound(codes::UNKNOWN_ADDRESS, format!("`{name}`, which the linker defines only in the new build"))
+                }
             },
-            Target::Table(_) => unbound(210, "a jump table that isn't its own"),
-            Target::Unknown(at) => unbound(211, format!("{at}, no known function, object or literal")),
+            Target::Table(_) => unbound(codes::JUMP_TABLE, "a jump table from outside of its function"),
+            Target::Unknown(at) => {
+                unbound(codes::UNKNOWN_ADDRESS, format!("{at}, no known function, object or literal"))
+            }
         }
     }
 
@@ -185,7 +216,7 @@ impl<'a> Binder<'a> {
         }
         let name = &self.analysis.new.functions[func.index()].name;
         if (part, offset) != (0, 0) {
-            return unbound(212, format!("the inside of `{name}` (part {part} + 0x{offset:x})"));
+            return unbound(codes::INTERIOR_REFERENCE, format!("the inside of `{name}` (part {part} + 0x{offset:x})"));
         }
         // The address of a function is its old entry, for old and new code alike: the detour there leads on.
         match self.old_func(func) {
@@ -203,32 +234,37 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Offset in the old block of the variable that stands at `offset` in the new one.
+    /// Where the old block has the variable, plus `offset` within it.
     fn old_tls_offset(&self, symbol: Option<SymbolId>, offset: i64) -> Result<i64, Unbound> {
         let Some(id) = symbol else {
-            return unbound(214, format!("thread-local offset {offset}, which belongs to no symbol"));
+            return unbound(codes::UNKNOWN_TLS, format!("thread-local offset {offset}, which belongs to no symbol"));
         };
         let new = self.analysis.new_image.symbol(id);
-        let delta = offset.wrapping_sub_unsigned(new.svma.0);
         match self.old_tls.get(&(new.name.as_str(), new.file.as_deref())) {
-            Some(Some(old)) => Ok(old + delta),
-            Some(None) => unbound(302, format!("thread-local `{}`, of which the old build has several", new.name)),
-            None => unbound(507, format!("thread-local `{}`, which is new", new.name)),
+            Some(Some(old)) => Ok(old + offset),
+            Some(None) => unbound(
+                codes::AMBIGUOUS_DATA,
+                format!("thread-local `{}`, of which the old build has several", new.name),
+            ),
+            None => unbound(codes::NEW_TLS, format!("thread-local `{}`, which is new", new.name)),
         }
     }
 
     fn bind_tls(&self, symbol: Option<SymbolId>, offset: i64, from_block: bool) -> Result<Place, Unbound> {
+        let old = self.old_tls_offset(symbol, offset)?;
         if from_block {
-            return Ok(Place::Number(self.old_tls_offset(symbol, offset)?));
+            return Ok(Place::Number(old));
         }
         // psABI, TLS variant II: the block ends at the thread pointer, its size rounded up to its alignment.
-        let block = |tls: Option<(_, u64, u64)>| {
-            tls.and_then(|(_, size, align)| i64::try_from(size.checked_next_multiple_of(align.max(1))?).ok())
-        };
-        let (Some(new), Some(old)) = (block(self.analysis.new_image.tls), block(self.analysis.old_image.tls)) else {
-            return unbound(508, "a thread-local variable, but only one build has a TLS segment");
-        };
-        Ok(Place::Number(self.old_tls_offset(symbol, offset + new)? - old))
+        let block = self
+            .analysis
+            .old_image
+            .tls
+            .and_then(|(_, size, align)| i64::try_from(size.checked_next_multiple_of(align.max(1))?).ok());
+        match block {
+            Some(block) => Ok(Place::Number(old - block)),
+            None => unbound(codes::TLS_BLOCK, "a thread-local variable, but the old build has no TLS segment"),
+        }
     }
 
     fn bind_slot(&self, slot: &Slot, within: Option<FuncId>) -> Result<Place, Unbound> {
@@ -250,11 +286,14 @@ impl<'a> Binder<'a> {
             Slot::Address(target) => Ok(Place::Slot(SlotKey::Address(Box::new(self.bind(target, within, false)?)))),
             Slot::Irelative(target) => {
                 let Target::Func { func, part: 0, offset: 0 } = **target else {
-                    return unbound(513, "an indirect function whose resolver isn't a function entry");
+                    return unbound(
+                        codes::IFUNC_RESOLVER,
+                        "an indirect function whose resolver isn't a function entry",
+                    );
                 };
                 let name = &self.analysis.new.functions[func.index()].name;
                 let Some(resolver) = self.old_func(func) else {
-                    return unbound(513, format!("indirect function `{name}`, which is new"));
+                    return unbound(codes::IFUNC_RESOLVER, format!("indirect function `{name}`, which is new"));
                 };
                 let at = self.analysis.old.functions[resolver.index()].parts[0].start;
                 self.old_slot(&OldSlot::Irelative(at), || format!("indirect function `{name}`"))
@@ -278,7 +317,7 @@ impl<'a> Binder<'a> {
     fn old_slot(&self, key: &OldSlot, name: impl Fn() -> String) -> Result<Place, Unbound> {
         match self.slots.get(key) {
             Some(&at) => Ok(Place::Old(at)),
-            None => unbound(508, format!("{}, for which the old build has no such GOT entry", name())),
+            None => unbound(codes::TLS_BLOCK, format!("{}, for which the old build has no such GOT entry", name())),
         }
     }
 
@@ -318,14 +357,16 @@ impl<'a> Binder<'a> {
         }
         if outside {
             return unbound(
-                211,
+                codes::UNKNOWN_ADDRESS,
                 format!("`{}` at {} + {offset}, outside of what is carried of it", datum.name, datum.range.start),
             );
         }
         let writable = matches!(datum.section, SectionKind::Data | SectionKind::Bss);
         match datum.kind {
             DataKind::Named => Ok(carried),
-            _ if writable => unbound(302, format!("writable data without a symbol at {}", datum.range.start)),
+            _ if writable => {
+                unbound(codes::AMBIGUOUS_DATA, format!("writable data without a symbol at {}", datum.range.start))
+            }
             _ => Ok(self
                 .literals
                 .find(self.analysis.new_image, datum)

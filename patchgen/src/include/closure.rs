@@ -7,7 +7,8 @@ use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, DataDiff};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
+use crate::lift::{CodeRef, DataKind, Target};
+use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which changed data get a new address, and which are overwritten where they are.
@@ -84,8 +85,8 @@ impl<'a> Closure<'a, '_> {
         self.todo_funcs.pop().map(Step::Func).or_else(|| self.todo_data.pop().map(Step::Data))
     }
 
-    fn finding(&mut self, severity: Severity, code: u16, symbol: &str, message: String) {
-        let finding = Finding { severity, code, symbol: symbol.to_owned(), place: None, message, help: None };
+    fn finding(&mut self, severity: Severity, code: Code, symbol: &str, message: String) {
+        let finding = Finding { severity, code: code.0, symbol: symbol.to_owned(), place: None, message, help: None };
         self.set.findings.push(finding);
     }
 
@@ -103,7 +104,7 @@ impl<'a> Closure<'a, '_> {
                 _ if tls => {
                     self.finding(
                         Severity::Refuse,
-                        508,
+                        codes::TLS_BLOCK,
                         &name,
                         format!("thread-local `{name}` changed its size or initial value"),
                     );
@@ -112,7 +113,7 @@ impl<'a> Closure<'a, '_> {
                 DataDiff::Content if writable && !fresh => {
                     self.finding(
                         Severity::Note,
-                        401,
+                        codes::INITIAL_VALUE,
                         &name,
                         format!("initial value of `{name}` changed; the live value is kept"),
                     );
@@ -122,16 +123,16 @@ impl<'a> Closure<'a, '_> {
                 DataDiff::Size { old, new } => {
                     let message = format!("`{name}` was {old} bytes and is now {new} bytes");
                     if writable {
-                        self.finding(Severity::Start, 403, &name, message);
+                        self.finding(Severity::Start, codes::GLOBAL_RESIZED, &name, message);
                     } else {
-                        self.finding(Severity::Note, 402, &name, message);
+                        self.finding(Severity::Note, codes::CONSTANT_RESIZED, &name, message);
                     }
                     DataPlan::Move
                 }
                 DataDiff::Section => {
                     self.finding(
                         Severity::Start,
-                        404,
+                        codes::SECTION_KIND,
                         &name,
                         format!("`{name}` moved between constant and writable data"),
                     );
@@ -161,7 +162,7 @@ impl<'a> Closure<'a, '_> {
             if exported {
                 self.finding(
                     Severity::Refuse,
-                    403,
+                    codes::GLOBAL_RESIZED,
                     name,
                     format!("`{name}` is exported: other modules hold its address"),
                 );
@@ -187,7 +188,7 @@ impl<'a> Closure<'a, '_> {
                 let name = datum.name.clone();
                 self.finding(
                     Severity::Start,
-                    405,
+                    codes::POINTER_TABLE,
                     &name,
                     format!("live data `{name}` point to an object that changed its size"),
                 );
@@ -197,7 +198,8 @@ impl<'a> Closure<'a, '_> {
     }
 
     fn seed_functions(&mut self) {
-        for change in &self.analysis.changes.changed {
+        // A line number alone, proven to be one, is no reason to touch a function (C14).
+        for change in self.analysis.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber) {
             self.replace(change.old, change.new, change.cause);
         }
     }
@@ -251,19 +253,19 @@ impl<'a> Closure<'a, '_> {
         let function = &self.analysis.new.functions[id.index()];
         if function.opaque {
             let message = format!("`{}` has no known extent or several entries, and changed", function.name);
-            self.finding(Severity::Refuse, 215, &function.name, message);
+            self.finding(Severity::Refuse, codes::OPAQUE_CHANGED, &function.name, message);
             return;
         }
         for u in &function.unprovable {
             self.finding(
                 Severity::Refuse,
-                u.code,
+                Code(u.code),
                 &function.name,
                 format!("`{}` at {}: {}", function.name, u.at, u.what),
             );
         }
         for reference in &function.refs {
-            if table_of(self.analysis.new, function, &reference.target).is_none() {
+            if !matches!(reference.target, Target::Table(_)) {
                 self.visit_reference(id, reference);
             }
         }
@@ -298,7 +300,7 @@ impl<'a> Closure<'a, '_> {
     }
 
     fn visit_reference(&mut self, id: FuncId, reference: &CodeRef) {
-        match self.binder.bind(&reference.target, Some(id), reference.branch) {
+        match self.binder.bind_reference(reference, id) {
             Ok(place) => self.take(&place),
             Err(Unbound { code, what }) => {
                 let function = &self.analysis.new.functions[id.index()];
@@ -316,7 +318,12 @@ impl<'a> Closure<'a, '_> {
     fn visit_data(&mut self, id: DataId) {
         let datum = &self.analysis.new.data[id.index()];
         if matches!(datum.section, SectionKind::Tdata | SectionKind::Tbss) {
-            self.finding(Severity::Refuse, 507, &datum.name, format!("thread-local `{}` is new", datum.name));
+            self.finding(
+                Severity::Refuse,
+                codes::NEW_TLS,
+                &datum.name,
+                format!("thread-local `{}` is new", datum.name),
+            );
             return;
         }
         if datum.kind == DataKind::Named && !datum.ambiguous.is_empty() {
@@ -324,7 +331,7 @@ impl<'a> Closure<'a, '_> {
                 "`{}` holds a word at +0x{:x} that may be an address or a number",
                 datum.name, datum.ambiguous[0].at
             );
-            self.finding(Severity::Refuse, 217, &datum.name, message);
+            self.finding(Severity::Refuse, codes::AMBIGUOUS_WORD, &datum.name, message);
         }
         for reference in &datum.refs {
             // A table of labels is data of the function that it leads into: its entries lead into the carried code.
@@ -337,18 +344,6 @@ impl<'a> Closure<'a, '_> {
                 }
             }
         }
-    }
-}
-
-/// The function's own jump table that a target is the start of.
-pub fn table_of(lifted: &Lifted, function: &Function, target: &Target) -> Option<usize> {
-    match target {
-        Target::Table(index) => usize::try_from(*index).ok(),
-        Target::Data { data, offset } => {
-            let at = lifted.data[data.index()].range.start.offset(*offset);
-            function.tables.iter().position(|t| t.at == at)
-        }
-        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::lift::Lifted;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use bind::{Binder, SlotKey, Unbound};
-pub use closure::{close, table_of};
+pub use closure::close;
 pub use unwind::{Cie, Lsda, TypeRef, Unwind, unwind_of};
 
 /// The two builds and what the phases before found. All ids in `changes` say which side they belong to.

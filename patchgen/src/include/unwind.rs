@@ -10,6 +10,7 @@ use crate::addr::{DataId, FuncId, Svma};
 use crate::image::{DynReloc, Fde, Image};
 use crate::lift::Target;
 use gimli::{EndianSlice, LittleEndian, Reader};
+use patchfmt::codes;
 use std::collections::BTreeSet;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -55,7 +56,7 @@ pub struct Unwind {
 }
 
 fn bad<T>(what: impl Into<String>) -> Result<T, Unbound> {
-    Err(Unbound { code: 603, what: what.into() })
+    Err(Unbound { code: codes::UNWIND_NOT_CARRIED, what: what.into() })
 }
 
 fn section_rest(image: &Image, at: Svma) -> Result<Slice<'_>, Unbound> {
@@ -80,7 +81,8 @@ fn pointer_size(encoding: u8) -> Option<usize> {
 
 /// A pointer as stored at `at`: where it leads, before the indirection; None for a null pointer.
 fn read_pointer(reader: &mut Slice<'_>, at: Svma, encoding: u8) -> Result<Option<Svma>, Unbound> {
-    let wrong = || Unbound { code: 603, what: format!("a pointer at {at} of encoding 0x{encoding:02x}") };
+    let wrong =
+        || Unbound { code: codes::UNWIND_NOT_CARRIED, what: format!("a pointer at {at} of encoding 0x{encoding:02x}") };
     let value = match pointer_size(encoding) {
         Some(8) => reader.read_u64().map_err(|_| wrong())?,
         Some(_) if encoding & 0x08 != 0 => i64::from(reader.read_i32().map_err(|_| wrong())?).cast_unsigned(),
@@ -100,7 +102,8 @@ fn read_pointer(reader: &mut Slice<'_>, at: Svma, encoding: u8) -> Result<Option
 /// The record (CIE or FDE) at `at`, behind its length field, and the address of that place.
 fn record(image: &Image, at: Svma) -> Result<(Slice<'_>, Svma), Unbound> {
     let mut rest = section_rest(image, at)?;
-    let short = || Unbound { code: 603, what: format!("an unwind record at {at}, which is truncated") };
+    let short =
+        || Unbound { code: codes::UNWIND_NOT_CARRIED, what: format!("an unwind record at {at}, which is truncated") };
     let length = rest.read_u32().map_err(|_| short())?;
     if length == u32::MAX {
         return bad(format!("a 64-bit unwind record at {at}"));
@@ -123,7 +126,7 @@ struct RawCie<'a> {
 fn parse_cie(image: &Image, at: Svma) -> Result<RawCie<'_>, Unbound> {
     let (mut r, start) = record(image, at)?;
     let total = r.len();
-    let short = |_| Unbound { code: 603, what: format!("a CIE at {at}, which is truncated") };
+    let short = |_| Unbound { code: codes::UNWIND_NOT_CARRIED, what: format!("a CIE at {at}, which is truncated") };
     let id = r.read_u32().map_err(short)?;
     let version = r.read_u8().map_err(short)?;
     if id != 0 || version != 1 {
@@ -231,7 +234,8 @@ pub fn unwind_of(
     }
     let raw = parse_cie(image, fde.cie)?;
     let (mut r, _) = record(image, fde.at)?;
-    let short = |_| Unbound { code: 603, what: format!("an FDE at {}, which is truncated", fde.at) };
+    let short =
+        |_| Unbound { code: codes::UNWIND_NOT_CARRIED, what: format!("an FDE at {}, which is truncated", fde.at) };
     let Some(width) = pointer_size(raw.pointer_encoding) else {
         return bad(format!("an FDE at {} of encoding 0x{:02x}", fde.at, raw.pointer_encoding));
     };
@@ -272,8 +276,9 @@ fn lsda_limit(image: &Image, at: Svma) -> u64 {
 
 fn lsda(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Lsda, Unbound> {
     let image = analysis.new_image;
-    let short = |_| Unbound { code: 602, what: format!("exception table at {at}, which is truncated") };
-    let refuse = |what: String| Err(Unbound { code: 602, what });
+    let short =
+        |_| Unbound { code: codes::LSDA_NOT_CARRIED, what: format!("exception table at {at}, which is truncated") };
+    let refuse = |what: String| Err(Unbound { code: codes::LSDA_NOT_CARRIED, what });
     let Some(bytes) = image.bytes(at, lsda_limit(image, at)) else {
         return refuse(format!("exception table at {at}, which isn't in the file"));
     };
@@ -301,7 +306,7 @@ fn lsda(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Lsda, U
     while !sites.is_empty() {
         for _ in 0..3 {
             skip_encoded(&mut sites, call_site_encoding).ok_or_else(|| Unbound {
-                code: 602,
+                code: codes::LSDA_NOT_CARRIED,
                 what: format!("exception table at {at} with call sites of encoding 0x{call_site_encoding:02x}"),
             })?;
         }

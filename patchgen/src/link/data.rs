@@ -6,6 +6,7 @@ use crate::addr::{DataId, FuncId};
 use crate::image::SectionKind;
 use crate::include::{Edit, Place, SlotKey};
 use crate::lift::{Data, DataRef, Field, Target};
+use patchfmt::codes;
 
 /// Gaps of equal bytes shorter than this don't split an edit.
 const EDIT_GAP: usize = 16;
@@ -31,7 +32,11 @@ impl Linker<'_, '_> {
             let bytes = self.analysis.new_image.bytes(datum.range.start, size);
             if out != Out::Bss && bytes.is_none() {
                 let name = datum.name.clone();
-                self.refuse(601, &name, format!("`{name}` at {} has no bytes in the file", datum.range.start));
+                self.refuse(
+                    codes::NO_BYTES,
+                    &name,
+                    format!("`{name}` at {} has no bytes in the file", datum.range.start),
+                );
                 continue;
             }
             let section = self.section(out);
@@ -131,7 +136,7 @@ impl Linker<'_, '_> {
         };
         if !done {
             let message = format!("`{}` + 0x{:x} points to something that can't be carried", datum.name, reference.at);
-            self.refuse(604, &datum.name, message);
+            self.refuse(codes::NOT_CARRIED, &datum.name, message);
         }
     }
 
@@ -143,7 +148,7 @@ impl Linker<'_, '_> {
                 SlotKey::Address(place) => (*place, 0),
             };
             if !self.relocate(Out::Got, at, RelocKind::Abs64, &place, addend) {
-                self.refuse(604, "", "a slot holds something that can't be carried".to_owned());
+                self.refuse(codes::NOT_CARRIED, "", "a slot holds something that can't be carried".to_owned());
             }
         }
     }
@@ -155,7 +160,7 @@ impl Linker<'_, '_> {
             let (Some(old_bytes), Some(new_bytes)) = (self.old_bytes(edit.old, size), self.new_bytes(edit.new, size))
             else {
                 let name = new.name.clone();
-                self.refuse(601, &name, format!("`{name}` changed but has no bytes in the file"));
+                self.refuse(codes::NO_BYTES, &name, format!("`{name}` changed but has no bytes in the file"));
                 continue;
             };
             for (start, end) in self.differing(edit, &old_bytes, &new_bytes) {

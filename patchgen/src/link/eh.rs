@@ -2,6 +2,7 @@
 
 use super::{Linker, Out, Reloc, RelocKind};
 use crate::include::{Cie, Lsda, Place, TypeRef, Unwind, unwind_of};
+use patchfmt::codes;
 use std::collections::BTreeMap;
 
 /// DW_EH_PE_pcrel | DW_EH_PE_sdata4.
@@ -153,7 +154,11 @@ impl Linker<'_, '_> {
                 TypeRef::Absolute(place) => self.relocate(Out::Lsda, at, RelocKind::Abs32, place, 0),
             };
             if !done {
-                self.refuse(602, "", "an exception table refers to a type that can't be carried".to_owned());
+                self.refuse(
+                    codes::LSDA_NOT_CARRIED,
+                    "",
+                    "an exception table refers to a type that can't be carried".to_owned(),
+                );
             }
         }
         base

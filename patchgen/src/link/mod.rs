@@ -11,6 +11,7 @@ mod text;
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::diag::{Finding, Severity};
 use crate::include::{Analysis, Binder, PatchSet, Place};
+use patchfmt::codes::Code;
 use std::collections::BTreeMap;
 
 pub use symbols::{Definition, OutSymbol, Symbols};
@@ -184,10 +185,10 @@ impl Linker<'_, '_> {
         self.out.sections.entry(out).or_default()
     }
 
-    fn refuse(&mut self, code: u16, symbol: &str, message: String) {
+    fn refuse(&mut self, code: Code, symbol: &str, message: String) {
         self.findings.push(Finding {
             severity: Severity::Refuse,
-            code,
+            code: code.0,
             symbol: symbol.to_owned(),
             place: None,
             message,

@@ -2,8 +2,9 @@
 
 use super::{FuncRecord, Linker, Out, RelocKind};
 use crate::addr::{FuncId, Svma, SvmaRange};
-use crate::include::{Place, SlotKey, table_of};
+use crate::include::{Place, SlotKey};
 use crate::lift::{CodeRef, Field, Function, Target};
+use patchfmt::codes;
 use sha2::{Digest, Sha256};
 
 const INT3: u8 = 0xcc;
@@ -34,7 +35,7 @@ impl Linker<'_, '_> {
                 let new = self.analysis.new_image;
                 let Some(bytes) = new.bytes(range.start, range.size()) else {
                     let name = self.name_of(func);
-                    self.refuse(601, &name, format!("`{name}` has no bytes at {}", range.start));
+                    self.refuse(codes::NO_BYTES, &name, format!("`{name}` has no bytes at {}", range.start));
                     continue;
                 };
                 let text = self.section(Out::Text);
@@ -107,24 +108,23 @@ impl Linker<'_, '_> {
     fn fill_reference(&mut self, id: FuncId, function: &Function, reference: &CodeRef) {
         let Some(&base) = self.layout.parts.get(&(id, reference.part)) else { return };
         let at = base + u64::from(reference.field_at);
-        let place = match table_of(self.analysis.new, function, &reference.target) {
-            Some(table) => match self.layout.tables.get(&(id, table)) {
-                Some(&offset) => return self.fill_table_reference(id, reference, at, offset),
-                None => return,
-            },
-            None => match self.binder.bind(&reference.target, Some(id), reference.branch) {
-                Ok(place) => place,
-                Err(unbound) => {
-                    let message = format!("`{}` refers to {}", function.name, unbound.what);
-                    return self.refuse(unbound.code, &function.name, message);
-                }
-            },
+        if let Target::Table(table) = reference.target {
+            if let Some(&offset) = self.layout.tables.get(&(id, table as usize)) {
+                self.fill_table_reference(id, reference, at, offset);
+            }
+            return;
+        }
+        let place = match self.binder.bind_reference(reference, id) {
+            Ok(place) => place,
+            Err(unbound) => {
+                let message = format!("`{}` refers to {}", function.name, unbound.what);
+                return self.refuse(unbound.code, &function.name, message);
+            }
         };
         let done = match (reference.field, &place) {
             (Field::Tpoff32 | Field::Dtpoff32, Place::Number(n)) => self.write_number(at, *n),
             (Field::Pc32 { tail }, _) => {
-                let call = reference.branch && !matches!(reference.target, Target::Data { .. } | Target::Slot(_));
-                let kind = if call { RelocKind::Plt32 } else { RelocKind::Pc32 };
+                let kind = if reference.branch { RelocKind::Plt32 } else { RelocKind::Pc32 };
                 self.relocate_text(at, kind, 4, &place, -i64::from(tail))
             }
             (Field::Abs32, _) => self.relocate_text(at, RelocKind::Abs32, 4, &place, 0),
@@ -135,7 +135,7 @@ impl Linker<'_, '_> {
         if !done {
             let place = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
             let message = format!("`{}` at {place} refers to something in a way that can't be carried", function.name);
-            self.refuse(604, &function.name, message);
+            self.refuse(codes::NOT_CARRIED, &function.name, message);
         }
     }
 
@@ -148,7 +148,7 @@ impl Linker<'_, '_> {
             _ => {
                 let name = self.name_of(id);
                 return self.refuse(
-                    604,
+                    codes::NOT_CARRIED,
                     &name,
                     format!("`{name}` refers to its jump table in a way that can't be carried"),
                 );
@@ -214,7 +214,7 @@ impl Linker<'_, '_> {
                         "`{}` is {size} bytes with {} bytes of padding: too short for a 5-byte jump",
                         function.name, function.padding
                     );
-                    self.refuse(509, &function.name, message);
+                    self.refuse(codes::TOO_SHORT, &function.name, message);
                 }
             }
         }

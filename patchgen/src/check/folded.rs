@@ -1,0 +1,42 @@
+//! Identical code folding: several old names at one address that go different ways in the new build.
+//!
+//! A detour at the shared entry would send the callers of all names to one replacement.
+
+use super::{Context, Findings};
+use crate::addr::FuncId;
+use crate::diag::Severity;
+use crate::image::{Binding, Symbol};
+use patchfmt::codes;
+use std::collections::HashMap;
+
+type Key<'a> = (&'a str, Option<&'a str>);
+
+/// A global name is one thing in the image; a local one only in its file.
+fn key(symbol: &Symbol) -> Key<'_> {
+    let file = if symbol.binding == Binding::Local { symbol.file.as_deref() } else { None };
+    (symbol.name.as_str(), file)
+}
+
+pub fn rule(context: Context<'_>, findings: &mut Findings) {
+    let a = context.analysis;
+    let mut owners: HashMap<Key<'_>, Vec<FuncId>> = HashMap::new();
+    for (index, function) in a.new.functions.iter().enumerate() {
+        for &name in &function.names {
+            owners.entry(key(a.new_image.symbol(name))).or_default().push(FuncId::from(index));
+        }
+    }
+    for (old, new, _) in context.set.replaced() {
+        let function = &a.old.functions[old.index()];
+        for &name in &function.names {
+            let symbol = a.old_image.symbol(name);
+            let elsewhere = owners.get(&key(symbol)).is_some_and(|ids| !ids.contains(&new));
+            if elsewhere {
+                let message = format!(
+                    "`{}` and `{}` are one function in the old build and two in the new one, of which one changed",
+                    function.name, symbol.name
+                );
+                findings.add(Severity::Refuse, codes::FOLDED_SPLIT, &function.name, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Patchability: rules over the whole change, one file a rule. All findings are collected and printed together.
+
+mod entries;
+mod exports;
+mod folded;
+mod identity;
+mod initialisers;
+mod main_like;
+mod producers;
+mod resolvers;
+mod types;
+mod vtables;
+
+use crate::diag::{Finding, Severity};
+use crate::include::{Analysis, PatchSet};
+use crate::types::TypeDiff;
+use patchfmt::codes::Code;
+
+pub use producers::producers;
+
+/// What a rule looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub analysis: Analysis<'a>,
+    pub set: &'a PatchSet,
+    /// None without debug information in both builds.
+    pub types: Option<&'a TypeDiff>,
+}
+
+type Rule = fn(Context<'_>, &mut Findings);
+
+const RULES: &[Rule] = &[
+    identity::rule,
+    exports::rule,
+    initialisers::rule,
+    resolvers::rule,
+    folded::rule,
+    entries::rule,
+    vtables::rule,
+    main_like::rule,
+    types::rule,
+];
+
+/// Collects findings.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, severity: Severity, code: Code, symbol: &str, message: String) {
+        self.at(severity, code, symbol, None, message);
+    }
+
+    fn at(&mut self, severity: Severity, code: Code, symbol: &str, place: Option<String>, message: String) {
+        self.0.push(Finding { severity, code: code.0, symbol: symbol.to_owned(), place, message, help: None });
+    }
+}
+
+/// Runs every rule.
+pub fn check(analysis: Analysis<'_>, set: &PatchSet, types: Option<&TypeDiff>) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    for rule in RULES {
+        rule(Context { analysis, set, types }, &mut findings);
+    }
+    findings.0
+}

@@ -1,0 +1,314 @@
+//! `patchgen build`
+
+use super::{Outcome, print, print_json};
+use crate::bundle::{Failure, file};
+use crate::diag::{Finding, Severity};
+use crate::emit::{self, Labels, ModulePatch};
+use crate::image::ImageError;
+use crate::pipeline::{self, Compared, Plan};
+use patchfmt::ExitCode;
+use patchfmt::codes::{self, Code};
+use patchfmt::metadata::Scope;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The build that runs
+    #[arg(long, value_name = "ELF")]
+    old: PathBuf,
+    /// The build that it shall become
+    #[arg(long, value_name = "ELF")]
+    new: PathBuf,
+    /// Separate debug file of the old build, where it isn't found by build-id
+    #[arg(long, value_name = "FILE")]
+    old_debug: Option<PathBuf>,
+    /// Separate debug file of the new build
+    #[arg(long, value_name = "FILE")]
+    new_debug: Option<PathBuf>,
+    /// Directory with separate debug files, as /usr/lib/debug is
+    #[arg(long, value_name = "DIR")]
+    debug_dir: Vec<PathBuf>,
+    /// Another module of the same program, applied in the same transaction
+    #[arg(long, value_name = "OLD=NEW")]
+    pair: Vec<String>,
+    /// Where to write the bundle
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Accept a finding of severity `review`, for all symbols or one
+    #[arg(long, value_name = "CODE[:SYMBOL]")]
+    accept: Vec<String>,
+    /// Name of the bundle, by which it is reverted
+    #[arg(long)]
+    id: Option<String>,
+    /// What it fixes
+    #[arg(long, value_name = "ID")]
+    cve: Vec<String>,
+    /// Text for whoever reads it
+    #[arg(long, default_value = "")]
+    note: String,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print how long the phases took
+    #[arg(long)]
+    time: bool,
+}
+
+impl From<ImageError> for Failure {
+    fn from(e: ImageError) -> Failure {
+        Failure::new(e.code, e.path.display()).detail(e.what)
+    }
+}
+
+/// The builds of one `--old --new` or `--pair`.
+struct Pair {
+    old: PathBuf,
+    new: PathBuf,
+    old_debug: Option<PathBuf>,
+    new_debug: Option<PathBuf>,
+}
+
+fn pairs(args: &Args) -> Result<Vec<Pair>, Failure> {
+    let first = Pair {
+        old: args.old.clone(),
+        new: args.new.clone(),
+        old_debug: args.old_debug.clone(),
+        new_debug: args.new_debug.clone(),
+    };
+    let more = args.pair.iter().map(|text| match text.split_once('=') {
+        Some((old, new)) => Ok(Pair { old: old.into(), new: new.into(), old_debug: None, new_debug: None }),
+        None => Err(Failure::new(codes::USAGE, format!("--pair {text}")).detail("wanted OLD=NEW")),
+    });
+    std::iter::once(Ok(first)).chain(more).collect()
+}
+
+/// `--accept` values.
+struct Accepted(Vec<(Code, Option<String>)>);
+
+impl Accepted {
+    fn parse(args: &[String]) -> Result<Accepted, Failure> {
+        let one = |text: &String| {
+            let (code, symbol) = match text.split_once(':') {
+                Some((code, symbol)) => (code, Some(symbol.to_owned())),
+                None => (text.as_str(), None),
+            };
+            match Code::parse(code) {
+                Some(code) => Ok((code, symbol)),
+                None => Err(Failure::new(codes::NO_SUCH_CODE, code)),
+            }
+        };
+        args.iter().map(one).collect::<Result<_, _>>().map(Accepted)
+    }
+
+    fn covers(&self, finding: &Finding) -> bool {
+        let symbol_fits = |s: &Option<String>| s.as_ref().is_none_or(|s| *s == finding.symbol);
+        self.0.iter().any(|(code, symbol)| code.0 == finding.code && symbol_fits(symbol))
+    }
+
+    /// Whether the finding stands in the way.
+    fn stops(&self, finding: &Finding) -> bool {
+        match finding.severity {
+            Severity::Refuse => true,
+            Severity::Review => !self.covers(finding),
+            Severity::Start | Severity::Note => false,
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let started = Instant::now();
+    let accepted = Accepted::parse(&args.accept)?;
+    let mut compared = Vec::new();
+    let mut times = Vec::new();
+    for pair in pairs(args)? {
+        let (old, new) = rayon::join(
+            || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir),
+            || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),
+        );
+        times.push(("load and lift", started.elapsed()));
+        compared.push(pipeline::compare(old?, new?)?);
+        times.push(("compare", started.elapsed()));
+    }
+    let plans = compared.iter().map(pipeline::plan).collect::<Result<Vec<_>, _>>()?;
+    times.push(("check and link", started.elapsed()));
+    let result = finish(args, &accepted, &compared, &plans)?;
+    times.push(("emit", started.elapsed()));
+    if args.time {
+        for (phase, at) in &times {
+            eprintln!("{:>9.3} ms  {phase}", at.as_secs_f64() * 1e3);
+        }
+    }
+    if args.json {
+        print_json(&result.report)?;
+    } else {
+        print(text(&result.report).as_bytes())?;
+    }
+    Ok(result.exit)
+}
+
+struct Finished {
+    report: Report,
+    exit: ExitCode,
+}
+
+fn finish(args: &Args, accepted: &Accepted, compared: &[Compared], plans: &[Plan]) -> Result<Finished, Failure> {
+    let findings: BTreeSet<Finding> = plans.iter().flat_map(|p| p.findings.iter().cloned()).collect();
+    let findings: Vec<Finding> = findings.into_iter().rev().collect();
+    let stop = findings.iter().any(|f| accepted.stops(f));
+    let start = plans.iter().any(|p| p.start_only);
+    let mut report = Report {
+        schema: "hpatch.build/1",
+        result: "bundle",
+        scope: Some(if start { "start" } else { "live" }),
+        bundle: None,
+        size: None,
+        modules: compared.iter().zip(plans).map(|(c, p)| module_report(c, p)).collect(),
+        findings: findings.iter().map(finding_report).collect(),
+    };
+    if stop {
+        (report.result, report.scope) = ("refused", None);
+        return Ok(Finished { report, exit: ExitCode::Refused });
+    }
+    if plans.iter().all(|p| p.set.is_empty()) {
+        (report.result, report.scope) = ("nothing changed", None);
+        return Ok(Finished { report, exit: ExitCode::NothingChanged });
+    }
+    let modules = compared
+        .iter()
+        .zip(plans)
+        .filter(|(_, p)| !p.set.is_empty())
+        .map(|(c, p)| {
+            let payload = emit::payload(&p.patch)?;
+            Ok(ModulePatch { old: &c.old.image, new: &c.new.image, patch: &p.patch, payload })
+        })
+        .collect::<Result<Vec<_>, emit::EmitError>>();
+    let labels = Labels { id: args.id.clone(), cves: args.cve.clone(), note: args.note.clone(), ..Labels::default() };
+    let scope = if start { Scope::Start } else { Scope::Live };
+    let bytes = modules
+        .and_then(|modules| emit::bundle(modules, &labels, scope, &findings, None))
+        .map_err(|e| Failure::new(codes::READ_BACK, args.output.display()).detail(e))?;
+    file::replace(&args.output, &bytes)?;
+    report.bundle = Some(args.output.clone());
+    report.size = Some(bytes.len());
+    Ok(Finished { report, exit: ExitCode::Done })
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    result: &'static str,
+    scope: Option<&'static str>,
+    bundle: Option<PathBuf>,
+    /// Bytes.
+    size: Option<usize>,
+    modules: Vec<ModuleReport>,
+    findings: Vec<FindingReport>,
+}
+
+#[derive(Serialize)]
+struct ModuleReport {
+    old: PathBuf,
+    new: PathBuf,
+    /// Functions proven equal.
+    same: usize,
+    replaced: Vec<FunctionReport>,
+    new_functions: u32,
+    edits: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FunctionReport {
+    name: String,
+    cause: String,
+    /// Addresses of the first differing instruction, as stated in the files.
+    first_difference: Option<[String; 2]>,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct FindingReport {
+    severity: Severity,
+    code: String,
+    title: &'static str,
+    symbol: String,
+    place: Option<String>,
+    message: String,
+    help: Option<String>,
+}
+
+fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
+    let replaced = plan.set.replaced().map(|(_, new, cause)| {
+        let change = compared.changes.changed.iter().find(|c| c.new == new);
+        FunctionReport {
+            name: compared.new.lifted.functions[new.index()].name.clone(),
+            cause: format!("{cause:?}").to_lowercase(),
+            first_difference: change.and_then(|c| c.first).map(|(a, b)| [a.to_string(), b.to_string()]),
+            detail: change.map(|c| c.detail.clone()).unwrap_or_default(),
+        }
+    });
+    ModuleReport {
+        old: compared.old.image.path.clone(),
+        new: compared.new.image.path.clone(),
+        same: compared.changes.same,
+        replaced: replaced.collect(),
+        new_functions: plan.patch.new_functions,
+        edits: plan.patch.edits.iter().map(|e| e.name.clone()).collect(),
+    }
+}
+
+fn finding_report(finding: &Finding) -> FindingReport {
+    let code = Code(finding.code);
+    FindingReport {
+        severity: finding.severity,
+        code: code.to_string(),
+        title: codes::title(code),
+        symbol: finding.symbol.clone(),
+        place: finding.place.clone(),
+        message: finding.message.clone(),
+        help: finding.help.clone(),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    for f in &report.findings {
+        let word = match f.severity {
+            Severity::Refuse => "error",
+            Severity::Review => "review",
+            Severity::Start => "start",
+            Severity::Note => "note",
+        };
+        out.push_str(&format!("{word}[{}]: {}\n", f.code, f.title));
+        if let Some(place) = &f.place {
+            out.push_str(&format!("  --> {place}\n"));
+        }
+        out.push_str(&format!("note: {}\n", f.message));
+        if let Some(help) = &f.help {
+            out.push_str(&format!("help: {help}\n"));
+        }
+    }
+    for m in &report.modules {
+        let name = |p: &Path| p.display().to_string();
+        out.push_str(&format!("{} -> {}\n", name(&m.old), name(&m.new)));
+        out.push_str(&format!("  {} functions proven equal\n", m.same));
+        for f in &m.replaced {
+            out.push_str(&format!("  replaces {} ({}) {}\n", f.name, f.cause, f.detail));
+        }
+        if m.new_functions > 0 {
+            out.push_str(&format!("  brings {} new functions\n", m.new_functions));
+        }
+        for edit in &m.edits {
+            out.push_str(&format!("  overwrites {edit}\n"));
+        }
+    }
+    match (&report.bundle, report.size, report.scope) {
+        (Some(bundle), Some(size), Some(scope)) => {
+            out.push_str(&format!("{}: {size} bytes, scope {scope}, unsigned\n", bundle.display()));
+        }
+        _ => out.push_str(&format!("{}\n", report.result)),
+    }
+    out
+}

@@ -1,0 +1,154 @@
+//! The phases in order: what `build`, `diff` and `explain` run.
+
+use crate::check;
+use crate::compare::{self, ChangeSet};
+use crate::correlate::{self, Correlation, Side};
+use crate::diag::{Finding, Severity};
+use crate::dwarf::{DebugData, DebugInfo};
+use crate::image::{Image, ImageError};
+use crate::include::{self, Analysis, Binder, PatchSet};
+use crate::lift::{self, Lifted};
+use crate::link::{self, PatchImage};
+use crate::types::{self, TypeDiff};
+use patchfmt::codes;
+use std::path::{Path, PathBuf};
+
+/// One build, read and lifted.
+#[derive(Debug)]
+pub struct Loaded {
+    pub image: Image,
+    pub lifted: Lifted,
+    pub debug: Option<DebugData>,
+    /// Why there is no `debug`.
+    pub no_debug: Option<ImageError>,
+}
+
+/// Reads and lifts an image. Missing debug information is no error here: [`check`] says what is lost.
+///
+/// # Errors
+/// When the file isn't an image that can be read.
+pub fn load(path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf]) -> Result<Loaded, ImageError> {
+    let image = Image::load(path, debug, debug_dirs)?;
+    let (lifted, debug) = rayon::join(|| lift::lift(&image), || DebugData::load(&image, debug_dirs));
+    let (debug, no_debug) = match debug {
+        Ok(data) => (Some(data), None),
+        Err(e) => (None, Some(e)),
+    };
+    Ok(Loaded { image, lifted, debug, no_debug })
+}
+
+/// Two builds compared.
+#[derive(Debug)]
+pub struct Compared {
+    pub old: Loaded,
+    pub new: Loaded,
+    pub pairs: Correlation,
+    pub changes: ChangeSet,
+    pub types: Option<TypeDiff>,
+    /// About the inputs as such.
+    pub findings: Vec<Finding>,
+}
+
+impl Compared {
+    pub fn analysis(&self) -> Analysis<'_> {
+        Analysis {
+            old_image: &self.old.image,
+            new_image: &self.new.image,
+            old: &self.old.lifted,
+            new: &self.new.lifted,
+            pairs: &self.pairs,
+            changes: &self.changes,
+        }
+    }
+}
+
+fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
+    loaded.debug.as_ref().map(|data| DebugInfo::open(&loaded.image, data)).transpose()
+}
+
+/// Correlates and compares.
+///
+/// # Errors
+/// When debug information is there and damaged.
+pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
+    let (a, b) = (Side { image: &old.image, lifted: &old.lifted }, Side { image: &new.image, lifted: &new.lifted });
+    let pairs = correlate::correlate(a, b);
+    let changes = compare::compare(a, b, &pairs);
+    let (old_info, new_info) = (open(&old)?, open(&new)?);
+    let mut findings = Vec::new();
+    let types = match (&old_info, &new_info) {
+        (Some(a), Some(b)) => {
+            findings.extend(check::producers(a, b));
+            Some(types::changes(a, b)?)
+        }
+        _ => {
+            for (loaded, which) in [(&old, "old"), (&new, "new")] {
+                if let Some(e) = &loaded.no_debug {
+                    findings.push(Finding {
+                        severity: Severity::Review,
+                        code: codes::NO_DEBUG_INFO.0,
+                        symbol: String::new(),
+                        place: None,
+                        message: format!(
+                            "the {which} build has no debug information ({}): changed types can't be seen",
+                            e.what
+                        ),
+                        help: Some("give --old-debug and --new-debug, or a --debug-dir".to_owned()),
+                    });
+                }
+            }
+            None
+        }
+    };
+    drop((old_info, new_info));
+    Ok(Compared { old, new, pairs, changes, types, findings })
+}
+
+/// A finished plan for one module.
+#[derive(Debug)]
+pub struct Plan {
+    pub set: PatchSet,
+    pub patch: PatchImage,
+    /// Of all phases, sorted, with places where they are known.
+    pub findings: Vec<Finding>,
+    /// The patch is only safe before `main`.
+    pub start_only: bool,
+}
+
+/// Closes, checks and links. Findings of severity `Refuse` mean that `patch` must not be used.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn plan(compared: &Compared) -> Result<Plan, ImageError> {
+    let analysis = compared.analysis();
+    let attempt = |fresh: bool| {
+        let mut binder = Binder::new(analysis);
+        let set = include::close(analysis, &mut binder, fresh);
+        let (patch, linked) = link::link(analysis, &binder, &set);
+        let mut findings = compared.findings.clone();
+        findings.extend(set.findings.iter().cloned());
+        findings.extend(linked);
+        findings.extend(check::check(analysis, &set, compared.types.as_ref()));
+        (set, patch, findings)
+    };
+    let (mut set, mut patch, mut findings) = attempt(false);
+    let start_only = findings.iter().any(|f| f.severity == Severity::Start);
+    if start_only {
+        // Nothing is alive before `main`: initial values are then the new ones too.
+        (set, patch, findings) = attempt(true);
+    }
+    findings.sort();
+    findings.dedup();
+    place(compared, &mut findings)?;
+    Ok(Plan { set, patch, findings, start_only })
+}
+
+/// Adds the source line of each finding's function.
+fn place(compared: &Compared, findings: &mut [Finding]) -> Result<(), ImageError> {
+    let Some(info) = open(&compared.new)? else { return Ok(()) };
+    for finding in findings.iter_mut().filter(|f| f.place.is_none() && !f.symbol.is_empty()) {
+        let entry = compared.new.lifted.functions.iter().find(|f| f.name == finding.symbol).map(|f| f.parts[0].start);
+        finding.place = entry.and_then(|at| info.line_of(at)).map(|p| p.to_string());
+    }
+    Ok(())
+}
