@@ -155,6 +155,13 @@ impl<'m> Symbols<'m> {
         Symbols { mem, scope }
     }
 
+    /// Whether the module at `avma` was brought in last. A preloaded library is followed by those that the program itself needs, at least
+    /// by the dynamic linker; one that dlopen has just loaded by none.
+    pub fn came_last(&self, avma: u64) -> bool {
+        let image = self.scope.and_then(|s| s.last(self.mem)).and_then(|bias| Image::at(self.mem, bias));
+        image.is_some_and(|i| (i.extent().0..i.extent().1).contains(&avma))
+    }
+
     /// Whether the module that defines `name` defines the symbol version `version`.
     pub fn defines_version(&self, name: &[u8], version: &[u8]) -> bool {
         self.scope.is_some_and(|s| s.defines_version(self.mem, name, version))

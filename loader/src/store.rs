@@ -11,10 +11,10 @@ use patchfmt::{Code, codes};
 use crate::dir::Dir;
 use crate::mem::{PAGE, Pages};
 use crate::prepare::{self, Moment};
-use crate::process::{self, Maps, OwnMemory};
+use crate::process::{self, Maps, OwnMemory, Symbols};
 use crate::records::{self, Entry};
 use crate::sys::{self, Fd, Open, PROT_EXEC, PROT_READ, PROT_WRITE};
-use crate::trust;
+use crate::{control, trust};
 
 /// Applies every `*.hpatch` of the store, in the order of their names. What is refused is said in one line on standard error; the
 /// program starts all the same.
@@ -57,6 +57,9 @@ fn say(name: &[u8], code: Code, report: &Report) {
 fn apply(dir: &Fd, name: &CStr, report: &mut Report) -> Result<(), Code> {
     let bundle = read(dir, name, report)?;
     let keys = trust::keys(true, report)?;
+    if !before_main() {
+        return Err(report.refuse(codes::SCOPE_START, format_args!("the loader was not there at the start")));
+    }
     if threads() != Some(1) {
         return Err(report.refuse(codes::SCOPE_START, format_args!("another library has started a thread before main")));
     }
@@ -88,6 +91,12 @@ fn read(dir: &Fd, name: &CStr, report: &mut Report) -> Result<(Pages, usize), Co
     let mut pages = Pages::new(stat.size).map_err(|e| failed("no memory", e.0))?;
     let len = sys::read_full(&file, pages.bytes_mut()).map_err(|e| failed("can't be read", e.0))?;
     Ok((pages, len))
+}
+
+/// Whether this constructor runs at the process's start, and not in a dlopen much later, with the program's functions on the stack.
+fn before_main() -> bool {
+    let Some(mem) = OwnMemory::open() else { return false };
+    !Symbols::seen_from(&mem, 0).came_last((&raw const control::hpatch_control).addr() as u64)
 }
 
 /// Threads of the process: a directory has two links and one for each subdirectory.
@@ -122,7 +131,7 @@ fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
                 writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len))
             };
             if !writes[..=n].iter().rev().all(restored) {
-                crate::control::block_loader();
+                control::block_loader();
                 return Err(report.refuse(codes::ROLL_BACK_FAILED, format_args!("at {:#x}", w.addr)));
             }
             entry.set(|r| r.state = RecordState::Prepared as u32);

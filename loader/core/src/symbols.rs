@@ -243,6 +243,11 @@ impl Scope {
         .take(MAX_MODULES)
     }
 
+    /// Load bias of the module that was added last.
+    pub fn last(self, mem: &impl Memory) -> Option<u64> {
+        self.modules(mem).last().map(|(bias, _)| bias)
+    }
+
     /// The first definition of `name` in `version` (empty for the default one).
     pub fn find(self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
         self.modules(mem).find_map(|(bias, at)| Dynamic::read(mem, bias, at)?.find(mem, name, version))

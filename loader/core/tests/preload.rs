@@ -155,6 +155,42 @@ fn applies_and_reverts_in_a_running_program() {
     }
 }
 
+/// dlmopen: both copies of a library are patched, or none.
+#[test]
+fn every_copy_of_a_library_is_patched() {
+    let p = Program::build("copies", false);
+    let library = Program::library(&p);
+    let bundle = library.bundle("fix", Scope::Live, &library.payload("fix"));
+    let mut s = p.start();
+    assert!(s.ask(&format!("prepare {}", bundle.display())).starts_with("HP1101 library.so isn't mapped"));
+    for verb in ["library", "copy"] {
+        assert_eq!(s.ask(&format!("{verb} {}", library.exe.display())), "done");
+    }
+    assert_eq!(s.ask("both"), "42 42");
+    assert_eq!(s.ask(&format!("prepare {}", bundle.display())), "ok 1");
+    assert!(s.ask("tables fix").starts_with("writes 6 funcs 4 "));
+    assert_eq!(s.ask("commit fix"), "ok 1");
+    assert_eq!(s.ask("both"), "1042 1042");
+    assert_eq!(s.ask("answer 1"), "42", "the program has a function of the same name");
+    s.ask("revert fix");
+    assert_eq!(s.ask("both"), "42 42");
+    assert_eq!(s.ask("release fix"), "ok 0");
+    assert_eq!(s.end(), "");
+}
+
+#[test]
+fn store_is_only_for_the_start() {
+    let p = Program::build("late", false);
+    p.store(&p.bundle("fix", Scope::Live, &p.payload("fix")));
+    let mut command = Command::new(&p.exe);
+    command.env_clear().env("HPATCH_TRUST", p.dir.join("trust")).env("HPATCH_STORE", p.dir.join("store"));
+    let mut s = common::Session::start(&mut command);
+    assert_eq!(s.ask(&format!("dlopen {}", loader().display())), "done");
+    check_old(&mut s);
+    let said = s.end();
+    assert!(said.starts_with("hpatch: fix.hpatch: HP1006 "), "{said}");
+}
+
 #[test]
 fn bundles_stack_and_come_off_in_reverse() {
     let p = Program::build("stack", false);

@@ -54,7 +54,7 @@ pub struct Program {
     pub exe: PathBuf,
     image: Vec<u8>,
     symbols: Vec<(u64, u64, String)>,
-    fixed: bool,
+    kind: ModuleKind,
 }
 
 pub fn signing_key() -> SigningKey {
@@ -77,10 +77,22 @@ fn public_line(key: &SigningKey) -> String {
 
 impl Program {
     pub fn build(name: &str, fixed: bool) -> Program {
-        let dir = folder(name);
-        let exe = dir.join("host");
-        let how = if fixed { ["-no-pie", "-fno-pie"] } else { ["-pie", "-fpie"] };
-        run(Command::new("g++").args(["-O1", "-w", "-Wl,--build-id", "-o"]).arg(&exe).args(how).arg(source("host.cc")));
+        let (how, kind) = if fixed { ("-no-pie -fno-pie", ModuleKind::Fixed) } else { ("-pie -fpie", ModuleKind::Pie) };
+        Program::compile(folder(name), "host", "host.cc", how, kind)
+    }
+
+    /// `library.so`, next to `program`.
+    pub fn library(program: &Program) -> Program {
+        Program::compile(program.dir.clone(), "library.so", "library.cc", "-shared -fpic -Wl,--no-as-needed -lstdc++ -lgcc_s", ModuleKind::Shared)
+    }
+
+    fn compile(dir: PathBuf, name: &str, text: &str, how: &str, kind: ModuleKind) -> Program {
+        let exe = dir.join(name);
+        run(Command::new("g++")
+            .args(["-O1", "-w", "-Wl,--build-id", "-o"])
+            .arg(&exe)
+            .args(how.split(' '))
+            .arg(source(text)));
         let image = std::fs::read(&exe).expect("program");
         let listed = run(Command::new("nm").args(["-S", "--defined-only"]).arg(&exe));
         let symbols = listed.lines().filter_map(|l| {
@@ -96,10 +108,10 @@ impl Program {
             let value = u64::from_str_radix(w.get(1)?, 16).ok().filter(|v| *v != 0)?;
             (w.get(6) == Some(&"UND")).then(|| (value, 0, w[7].split('@').next().unwrap_or_default().to_owned()))
         }));
-        std::fs::create_dir(dir.join("trust")).expect("trust");
-        std::fs::create_dir(dir.join("store")).expect("store");
+        std::fs::create_dir_all(dir.join("trust")).expect("trust");
+        std::fs::create_dir_all(dir.join("store")).expect("store");
         std::fs::write(dir.join("trust/test.pub"), public_line(&signing_key())).expect("key");
-        Program { dir, exe, image, symbols, fixed }
+        Program { dir, exe, image, symbols, kind }
     }
 
     pub fn symbol(&self, name: &str) -> (u64, u64) {
@@ -131,7 +143,8 @@ impl Program {
     pub fn payload(&self, name: &str) -> Vec<u8> {
         let object = self.dir.join(format!("{name}.o"));
         // A fixed image's code may hold absolute addresses below 2 GiB.
-        let how = if self.fixed { ["-fno-pie", "-mcmodel=small"] } else { ["-fpie", "-mcmodel=small"] };
+        let how =
+            if self.kind == ModuleKind::Fixed { ["-fno-pie", "-mcmodel=small"] } else { ["-fpie", "-mcmodel=small"] };
         run(Command::new("g++").args(["-O1", "-w", "-c", "-o"]).arg(&object).args(how).arg(source("fix.cc")));
         let data = std::fs::read(&object).expect("object");
         let parsed = Object::parse(&data).expect("object");
@@ -201,7 +214,8 @@ impl Program {
 
     /// A signed bundle of `payload`, in a file.
     pub fn bundle(&self, id: &str, scope: Scope, payload: &[u8]) -> PathBuf {
-        self.bundle_for(id, scope, payload, "host", &self.build_id())
+        let name = self.exe.file_name().and_then(|n| n.to_str()).expect("name");
+        self.bundle_for(id, scope, payload, name, &self.build_id())
     }
 
     pub fn bundle_for(&self, id: &str, scope: Scope, payload: &[u8], module: &str, build_id: &[u8]) -> PathBuf {
@@ -210,7 +224,7 @@ impl Program {
             old_build_id: build_id.into(),
             new_build_id: vec![1; 20],
             payload: 0,
-            kind: if self.fixed { ModuleKind::Fixed } else { ModuleKind::Pie },
+            kind: self.kind,
             functions_replaced: 2,
             functions_new: 0,
             edits: 1,

@@ -124,6 +124,8 @@ static void write_all(Record *r, bool new_bytes) {
     r->state = new_bytes ? 3 : 5;
 }
 
+static int (*fn[2])(int);
+
 int main() {
     setvbuf(stdout, nullptr, _IOLBF, 0);
     control = (volatile Control *)dlsym(RTLD_DEFAULT, "hpatch_control");
@@ -179,6 +181,18 @@ int main() {
                    r->new_range_count, r->new_site_count);
         } else if (!strcmp(verb, "op")) {
             say(operation(atoi(arg), 1, 2, 3));
+        } else if (!strcmp(verb, "dlopen")) {
+            puts(dlopen(arg, RTLD_NOW) ? "done" : dlerror());
+        } else if (!strcmp(verb, "copy")) { // a namespace of its own, with a copy of the library
+            void *copy = dlmopen(LM_ID_NEWLM, arg, RTLD_NOW);
+            fn[1] = copy ? (int (*)(int))dlsym(copy, "answer") : nullptr;
+            puts(copy ? "done" : dlerror());
+        } else if (!strcmp(verb, "library")) {
+            void *library = dlopen(arg, RTLD_NOW);
+            fn[0] = library ? (int (*)(int))dlsym(library, "answer") : nullptr;
+            puts(library ? "done" : dlerror());
+        } else if (!strcmp(verb, "both")) {
+            printf("%d %d\n", fn[0](1), fn[1](1));
         } else if (!strcmp(verb, "maps")) {
             FILE *f = fopen("/proc/self/maps", "r");
             while (fgets(line, sizeof line, f))
