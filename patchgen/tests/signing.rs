@@ -225,6 +225,8 @@ fn verify_tells_who_and_refuses_everybody_else() {
     fs::copy(bench.path("ecdsa.pub"), bench.path("others/a.pub")).unwrap();
     let (status, err) = code(&["verify", "x.hpatch", "--trust", "others"]);
     assert!(status == 5 && err.contains("HP0757"), "{err}");
+    let (_, _, err) = bench.patchgen(&["verify", "x.hpatch", "--trust", "others"]);
+    assert!(err.contains(&fingerprint(&bench, "ed25519")), "it isn't said who signed: {err}");
     let (status, err) = code(&["verify", "x.hpatch", "--trust", "trust", "--threshold", "2"]);
     assert!(status == 5 && err.contains("HP0758"), "{err}");
     // One key in two files is one key.

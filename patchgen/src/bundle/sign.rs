@@ -59,7 +59,7 @@ impl Signer {
 
 fn with_advice(failure: Failure, path: &str) -> Failure {
     if failure.code == codes::KEY_ENCRYPTED {
-        return failure.help(format_args!("run `ssh-add {path}`, then sign with `--key {path}.pub`"));
+        return failure.help(format_args!("Run `ssh-add {path}`, then sign with `--key {path}.pub`."));
     }
     failure
 }
@@ -96,7 +96,7 @@ impl Failure {
     /// The table's advice for `SIG_INVALID` is for those who verify; here somebody signs.
     fn help_for(self, code: Code) -> Failure {
         if code == codes::SIG_INVALID {
-            return self.help("sign what `patchgen manifest` prints for this very bundle, byte for byte");
+            return self.help("Sign what `patchgen manifest` prints for this very bundle, byte for byte.");
         }
         self
     }

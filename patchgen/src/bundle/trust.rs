@@ -2,7 +2,8 @@
 
 use super::{Failure, file};
 use patchfmt::codes::{self, Code};
-use patchfmt::{Bundle, Policy, PublicKey, key};
+use patchfmt::sshsig::SshSig;
+use patchfmt::{Bundle, Fingerprint, Policy, PublicKey, key};
 use std::path::Path;
 
 const MAX_FILE: usize = 64 << 10;
@@ -70,8 +71,20 @@ impl TrustStore {
     pub fn verify(&self, name: &str, bytes: &[u8], policy: Policy) -> Result<Vec<&TrustedKey>, Failure> {
         let keys: Vec<PublicKey> = self.keys.iter().map(|k| k.key).collect();
         let bundle = Bundle::parse(bytes).map_err(|e| Failure::format(name, e))?;
-        let verified = bundle.verify(&keys, policy).map_err(|e| Failure::format(name, e))?;
+        let verified = bundle.verify(&keys, policy).map_err(|e| match e.code {
+            codes::SIG_UNTRUSTED | codes::SIG_THRESHOLD => Failure::new(e.code, name).detail(claimed_signers(&bundle)),
+            _ => Failure::format(name, e),
+        })?;
         let signers: Vec<PublicKey> = verified.signers().collect();
         Ok(signers.iter().filter_map(|s| self.keys.iter().find(|k| k.key == *s)).collect())
     }
+}
+
+/// Whose signatures a bundle carries, by their own account.
+fn claimed_signers(bundle: &Bundle<'_>) -> String {
+    let keys = bundle.signatures().filter_map(|(_, blob)| SshSig::parse(blob).ok()).map(|s| {
+        let kind = String::from_utf8_lossy(s.kind);
+        format!("{} {}", kind.escape_debug(), Fingerprint::of_wire(s.key))
+    });
+    format!("signed by {}", keys.collect::<Vec<_>>().join(", "))
 }
