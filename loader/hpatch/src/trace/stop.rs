@@ -50,6 +50,8 @@ pub enum Place {
     Stopped,
     /// In uninterruptible sleep with the trap pending: only the stack pointer and the program counter are known.
     Parked,
+    /// Killed; not yet reaped. A dead thread that its tracer doesn't reap hides the process's end from its parent.
+    Dying,
     Gone,
 }
 
@@ -85,7 +87,7 @@ impl Tracee {
         match ptrace::get_regs(self.tid, &mut self.regs) {
             Ok(()) => self.known = true,
             Err(e) if gone(&e) => {
-                self.place = Place::Gone;
+                self.place = Place::Dying;
                 return Ok(());
             }
             Err(e) => return Err(StopError::Os("read registers", e)),
@@ -306,12 +308,12 @@ impl Stopped<'_> {
         }
         let (pid, tid) = (self.target.pid, self.tracees[i].tid);
         let Ok(stat) = procfs::task_stat(pid, tid) else {
-            self.tracees[i].place = Place::Gone;
+            self.tracees[i].place = Place::Dying;
             return Ok(true);
         };
         if stat.is_dead() {
             // The leader's end is reported only when the last thread has ended.
-            self.tracees[i].place = Place::Gone;
+            self.tracees[i].place = Place::Dying;
             return Ok(true);
         }
         if stat.state == b'D'
@@ -356,23 +358,18 @@ impl Stopped<'_> {
             return t;
         }
         let from = Instant::now();
-        let mut left = 0;
         for sleepers in [true, false] {
             for t in self.tracees.iter_mut() {
                 if t.place == Place::Stopped && !t.known {
                     let _ = t.read_and_repair();
                 }
                 if t.place == Place::Stopped && t.sleeper() == sleepers {
-                    if ptrace::detach(t.tid, t.signal).is_err() {
-                        let _ = ptrace::wait(t.tid, libc::WNOHANG);
-                    }
-                    t.place = Place::Gone;
-                } else if !sleepers && t.place != Place::Gone {
-                    left += 1;
+                    t.place = if ptrace::detach(t.tid, t.signal).is_ok() { Place::Gone } else { Place::Dying };
                 }
             }
         }
-        if left > 0 {
+        let left = self.tracees.iter().any(|t| t.place != Place::Gone);
+        if left {
             // Seized but perhaps never interrupted: only a stopped thread can be let go.
             for t in self.tracees.iter().filter(|t| t.place == Place::Running) {
                 let _ = ptrace::interrupt(t.tid);
@@ -383,7 +380,7 @@ impl Stopped<'_> {
         let timing =
             Timing { stop: self.stop_time, resume: now - from, pause: self.begun.map_or(Duration::ZERO, |b| now - b) };
         self.released = Some(timing);
-        if left > 0 {
+        if left {
             self.drain(Duration::from_millis(200));
         }
         self.forget_births();
@@ -395,7 +392,7 @@ impl Stopped<'_> {
         let until = Instant::now() + most;
         loop {
             let mut left = 0;
-            for t in self.tracees.iter_mut().filter(|t| matches!(t.place, Place::Running | Place::Parked)) {
+            for t in self.tracees.iter_mut().filter(|t| t.place != Place::Gone) {
                 match ptrace::wait(t.tid, libc::WNOHANG) {
                     Ok(Some(Status::Stopped { event, signal, .. })) => {
                         // A parked call came back with the trap: the program mustn't see that either.
