@@ -116,7 +116,8 @@ fn live_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
     compare(&mut target, &program.calls, &new, "patched")?;
     compare_pairs(&mut target, &program.after, "patched")?;
     target.verify()?.expect(0)?;
-    check!(before.change(&Snapshot::take(target.pid())?).is_some(), "no byte of the process changed");
+    let changed = before.change(&Snapshot::take(target.pid())?).is_some();
+    check!(changed == (bundle::inspect(bundle)?.replaced > 0), "executable memory changed: {changed}");
     target.revert("fix")?.expect(0)?;
     compare(&mut target, &program.calls, &old, "reverted")?;
     compare_pairs(&mut target, &program.reverted, "reverted")?;

@@ -172,6 +172,7 @@ fn reproducible() -> Result<()> {
 
 /// Splits the debug information of a build off, as distributions do, and puts it where debuggers look by build-id.
 fn split(module: &Path, keep: &Path) -> Result<()> {
+    std::fs::create_dir_all(keep)?;
     let debug = keep.join("split.debug");
     run_ok(Command::new("objcopy").arg("--only-keep-debug").arg(module).arg(&debug), TOOL_LIMIT)?;
     let notes = run_ok(Command::new("readelf").arg("-n").arg(module), TOOL_LIMIT)?;
