@@ -173,6 +173,82 @@ fn a_public_key_signs_through_ssh_agent() {
     assert!(status == 6 && err.contains("error[HP0023]"), "{err}");
 }
 
+/// An agent that claims the key and then answers a request to sign with `answer`, whatever it is.
+fn false_agent(path: &Path, key: Vec<u8>, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
+    use std::io::{Read, Write};
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut held = vec![12, 0, 0, 0, 1];
+        patchfmt::ssh::put_string(&mut held, &key);
+        patchfmt::ssh::put_string(&mut held, b"comment");
+        for answer in [held, answer] {
+            let mut size = [0; 4];
+            stream.read_exact(&mut size).unwrap();
+            let mut request = vec![0; u32::from_be_bytes(size) as usize];
+            stream.read_exact(&mut request).unwrap();
+            let mut message = Vec::new();
+            patchfmt::ssh::put_string(&mut message, &answer);
+            stream.write_all(&message).unwrap();
+        }
+    })
+}
+
+#[test]
+fn an_agent_is_not_believed() {
+    let bench = Bench::new();
+    let before = fs::read(bench.path("x.hpatch")).unwrap();
+    let key = patchfmt::PublicKey::from_line(&fs::read_to_string(bench.path("ed25519.pub")).unwrap()).unwrap();
+    let signed = |kind: &str, value: &[u8]| {
+        let mut inner = Vec::new();
+        patchfmt::ssh::put_string(&mut inner, kind.as_bytes());
+        patchfmt::ssh::put_string(&mut inner, value);
+        let mut answer = vec![14];
+        patchfmt::ssh::put_string(&mut answer, &inner);
+        answer
+    };
+    let cases = [
+        (vec![5], 6, "HP0024"),
+        (vec![], 6, "HP0023"),
+        (vec![14, 255, 255, 255, 255], 6, "HP0024"),
+        (signed("ssh-rsa", &[0; 64]), 6, "HP0024"),
+        (signed("ssh-ed25519", &[0; 64]), 5, "HP0756"),
+        (signed("ssh-ed25519", &[0; 63]), 5, "HP0750"),
+        (signed("ssh-ed25519", &[1; 2000]), 5, "HP0750"),
+    ];
+    for (n, (answer, status, code)) in cases.into_iter().enumerate() {
+        let socket = bench.path(&format!("{n}.sock"));
+        let agent = false_agent(&socket, key.to_wire(), answer);
+        let env = [("SSH_AUTH_SOCK", socket.to_str().unwrap())];
+        let (found, _, err) = bench.patchgen_with(&["sign", "x.hpatch", "--key", "ed25519.pub"], &env);
+        assert!(found == status && err.contains(code), "case {n}: {found} {err}");
+        agent.join().unwrap();
+    }
+    assert_eq!(fs::read(bench.path("x.hpatch")).unwrap(), before);
+}
+
+#[test]
+fn damaged_private_keys_never_sign_as_another() {
+    use patchgen::bundle::{armour, private_key::PrivateKey};
+    let bench = Bench::new();
+    for kind in ["ed25519", "ecdsa"] {
+        let text = fs::read_to_string(bench.path(kind)).unwrap();
+        let public = PrivateKey::parse(kind, &text).unwrap().public();
+        let blob = armour::decode(armour::PRIVATE_KEY, &text).unwrap();
+        for at in 0..blob.len() {
+            let mut bad = blob.clone();
+            bad[at] ^= 1;
+            if let Ok(key) = PrivateKey::parse(kind, &armour::encode(armour::PRIVATE_KEY, &bad)) {
+                assert_eq!(key.public(), public, "byte {at}");
+            }
+            assert!(
+                PrivateKey::parse(kind, &armour::encode(armour::PRIVATE_KEY, &blob[..at])).is_err()
+                    || at > blob.len() - 40
+            );
+        }
+    }
+}
+
 #[test]
 fn keys_that_cant_sign_are_refused_with_advice_and_nothing_is_written() {
     let bench = Bench::new();

@@ -20,6 +20,7 @@ codes! {
         seen: "There is no NT_GNU_BUILD_ID note.",
         why: "The build-id is how the loader knows that the process runs exactly the build that was analysed.",
         act: "Link with `-Wl,--build-id` (most distributions do by default).",
+        example: "gcc -Wl,--build-id=none server.c        # readelf -n shows no NT_GNU_BUILD_ID",
     }
     NO_SYMBOLS = 105 Refuse "the image has no symbol table" {
         seen: "There is no .symtab in the image or in a debug file that belongs to it.",
@@ -30,6 +31,7 @@ codes! {
         seen: "The build-id of the debug file differs from the image's.",
         why: "Its names and types would be those of other code.",
         act: "Find the debug file of exactly this build, for instance by its build-id.",
+        example: "readelf -n server | grep Build            # f4aeea2c...\nreadelf -n server.debug | grep Build      # 58b62408...",
     }
     NOT_LINKED = 107 Error "not a linked image" {
         seen: "The file is a relocatable object, a core file or an archive.",
@@ -45,6 +47,7 @@ codes! {
         seen: "DT_TEXTREL is set: the dynamic linker changes code.",
         why: "Code in memory differs from the file in ways that depend on the address.",
         act: "Build with `-fPIC` or `-fPIE` throughout.",
+        example: "gcc -shared -fno-pic -mcmodel=large x.c   # readelf -d shows TEXTREL",
     }
     NO_SECTIONS = 110 Refuse "the image has no section headers" {
         seen: "e_shnum is 0: the section table was stripped.",

@@ -26,21 +26,25 @@ codes! {
         seen: "An instruction or pointer refers to a place in the image where there is no function, object, string or section of known content.",
         why: "What the new code means by it can't be named, so it can't be found in the old process.",
         act: "Build with symbols for all objects; look at the place with `objdump -d`.",
+        example: "mov 0x4711(%rip),%eax     # between two objects: nothing has a symbol there",
     }
     INTERIOR_REFERENCE = 212 Refuse "a reference into the middle of another function" {
         seen: "Changed code jumps or points to an address inside another function, not to its entry.",
         why: "The same place in the other build can't be proven.",
         act: "Usually hand-written assembly: give the place a symbol and a size of its own.",
+        example: "jmp memcpy+0x20            # into the middle, from another function",
     }
     UNDECODABLE = 213 Refuse "an instruction can't be decoded" {
         seen: "Bytes inside a function aren't a valid instruction, or two decoders disagree about them.",
         why: "Code that isn't understood can't be moved.",
         act: "Data inside code? Mark it as an object of its own.",
+        example: "f:  ud2; .byte 0x06        # no 64-bit instruction begins with 06",
     }
     UNKNOWN_TLS = 214 Refuse "a thread-local reference could not be named" {
         seen: "An offset from the thread pointer belongs to no thread-local variable.",
         why: "Reading the wrong thread-local variable would corrupt a thread's state.",
         act: "Keep symbols of thread-local variables; don't compute with `%fs:` by hand.",
+        example: "mov %fs:0xfffffffffffffff4,%eax    # no thread-local variable has that offset",
     }
     OPAQUE_CHANGED = 215 Refuse "a function of unknown shape changed" {
         seen: "Hand-written assembly, or code without a size, differs between the builds.",
@@ -52,16 +56,19 @@ codes! {
         seen: "In an executable at fixed addresses an immediate has a value inside the image, and neither a relocation nor its use proves which it is.",
         why: "An address has to follow the layout, a number must not.",
         act: "Link with `-Wl,--emit-relocs`, or build position-independent (`-fPIE -pie`).",
+        example: "mov $0x404040,%edi         # the address of `table`, or the number 4210752?",
     }
     AMBIGUOUS_WORD = 217 Refuse "a word in data may be an address" {
         seen: "In an executable at fixed addresses an aligned word of changed or new data looks like an address.",
         why: "An address has to follow the layout, a number must not.",
         act: "Link with `-Wl,--emit-relocs`, or build position-independent (`-fPIE -pie`).",
+        example: ".quad 0x404040             # in .data of a non-PIE: a pointer or a number?",
     }
     PRODUCER_DIFFERS = 218 Review "the builds come from different compilers or flags" {
         seen: "DW_AT_producer of a unit differs between old and new.",
         why: "Nearly everything differs then, and the real change drowns; layouts may differ where the source doesn't.",
         act: "Build both with the same compiler, version and flags.",
+        example: "old: GNU C17 12.2.0 -O2    new: GNU C17 13.1.0 -O2",
     }
     NO_DEBUG_INFO = 219 Note "no debug information" {
         seen: "The image has no DWARF, and none was found by build-id or debuglink.",
@@ -72,15 +79,18 @@ codes! {
         seen: "Two functions that aren't aliases share bytes, or an instruction is entered in its middle.",
         why: "Replacing one would change the other.",
         act: "Usually hand-written assembly: leave it unchanged.",
+        example: "memcpy: ...                # memcpy is 0x40 bytes\nmemcpy_tail: ...           # and begins at memcpy+0x30",
     }
     UNKNOWN_RELOCATION_FORM = 221 Refuse "an operand's form isn't understood" {
         seen: "A reference in an instruction has a width or form for which there is no relocation.",
         why: "It can't be linked to another address.",
         act: "Report the instruction; compile the file with other flags meanwhile.",
+        example: "mov table(%eip),%eax       # a 32-bit address size",
     }
     UNWIND_UNREADABLE = 222 Refuse "unwind data of a changed function can't be carried" {
         seen: "Its FDE or LSDA is malformed or uses an encoding that isn't known.",
         why: "An exception or a stack walk through the new code would go astray.",
         act: "Check `.eh_frame` with `readelf -wF`.",
+        example: ".cfi_escape ...            # an encoding that no compiler writes",
     }
 }

@@ -5,6 +5,7 @@ codes! {
         seen: "Several static functions share a name, and neither unit, order nor content decides which became which.",
         why: "A wrong pair would put one function's new code in place of another's.",
         act: "Build with debug information, so that the source file decides; or rename one of them.",
+        example: "a.c: static void init(void)    b.c: static void init(void)    /* no STT_FILE, no DWARF: which is which? */",
     }
     AMBIGUOUS_DATA = 302 Refuse "variables of the same name can't be told apart" {
         seen: "Several static variables share a name, and neither unit, order nor content decides which became which.",
@@ -16,5 +17,6 @@ codes! {
         seen: "Profile-guided or link-time optimisation made other choices, so functions differ whose source didn't change.",
         why: "The patch is right, but larger than the fix.",
         act: "Build the new image with the profile of the old one.",
+        example: "/* same source */ f calls g   ->   g is inlined in f, because the profile is another one",
     }
 }

@@ -11,45 +11,54 @@ codes! {
         seen: "A read-only object is larger or smaller in the new build.",
         why: "It can't be overwritten in place: the patch carries it and replaces every function that reads it.",
         act: "Nothing, unless another finding says that a reader can't be replaced.",
+        example: "const char *const names[2] = {...};   ->   [3]",
     }
     GLOBAL_RESIZED = 403 Start "a variable grew or shrank" {
         seen: "A writable global has another size in the new build.",
         why: "Its live bytes have the old layout, and its neighbours begin where it used to end.",
         act: "Use the bundle at start, or keep the size and add a second variable.",
+        example: "int slots[16];   ->   int slots[32];   /* the next variable begins where slots[16] would be */",
     }
     SECTION_KIND = 404 Start "data moved between read-only and writable" {
         seen: "An object is constant in one build and writable in the other.",
         why: "Old code and new code would disagree about whether it can change.",
         act: "Keep the qualifier, or introduce a new object.",
+        example: "const int limit = 5;   ->   int limit = 5;",
     }
     POINTER_TABLE = 405 Review "a table of pointers changed" {
         seen: "A constant table of function or data addresses (handlers, vtable, string table) has other entries.",
         why: "It's overwritten in place while code may be reading it, and copies of its entries may live elsewhere.",
         act: "Check that no code keeps copies of entries that matter.",
+        example: "static const handler table[] = { get, set };   ->   { get, set_checked };",
     }
     BUILD_STAMP = 406 Note "only a build stamp differs" {
         seen: "A string holds a date, path, hash or version that changes with every build.",
         why: "It's left out, so the process goes on reporting the old one.",
         act: "Build reproducibly (SOURCE_DATE_EPOCH, -ffile-prefix-map) to see no such change.",
+        example: "puts(\"built \" __DATE__);",
     }
     DATA_REMOVED = 407 Note "a variable is gone" {
         seen: "A global of the old build isn't in the new one.",
         why: "Its bytes stay; only old code still knows them.",
         act: "Nothing.",
+        example: "static int unused;   ->   (gone)",
     }
     FUNCTION_REMOVED = 408 Note "a function is gone" {
         seen: "A function of the old build isn't in the new one.",
         why: "Its code stays and stays callable through stored pointers.",
         act: "Nothing, unless calling it is the bug: then make it fail instead of removing it.",
+        example: "static void helper(void) {...}   ->   (inlined everywhere)",
     }
     READER_UNKNOWN = 409 Refuse "not every reader of a changed constant can be replaced" {
         seen: "A constant changed that can't be overwritten in place, and code that reads it can't be replaced.",
         why: "Some code would go on with the old value.",
         act: "See the finding about the reader.",
+        example: "const int limit = 5;   /* read by an assembly function without a size */",
     }
     NOTHING_CHANGED = 410 Note "nothing changed" {
         seen: "Every function and constant of the new build was proven equal to the old one.",
         why: "There is nothing to patch; no bundle is written.",
         act: "Check that old and new are the builds that you meant.",
+        example: "patchgen build --old server --new server -o x.hpatch",
     }
 }

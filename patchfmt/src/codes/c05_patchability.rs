@@ -11,36 +11,43 @@ codes! {
         seen: "A constant of an enumeration was renumbered.",
         why: "Values stored before the patch keep the old number and get the new meaning.",
         act: "Append new enumerators at the end; accept only if no such value outlives a call.",
+        example: "enum { IDLE, BUSY };   ->   enum { IDLE, WAIT, BUSY };   /* a stored 1 was BUSY and reads as WAIT */",
     }
     EXPORTED_PROTOTYPE = 503 Refuse "the prototype of an exported function changed" {
         seen: "Parameters or return type of a function that other modules can call differ.",
         why: "Their calls were compiled for the old prototype.",
         act: "Add a function with a new name and keep the old one.",
+        example: "int conn_open(const char *);   ->   int conn_open(const char *, int flags);   /* in .dynsym */",
     }
     EXPORTED_REMOVED = 504 Refuse "an exported symbol is gone" {
         seen: "A symbol of .dynsym in the old build isn't in the new one.",
         why: "Other modules may be bound to it or look it up later.",
         act: "Keep the symbol.",
+        example: "nm -D libx.so.old: conn_close      nm -D libx.so.new: (nothing)",
     }
     INIT_ARRAY = 505 Review "initialisers changed" {
         seen: ".init_array, .preinit_array or .fini_array has other entries.",
         why: "Initialisers of the old build have run; those of the new build would not.",
         act: "Accept if the process doesn't need what the new initialiser does, otherwise use the bundle at start.",
+        example: "__attribute__((constructor)) static void setup(void) { ... }   /* new, or changed */",
     }
     NEEDED = 506 Refuse "the list of needed libraries changed" {
         seen: "DT_NEEDED differs.",
         why: "A library that isn't loaded can't provide symbols, and loading one runs its initialisers.",
         act: "Fix the defect without the new library, or restart.",
+        example: "readelf -d new | grep NEEDED    # libz.so.1, which the old one does not have",
     }
     NEW_TLS = 507 Refuse "a new thread-local variable" {
         seen: "The new build has a thread-local variable that the old one doesn't have.",
         why: "Threads that run already have no storage for it.",
         act: "Use a global with a lock or an atomic, or restart.",
+        example: "static __thread int depth;   /* new: no running thread has storage for it */",
     }
     TLS_BLOCK = 508 Refuse "the thread-local block changed" {
         seen: "Offsets, size or initial values of the module's TLS template differ.",
         why: "Each running thread has a block of the old shape.",
         act: "Keep thread-local variables as they are.",
+        example: "static __thread int depth = 1;   ->   = 2;   /* threads that run have copied the 1 */",
     }
     TOO_SHORT = 509 Refuse "the function is too short for a detour" {
         seen: "Entry and padding behind it have fewer than five bytes that may be overwritten.",
@@ -52,11 +59,13 @@ codes! {
         seen: "The function, or another one, jumps to an address inside the bytes that the detour would overwrite.",
         why: "That jump would land in the middle of the detour.",
         act: "Compile the old build with `-fpatchable-function-entry=5`, or change the function's callers instead.",
+        example: "f:  mov %edi,%eax\n1:  dec %eax\n    jnz 1b        # 1: lies in the 5 bytes of the detour",
     }
     FOLDED = 511 Refuse "the function shares its code with another one" {
         seen: "Identical code folding gave several functions one address, and only some of them changed.",
         why: "A detour there would change all of them.",
         act: "Link without `--icf=all`, or patch all of them alike.",
+        example: "int a(void) { return 1; }   int b(void) { return 1; }   /* --icf=all: one address; only b changes */",
     }
     NEVER_RETURNS = 512 Review "the function may never leave the stack" {
         seen: "A changed function is `main`-like: a thread enters it once and loops in it.",
@@ -68,30 +77,36 @@ codes! {
         seen: "Code that chose an implementation when the program was loaded differs.",
         why: "The choice was made already and isn't made again.",
         act: "Patch the implementations, not the resolver; or restart.",
+        example: "void *memcpy(...) __attribute__((ifunc(\"choose\")));   /* choose() changed */",
     }
     FOLDED_SPLIT = 514 Review "functions that shared one address have their own now" {
         seen: "Names that were one address in the old build are several in the new one.",
         why: "Pointers to them compared equal before; stored ones still do.",
         act: "Accept if no code compares these function pointers.",
+        example: "a and b at 0x1000   ->   a at 0x1000, b at 0x1040   /* a == b was true for stored pointers */",
     }
     IDENTITY = 515 Refuse "old and new aren't two builds of one thing" {
         seen: "Soname, interpreter or kind of the images differ.",
         why: "A patch can't turn one program into another.",
         act: "Check that old and new are the files that you meant.",
+        example: "patchgen build --old /bin/true --new /bin/false -o x.hpatch",
     }
     NONLOCAL_JUMP = 516 Review "the function calls setjmp or switches contexts" {
         seen: "A changed function calls setjmp, getcontext or the like, or is a coroutine.",
         why: "A saved context may return into old code after the patch; the loader can only see those that it knows of.",
         act: "Accept if no such context outlives a call.",
+        example: "if (setjmp(env) == 0) run();   /* longjmp after the patch returns into the old code */",
     }
     STORED_PROTOTYPE = 517 Review "the prototype of a function changed whose address is stored" {
         seen: "Parameters or return type differ, and the function's address is in data.",
         why: "Callers through a stored pointer may have been compiled for the old prototype.",
         act: "Accept if every caller is replaced too.",
+        example: "struct ops o = { .open = my_open };   /* my_open(const char *)   ->   my_open(const char *, int) */",
     }
     VTABLE = 518 Refuse "a vtable grew or was reordered" {
         seen: "Virtual functions were added, removed or moved.",
         why: "Objects that are alive point to the old table; code that isn't replaced uses old slots.",
         act: "Don't add virtual functions in a fix; use a non-virtual one.",
+        example: "struct A { virtual void f(); };   ->   struct A { virtual void g(); virtual void f(); };",
     }
 }

@@ -25,6 +25,7 @@ codes! {
         seen: "A 32-bit field of the patch would have to hold a larger distance or address.",
         why: "Cutting it off would make the code jump or read elsewhere.",
         act: "Report it; images larger than 2 GiB aren't supported.",
+        example: "call 0x100001000           # 4 GiB away in a 32-bit field",
     }
     READ_BACK = 606 Error "the written bundle doesn't read back as intended" {
         seen: "The second ELF reader or decoder sees something else than was written.",
@@ -35,6 +36,7 @@ codes! {
         seen: "New code calls a function of another library that the old image never used.",
         why: "It's looked up in the libraries that are loaded in the target; if none has it the patch isn't applied.",
         act: "Accept if the library that defines it is loaded for certain.",
+        example: "new code: getrandom(buf, 16, 0);   /* the old image never called getrandom */",
     }
     PAYLOAD_TOO_LARGE = 608 Refuse "the patch is too large" {
         seen: "A payload or the bundle is larger than the format allows.",

@@ -219,6 +219,8 @@ mod tests {
             for text in [e.seen, e.why, e.act] {
                 assert!(text.ends_with('.') && text.len() >= 8, "{}: {text:?}", e.code);
             }
+            // What somebody's source can cause is shown by an example.
+            assert!(!(400..600).contains(&e.code.0) || !e.example.is_empty(), "{}: no example", e.code);
         }
     }
 

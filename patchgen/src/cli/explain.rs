@@ -68,10 +68,31 @@ fn report(e: &Entry) -> EntryReport<'_> {
 }
 
 fn text(e: &Entry) -> String {
-    let mut out = format!("{} ({}): {}\n\n  Seen        {}\n", e.code, e.severity.word(), e.title, e.seen);
-    for (n, line) in e.example.lines().enumerate() {
-        out.push_str(&format!("  {:11} {line}\n", if n == 0 { "Example" } else { "" }));
-    }
-    out.push_str(&format!("  Why         {}\n  What to do  {}\n", e.why, e.act));
+    let mut out = format!("{} ({}): {}\n\n", e.code, e.severity.word(), e.title);
+    block("Seen", &wrapped(e.seen), &mut out);
+    block("Example", &e.example.lines().map(str::to_owned).collect::<Vec<_>>(), &mut out);
+    block("Why", &wrapped(e.why), &mut out);
+    block("What to do", &wrapped(e.act), &mut out);
     out
+}
+
+fn block(label: &str, lines: &[String], out: &mut String) {
+    for (n, line) in lines.iter().enumerate() {
+        out.push_str(&format!("  {:11} {line}\n", if n == 0 { label } else { "" }));
+    }
+}
+
+/// In lines that fit a terminal of 100 columns beside the label.
+fn wrapped(text: &str) -> Vec<String> {
+    const WIDTH: usize = 86;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().filter(|l| l.is_empty() || l.len() + 1 + word.len() <= WIDTH);
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
