@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use hpatch_core::abi::{Range, RecordState};
 use serde_json::json;
 
+use crate::check::deep::Deep;
 use crate::check::dry;
 use crate::check::forbidden::Forbidden;
 use crate::check::report::Blockers;
 use crate::check::scan::{Lookup, Scanner, View};
-use crate::check::unwind::Unwinder;
+use crate::check::unwind::{self, Unwinder};
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::target::Target;
 use crate::target::control::Patch;
@@ -32,11 +33,18 @@ pub struct Options {
     pub deadline: Duration,
     /// Bytes of one thread's stack that are read at most.
     pub stack_limit: u64,
+    /// Bytes of memory that are searched at most for suspended stacks, in programs with coroutines.
+    pub memory_limit: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), deadline: DEFAULT_DEADLINE, stack_limit: 256 << 20 }
+        Self {
+            timeout: Duration::from_secs(10),
+            deadline: DEFAULT_DEADLINE,
+            stack_limit: 256 << 20,
+            memory_limit: 4 << 30,
+        }
     }
 }
 
@@ -95,6 +103,8 @@ struct Switch<'a> {
     forbidden: Forbidden,
     scratch: Vec<u8>,
     unwinder: Option<Unwinder>,
+    /// For programs with coroutines.
+    deep: Option<Deep>,
 }
 
 /// The code that must not be in use.
@@ -138,8 +148,13 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         forbidden: forbidden(patch, direction),
         scratch: vec![0; longest],
         unwinder: None,
+        deep: None,
     };
     s.prefault()?;
+    if direction != Direction::Recover && unwind::switches_stacks(target) {
+        let deep = Deep::new(target, options.memory_limit);
+        s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
+    }
     s.attempts(options)
 }
 
@@ -180,8 +195,14 @@ impl Switch<'_> {
             let attempt = out.stops + out.put_off;
             // Every fourth attempt stops even so: what the look saw may be a stale word.
             let look = self.direction != Direction::Recover && attempt % 4 != 3;
-            let hits =
+            let mut hits =
                 if look { dry::look(target, &target.tasks()?, &mut scanner, &self.forbidden) } else { Vec::new() };
+            if let Some(deep) = self.deep.as_mut().filter(|_| look && hits.is_empty()) {
+                // What is suspended now would most likely be found in the stop again, and searching takes its time.
+                let sleepers = dry::sleepers(target, &target.tasks()?).into_iter();
+                deep.check(&target.maps()?, sleepers, true, target.live_tid, &self.forbidden, &mut hits);
+                hits.retain(|h| h.func != u32::MAX);
+            }
             let mut reason = None;
             if hits.is_empty() {
                 out.stops += 1;
@@ -232,6 +253,11 @@ impl Switch<'_> {
             if let Some(u) = self.unwinder.as_ref().filter(|_| !scanner.hits.is_empty()) {
                 u.clear(&mut scanner.hits, &stopped, &self.target.mem);
             }
+            if let Some(deep) = self.deep.as_mut().filter(|_| scanner.hits.is_empty()) {
+                // The process may have mapped memory since.
+                let list = self.target.maps()?;
+                deep.check(&list, stopped.threads().map(View::of), false, reader, &self.forbidden, &mut scanner.hits);
+            }
             clear = scanner.hits.is_empty();
         }
         let t1 = Instant::now();
@@ -279,7 +305,7 @@ impl Switch<'_> {
             }
         }
         self.set_state(during)?;
-        fault("writing");
+        self.fault("writing");
         let result = self.write_steps();
         if result.is_err() {
             for s in &self.steps {
@@ -291,7 +317,7 @@ impl Switch<'_> {
         if self.direction == Direction::Apply {
             let _ = self.target.mem.write_u64(self.patch.live_since_addr(), boot_time());
         }
-        fault("written");
+        self.fault("written");
         self.set_state(after)
     }
 
@@ -305,7 +331,7 @@ impl Switch<'_> {
         for (i, s) in self.steps.iter().enumerate() {
             self.target.mem.write(s.addr, s.to).map_err(|e| Failed::Io(s.addr, e))?;
             if i == 0 {
-                fault("first-write");
+                self.fault("first-write");
             }
         }
         for i in 0..self.steps.len() {
@@ -316,6 +342,18 @@ impl Switch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Debug builds can be killed at a named step, for the tests of recovery; with `all:` before it also while recovering.
+    fn fault(&self, step: &str) {
+        if cfg!(debug_assertions) {
+            let Ok(v) = std::env::var("HPATCH_TEST_KILL") else { return };
+            if v.strip_prefix("all:").is_some_and(|v| v == step) || (v == step && self.direction != Direction::Recover)
+            {
+                // SAFETY: no memory is involved.
+                unsafe { libc::raise(libc::SIGKILL) };
+            }
+        }
     }
 
     fn failed(&self, e: Failed) -> Error {
@@ -425,13 +463,5 @@ impl Backoff {
         let jitter = half.mul_f64((self.random >> 11) as f64 / (1u64 << 53) as f64);
         std::thread::sleep((half + jitter).min(most));
         self.next = (self.next * 2).min(Duration::from_millis(250));
-    }
-}
-
-/// Debug builds can be killed at a named step, for the tests of recovery.
-fn fault(step: &str) {
-    if cfg!(debug_assertions) && std::env::var("HPATCH_TEST_KILL").is_ok_and(|v| v == step) {
-        // SAFETY: no memory is involved.
-        unsafe { libc::raise(libc::SIGKILL) };
     }
 }

@@ -5,9 +5,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Running, calls_program, coroutine_program, threads_program};
+use hpatch::check::deep::Deep;
 use hpatch::check::forbidden::Forbidden;
 use hpatch::check::scan::{Hit, Lookup, Scanner, Use, View};
-use hpatch::check::unwind::Unwinder;
+use hpatch::check::unwind::{self, Unwinder};
 use hpatch::target::Target;
 use hpatch::trace::stop::{StopError, Stopper};
 use hpatch_core::abi::Range;
@@ -269,6 +270,27 @@ fn interrupted_stack_is_seen() {
         assert_eq!(hits[0].func, func, "{kind}");
         r.end();
     }
+}
+
+/// Hazard S2: a coroutine that gave up control inside the function; no thread's stack leads there.
+#[test]
+fn suspended_coroutine_is_seen() {
+    let r = Running::start(coroutine_program(), &["coroutine", "0"]);
+    let target = Target::open(r.pid()).unwrap();
+    assert!(unwind::switches_stacks(&target));
+    assert!(check(&r, true).is_empty(), "the stacks of threads don't show it");
+    let mut deep = Deep::new(&target, 1 << 30).unwrap();
+    let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
+    let stopped = stopper.stop(&target).unwrap();
+    let mut hits = Vec::new();
+    let list = target.maps().unwrap();
+    deep.check(&list, stopped.threads().map(View::of), false, stopped.any_tid(), &forbidden(&r.marks), &mut hits);
+    drop(stopped);
+    assert!(hits.iter().any(|h| h.addr == r.marks[1] && h.func == 0), "{hits:?}");
+    r.end();
+    let r = threads("idle", 1);
+    assert!(!unwind::switches_stacks(&Target::open(r.pid()).unwrap()));
+    r.end();
 }
 
 /// Words that look like return addresses and aren't: the scan takes them for such, the frame tables clear them.

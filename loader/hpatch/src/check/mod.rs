@@ -1,5 +1,6 @@
 //! Is the code that is about to change in use?
 
+pub mod deep;
 pub mod dry;
 pub mod forbidden;
 pub mod report;

@@ -35,9 +35,16 @@ impl Blocker {
             Use::Executing => format!("executes {place}"),
             Use::Returning { .. } => format!("will return to {place}"),
             Use::Interrupted { .. } => format!("handles a signal that interrupted {place}"),
+            Use::Suspended { .. } => "is suspended".to_owned(),
             Use::Unreadable => format!("has a stack that can't be read, at {:#x}", self.hit.addr),
             Use::TooLarge => "has a stack too large to check".to_owned(),
         };
+        if let Use::Suspended { slot } = self.hit.how {
+            return format!(
+                "a suspended stack will return to {place} (the word at {slot:#x}); seen {} times",
+                self.times
+            );
+        }
         format!(
             "thread {} ({}) {what}; seen {} time{} over {:.1} s",
             self.hit.tid,
@@ -53,6 +60,7 @@ impl Blocker {
             Use::Executing => ("executing", 0),
             Use::Returning { slot } => ("returning", slot),
             Use::Interrupted { slot } => ("interrupted", slot),
+            Use::Suspended { slot } => ("suspended", slot),
             Use::Unreadable => ("unreadable", 0),
             Use::TooLarge => ("too-large", 0),
         };

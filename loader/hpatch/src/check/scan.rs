@@ -36,6 +36,8 @@ pub enum Use {
     Returning { slot: u64 },
     /// A signal handler runs and will return there.
     Interrupted { slot: u64 },
+    /// A suspended stack (a coroutine's) will return there; no thread is on it.
+    Suspended { slot: u64 },
     /// Its stack can't be found or read, so nothing is known.
     Unreadable,
     /// Its stack is larger than the limit.
@@ -275,7 +277,8 @@ impl Scanner {
     }
 }
 
-fn func_of(forbidden: &Forbidden, site: u64) -> u32 {
+/// The function that a return address belongs to.
+pub fn func_of(forbidden: &Forbidden, site: u64) -> u32 {
     // A return address behind a call that never returns may be the first byte after the range.
     forbidden.range_of(site).or_else(|| forbidden.range_of(site - 1)).map_or(u32::MAX, |r| r.func)
 }

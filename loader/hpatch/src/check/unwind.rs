@@ -46,6 +46,17 @@ struct Module {
     bases: BaseAddresses,
 }
 
+/// Runs of mappings of one ELF file with code in it, each beginning with the file's header.
+fn modules(maps: &[Mapping]) -> impl Iterator<Item = &[Mapping]> {
+    maps.chunk_by(|a, b| a.inode == b.inode && a.path == b.path && b.offset != 0)
+        .filter(|run| run[0].offset == 0 && run[0].read && !run[0].path.is_empty() && run.iter().any(|m| m.exec))
+}
+
+/// Whether a module of the program imports a function that moves a thread to another stack.
+pub fn switches_stacks(target: &Target) -> bool {
+    target.maps().is_ok_and(|maps| modules(&maps).any(|run| imports_switcher(&target.mem, run)))
+}
+
 /// Frame tables of a process. Loading them takes milliseconds and happens while the process runs.
 #[derive(Debug)]
 pub struct Unwinder {
@@ -58,19 +69,9 @@ impl Unwinder {
     pub fn load(target: &Target) -> Self {
         let mut u = Self { modules: Vec::new(), switches_stacks: false };
         let Ok(maps) = target.maps() else { return u };
-        let mut i = 0;
-        while i < maps.len() {
-            // A module is a run of mappings of one file, the first with its ELF header.
-            let mut end = i + 1;
-            while maps.get(end).is_some_and(|m| m.inode == maps[i].inode && m.path == maps[i].path && m.offset != 0) {
-                end += 1;
-            }
-            let run = &maps[i..end];
-            if run[0].offset == 0 && run[0].read && !run[0].path.is_empty() && run.iter().any(|m| m.exec) {
-                u.switches_stacks |= imports_switcher(&target.mem, run);
-                u.modules.extend(Module::load(&target.mem, run));
-            }
-            i = end;
+        for run in modules(&maps) {
+            u.switches_stacks |= imports_switcher(&target.mem, run);
+            u.modules.extend(Module::load(&target.mem, run));
         }
         if let Ok(Some(control)) = Control::find_in(target, &maps) {
             for p in control.records(target).unwrap_or_default() {
@@ -153,7 +154,7 @@ impl Walk {
             // A register isn't where any of the frames returns by.
             Use::Returning { slot: 0 } => return true,
             Use::Returning { slot } | Use::Interrupted { slot } => slot,
-            Use::Executing | Use::Unreadable | Use::TooLarge => return false,
+            Use::Executing | Use::Suspended { .. } | Use::Unreadable | Use::TooLarge => return false,
         };
         !self.slots.contains(&slot) && self.stretches.iter().any(|s| s.0 <= slot && slot < s.1)
     }

@@ -1,0 +1,109 @@
+//! The check of memory that no stack pointer leads to: programs that switch stacks by themselves (coroutines) keep suspended frames
+//! anywhere. Every word of writable private memory is compared with the return sites; a match is taken for a suspended frame.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::forbidden::Forbidden;
+use super::scan::{Hit, Use, View};
+use crate::target::Target;
+use crate::target::maps::{self, Mapping};
+use crate::target::mem::{IoVecs, Piece, read_pieces};
+
+const PAGE: u64 = 4096;
+/// Bits of `/proc/PID/pagemap` (Documentation/admin-guide/mm/pagemap.rst).
+const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+
+/// Buffers and files of the deep check. Make it before the stop.
+#[derive(Debug)]
+pub struct Deep {
+    words: Vec<u64>,
+    pages: Vec<u8>,
+    iov: IoVecs,
+    pagemap: File,
+    /// Bytes that are read at most.
+    limit: u64,
+    /// Bytes read by the last check.
+    pub bytes: u64,
+}
+
+impl Deep {
+    pub fn new(target: &Target, limit: u64) -> std::io::Result<Self> {
+        Ok(Self {
+            words: vec![1; 256 * 1024],
+            pages: vec![0; 4096 * 8],
+            iov: IoVecs::with_room(1),
+            pagemap: File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid))?,
+            limit,
+            bytes: 0,
+        })
+    }
+
+    /// Adds to `hits` what looks like a suspended frame. The threads' own stacks, which the scan has seen, are left out; `rough`
+    /// leaves out everything that a stack pointer points into, for a look that decides nothing.
+    pub fn check(
+        &mut self,
+        list: &[Mapping],
+        views: impl Iterator<Item = View>,
+        rough: bool,
+        reader: i32,
+        forbidden: &Forbidden,
+        hits: &mut Vec<Hit>,
+    ) {
+        self.bytes = 0;
+        let mut own: Vec<(u64, u64)> = Vec::new();
+        for v in views {
+            let Some(m) = maps::find(list, v.sp) else { continue };
+            // On another stack than its own, the thread's own one holds suspended frames.
+            if v.sp < v.fs_base && m.contains(v.fs_base) {
+                own.push((m.start, v.fs_base & !(PAGE - 1)));
+            } else if rough || m.path == "[stack]" {
+                own.push((m.start, m.end));
+            }
+        }
+        for m in list.iter().filter(|m| m.read && m.write && !m.shared) {
+            let mut at = m.start;
+            while at < m.end {
+                if let Some(o) = own.iter().find(|o| o.0 <= at && at < o.1) {
+                    at = o.1.min(m.end);
+                    continue;
+                }
+                let stop = own.iter().map(|o| o.0).filter(|s| *s > at).min().unwrap_or(m.end).min(m.end);
+                at = self.stretch(at, stop, reader, forbidden, hits);
+                if self.bytes > self.limit {
+                    hits.push(Hit { tid: reader, how: Use::TooLarge, addr: m.start, func: u32::MAX });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Looks at a run of pages that exist, from `at` on; gives where to go on.
+    fn stretch(&mut self, at: u64, stop: u64, reader: i32, forbidden: &Forbidden, hits: &mut Vec<Hit>) -> u64 {
+        let most = ((stop - at) / PAGE).min(512);
+        let n = most.max(1) as usize;
+        let exists = match self.pagemap.read_exact_at(&mut self.pages[..n * 8], at / PAGE * 8) {
+            Ok(()) => &self.pages[..n * 8],
+            Err(_) => &[0xff; 8][..],
+        };
+        let flags = |c: &[u8]| c.try_into().map_or(u64::MAX, u64::from_le_bytes) & PRESENT_OR_SWAPPED != 0;
+        let mut pages = exists.chunks_exact(8);
+        let first = pages.next().is_none_or(flags);
+        let run = 1 + pages.take_while(|c| flags(c) == first).count() as u64;
+        let end = (at + run * PAGE).min(stop);
+        if !first {
+            return end;
+        }
+        let piece = Piece { addr: at, len: (end - at) as usize & !7, at: 0 };
+        let got = read_pieces(reader, &[piece], &mut self.words, &mut self.iov).unwrap_or(0);
+        self.bytes += got as u64;
+        for (i, w) in self.words[..got / 8].iter().enumerate() {
+            if forbidden.sites.contains(*w) && hits.len() < 64 {
+                let slot = at + i as u64 * 8;
+                let func = super::scan::func_of(forbidden, *w);
+                hits.push(Hit { tid: 0, how: Use::Suspended { slot }, addr: *w, func });
+            }
+        }
+        end
+    }
+}
