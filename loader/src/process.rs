@@ -187,6 +187,16 @@ impl hpatch_core::payload::Lookup for Symbols<'_> {
 
 /// Load bias and avma of the dynamic section of the executable.
 fn executable(mem: &OwnMemory) -> Option<(u64, u64)> {
+    by_program_headers(mem).or_else(|| {
+        // The auxiliary vector isn't readable in a process that has changed its user. Only the executable's DT_DEBUG is ever filled in.
+        let maps = Maps::read().ok()?;
+        let mut images =
+            maps.images(mem).filter(|(i, _)| i.dynamic != 0).map(|(i, _)| (i.bias, i.bias.wrapping_add(i.dynamic)));
+        images.find(|(bias, dynamic)| Scope::of_module(mem, *bias, *dynamic, *bias).is_some())
+    })
+}
+
+fn by_program_headers(mem: &OwnMemory) -> Option<(u64, u64)> {
     const PT_PHDR: u32 = 6;
     let (phdr, phnum) = program_headers()?;
     let mut own = None;

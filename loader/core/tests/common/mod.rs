@@ -83,7 +83,13 @@ impl Program {
 
     /// `library.so`, next to `program`.
     pub fn library(program: &Program) -> Program {
-        Program::compile(program.dir.clone(), "library.so", "library.cc", "-shared -fpic -Wl,--no-as-needed -lstdc++ -lgcc_s", ModuleKind::Shared)
+        Program::compile(
+            program.dir.clone(),
+            "library.so",
+            "library.cc",
+            "-shared -fpic -Wl,--no-as-needed -lstdc++ -lgcc_s",
+            ModuleKind::Shared,
+        )
     }
 
     fn compile(dir: PathBuf, name: &str, text: &str, how: &str, kind: ModuleKind) -> Program {
