@@ -48,6 +48,24 @@ fn main() {
             }
         }
     }
+    if let Some(n) = std::env::var_os("FUNC") {
+        for (l, im) in [(&la, &a), (&lb, &b)] {
+            for f in l.functions.iter().filter(|f| f.name.as_str() == n) {
+                for r in &f.refs {
+                    println!("{r:?}");
+                    if let patchgen::lift::Target::Data { data, .. } = &r.target {
+                        let d = &l.data[data.index()];
+                        println!("   {d:?} {:?}", im.bytes(d.range.start, d.range.size()).map(String::from_utf8_lossy));
+                        for q in d.refs.iter().chain(&d.ambiguous) {
+                            if let patchgen::lift::Target::Data { data, .. } = &q.target {
+                                println!("      {:?}", l.data[data.index()]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
     let unp = lb.functions.iter().filter(|f| !f.unprovable.is_empty()).count();
     let opq = lb.functions.iter().filter(|f| f.opaque).count();
     println!(

@@ -6,6 +6,9 @@ use crate::addr::{FuncId, Svma};
 use crate::lift::{Access, CodeRef, Field, Function, Insn, JumpTable, Slot, Target};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind};
 
+/// Functions of the C start-up objects (gcc's crtstuff): they refer to the ends of sections, where objects lie as well.
+const START_UP: [&str; 4] = ["deregister_tm_clones", "register_tm_clones", "__do_global_dtors_aux", "frame_dummy"];
+
 /// What two instructions differ in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Diff {
@@ -61,6 +64,17 @@ impl<'a> Body<'a> {
 
     fn bytes(&self, i: &Insn) -> &'a [u8] {
         self.image.bytes(self.at(i), u64::from(i.len)).unwrap_or_default()
+    }
+
+    /// The address that a field holds.
+    fn address(&self, r: &CodeRef) -> Svma {
+        let at = self.f.parts[usize::from(r.part)].start.plus(u64::from(r.field_at));
+        let raw = self.image.read_u32(at).unwrap_or_default();
+        match r.field {
+            Field::Pc32 { tail } => at.offset(i64::from(raw as i32) + i64::from(tail)),
+            Field::Abs64 => Svma(self.image.read_u64(at).unwrap_or_default()),
+            _ => Svma(u64::from(raw)),
+        }
     }
 
     fn refs(&self, i: &Insn) -> &'a [CodeRef] {
@@ -160,26 +174,32 @@ fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) 
     let (p, q) = (a.bytes(x), b.bytes(y));
     let (r, s) = (paired(a.refs(x), b.refs(y)), paired(b.refs(y), a.refs(x)));
     if r.len() != s.len() || !masked_equal(p, q, &r, &s) {
-        if let Some(d) = relaxed(same, a, b, x, y) {
+        if let Some(d) = relaxed(same, a, b, x, y).or_else(|| branch_forms(same, a, b, x, y)) {
             return d;
         }
-        return Some(kind_of_difference(a, b, x, y, &r, &s));
+        let diff = kind_of_difference(a, b, x, y, &r, &s);
+        if diff == Diff::Literal && is_start_up(a.f) && is_start_up(b.f) && same_label_immediate(same, a, b, x, y) {
+            return None;
+        }
+        return Some(diff);
     }
     r.iter().zip(&s).filter_map(|(r, s)| reference(same, a, b, (p, r), (q, s))).max()
+}
+
+fn is_start_up(f: &Function) -> bool {
+    f.opaque && START_UP.contains(&f.name.as_str())
+}
+
+/// Immediates that are places which the linker defines under the same name.
+fn same_label_immediate(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
+    let (i, j) = (a.decode(x), b.decode(y));
+    (0..i.op_count()).any(|n| is_immediate(i.op_kind(n)) && same.same_label(Svma(i.immediate(n)), Svma(j.immediate(n))))
 }
 
 /// The references of one side, without the uncertain ones that have no counterpart: those are plain numbers.
 fn paired<'a>(own: &'a [CodeRef], other: &[CodeRef]) -> Vec<&'a CodeRef> {
     let place = |r: &CodeRef| (r.field_at - r.insn, r.field);
     own.iter().filter(|r| r.certain || other.iter().any(|s| place(s) == place(r))).collect()
-}
-
-fn width(f: Field) -> usize {
-    if f == Field::Abs64 { 8 } else { 4 }
-}
-
-fn same_field(r: Field, s: Field) -> bool {
-    r == s
 }
 
 fn masked_equal(p: &[u8], q: &[u8], r: &[&CodeRef], s: &[&CodeRef]) -> bool {
@@ -189,10 +209,10 @@ fn masked_equal(p: &[u8], q: &[u8], r: &[&CodeRef], s: &[&CodeRef]) -> bool {
     let mut hidden = 0u32;
     for (r, s) in r.iter().zip(s) {
         let at = (r.field_at - r.insn) as usize;
-        if at != (s.field_at - s.insn) as usize || !same_field(r.field, s.field) {
+        if at != (s.field_at - s.insn) as usize || r.field != s.field {
             return false;
         }
-        hidden |= (((1u64 << width(r.field)) - 1) << at) as u32;
+        hidden |= (((1u64 << r.field.size()) - 1) << at) as u32;
     }
     p.iter().zip(q).enumerate().all(|(i, (x, y))| hidden >> i & 1 == 1 || x == y)
 }
@@ -220,6 +240,9 @@ fn reference(
         (x, y) if x == y => x,
         _ => return Some(Diff::Retarget),
     };
+    if is_start_up(a.f) && is_start_up(b.f) && same.same_label(a.address(r), b.address(s)) {
+        return None;
+    }
     let meaning = match (&r.target, &s.target) {
         (Target::Table(i), Target::Table(j)) => match (a.f.tables.get(*i as usize), b.f.tables.get(*j as usize)) {
             (Some(t), Some(u)) => same_table(a, b, t, u),
@@ -232,7 +255,10 @@ fn reference(
             let interior = same.functions(*f, *g);
             interior && same_place(same, (*f, *pf, *of), (*g, *pg, *og))
         }
-        (x, y) => same.targets(x, y, Site { access, functions: Some((a.f, b.f)) }),
+        (x, y) => {
+            let site = Site { access, functions: Some((a.f, b.f)) };
+            same.targets(x, y, site) || other_reading(same, r, s, site)
+        }
     };
     if r.certain && s.certain {
         return (!meaning).then_some(if matches!(s.target, Target::Data { .. }) && is_literal(same, s) {
@@ -242,13 +268,29 @@ fn reference(
         });
     }
     let at = (r.field_at - r.insn) as usize;
-    let number = p[at..at + width(r.field)] == q[at..at + width(s.field)];
+    let number = p[at..at + r.field.size()] == q[at..at + s.field.size()];
     match (number, meaning) {
         // Different numbers that denote the same thing are addresses.
         (_, true) => None,
         (true, false) => Some(Diff::Unproven),
         (false, false) => Some(Diff::Literal),
     }
+}
+
+/// The end of an object that the function uses may be the start of another in one build only: then the object counts.
+fn other_reading(same: &Same<'_>, r: &CodeRef, s: &CodeRef, site: Site<'_>) -> bool {
+    let target = |r: &CodeRef| r.alternative.map(|(data, offset)| Target::Data { data, offset });
+    match (target(r), target(s)) {
+        // Where something starts in both builds, it may well be meant: then this reading proves nothing.
+        (Some(x), Some(y)) => !exact(&r.target) && !exact(&s.target) && same.targets(&x, &y, site),
+        (Some(x), None) => same.targets(&x, &s.target, site),
+        (None, Some(y)) => same.targets(&r.target, &y, site),
+        (None, None) => false,
+    }
+}
+
+fn exact(t: &Target) -> bool {
+    !matches!(t, Target::Data { offset, .. } if *offset != 0)
 }
 
 fn is_literal(same: &Same<'_>, r: &CodeRef) -> bool {
@@ -268,6 +310,16 @@ fn same_table(a: &Body<'_>, b: &Body<'_>, t: &JumpTable, u: &JumpTable) -> bool 
     t.field == u.field
         && t.entries.len() == u.entries.len()
         && t.entries.iter().zip(&u.entries).all(|(&s, &t)| a.place(s) == b.place(t))
+}
+
+/// A tail call that is short in one of the builds. None: not such a pair.
+fn branch_forms(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Option<Diff>> {
+    let ([r], [s]) = (a.refs(x), b.refs(y)) else { return None };
+    if !r.branch || !s.branch || !same_branch(a, b, x, y) || (r.field != Field::Pc8 && s.field != Field::Pc8) {
+        return None;
+    }
+    let site = Site { access: Access::Branch, functions: Some((a.f, b.f)) };
+    Some((!same.targets(&r.target, &s.target, site)).then_some(Diff::Retarget))
 }
 
 /// A load or branch through the GOT that the linker rewrote in one of the builds. None: not such a pair.

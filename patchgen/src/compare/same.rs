@@ -157,6 +157,17 @@ impl<'a> Same<'a> {
         }
     }
 
+    /// A symbol of the linker stands at both addresses.
+    pub fn same_label(&self, old: Svma, new: Svma) -> bool {
+        let label = |s: &&crate::image::Symbol| crate::lift::is_linker_symbol(&s.name);
+        self.old
+            .image
+            .symbols_at(old)
+            .iter()
+            .filter(label)
+            .any(|a| self.new.image.symbols_at(new).iter().filter(label).any(|b| a.name == b.name))
+    }
+
     /// Writable data without a symbol: the same where the whole section is laid out as before.
     fn unnamed_variables(&self, a: &Data, b: &Data, x: i64, y: i64) -> bool {
         let place = |s: Side<'a>, d: &Data, o: i64| {
@@ -223,7 +234,10 @@ impl<'a> Same<'a> {
 
     /// As [`Self::bytes`] for named objects, where words of a fixed-address executable may be addresses.
     fn with_ambiguous(&self, a: &Data, b: &Data, assumed: &mut Assumed) -> bool {
-        let empty = |s: Side<'a>, d: &Data| s.image.bytes(d.range.start, d.range.size()).is_none();
+        // The range of a variable in .tbss overlaps whatever follows the template.
+        let empty = |s: Side<'a>, d: &Data| {
+            d.section == SectionKind::Tbss || s.image.bytes(d.range.start, d.range.size()).is_none()
+        };
         match (empty(self.old, a), empty(self.new, b)) {
             (true, true) => return self.relative_refs(&a.refs, &b.refs, (0, 0), a.range.size(), assumed),
             (false, false) => {}
@@ -234,7 +248,9 @@ impl<'a> Same<'a> {
     }
 
     fn is_zero(&self, s: Side<'a>, d: &Data) -> bool {
-        d.refs.is_empty() && s.image.bytes(d.range.start, d.range.size()).is_none_or(|b| b.iter().all(|&b| b == 0))
+        d.refs.is_empty()
+            && (d.section == SectionKind::Tbss
+                || s.image.bytes(d.range.start, d.range.size()).is_none_or(|b| b.iter().all(|&b| b == 0)))
     }
 
     /// `n` bytes from each address are equal, with the words that the dynamic linker fills compared by meaning.
@@ -250,7 +266,7 @@ impl<'a> Same<'a> {
         let mut skip = vec![false; x.len()];
         for r in a.refs.iter().filter(|r| u64::from(r.at) >= at.0 && u64::from(r.at) < at.0 + n) {
             let k = (u64::from(r.at) - at.0) as usize;
-            let end = (k + 8).min(skip.len());
+            let end = (k + r.field.size()).min(skip.len());
             skip[k..end].fill(true);
         }
         for r in &a.ambiguous {
@@ -274,7 +290,9 @@ impl<'a> Same<'a> {
         let y: Vec<&DataRef> = b.iter().filter(|r| within(r, at.1)).collect();
         x.len() == y.len()
             && x.iter().zip(&y).all(|(r, s)| {
-                u64::from(r.at) - at.0 == u64::from(s.at) - at.1 && self.target(&r.target, &s.target, IN_DATA, assumed)
+                u64::from(r.at) - at.0 == u64::from(s.at) - at.1
+                    && r.field == s.field
+                    && self.target(&r.target, &s.target, IN_DATA, assumed)
             })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Side;
 use crate::image::Import;
-use crate::lift::{DataKind, Field, Function, Target};
+use crate::lift::{DataKind, Function, Target};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -10,10 +10,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub(super) struct Shapes<'a> {
     side: Side<'a>,
     full: HashMap<usize, u64>,
-}
-
-pub(super) fn field_size(f: Field) -> usize {
-    if f == Field::Abs64 { 8 } else { 4 }
 }
 
 impl<'a> Shapes<'a> {
@@ -47,7 +43,7 @@ impl<'a> Shapes<'a> {
             buffer[..len].copy_from_slice(bytes);
             for r in &f.refs[insn.first_ref as usize..][..usize::from(insn.ref_count)] {
                 let from = (r.field_at - r.insn) as usize;
-                buffer[from..len.min(from + field_size(r.field))].fill(0);
+                buffer[from..len.min(from + r.field.size())].fill(0);
             }
             if insn.local.is_some() && insn.ref_count == 0 {
                 // A branch within the function: its kind counts, neither its length nor its distance.

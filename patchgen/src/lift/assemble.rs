@@ -74,6 +74,13 @@ pub fn lift(image: &Image) -> Lifted {
         .collect();
     let mut data = built.data;
     data_refs(&resolver, &mut data);
+    for (id, targets) in &built.objects.lookups {
+        data[id.index()].refs = targets
+            .iter()
+            .enumerate()
+            .map(|(k, &t)| DataRef { at: 4 * k as u32, field: Field::TableRel32, target: resolver.address(t) })
+            .collect();
+    }
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
     Lifted { functions, data, func_at, data_at: built.data_at }
 }
@@ -178,16 +185,17 @@ impl Assembler<'_> {
                     }
                     (Target::Func { func: self.id, part: p, offset }, Access::Branch)
                 } else {
+                    let target = self.resolver.address(a);
                     if short {
+                        let entry = matches!(target, Target::Func { part: 0, offset: 0, .. });
+                        f.opaque |= !entry;
                         f.unprovable.push(Unprovable {
                             code: 211,
                             at,
                             what: format!("short jump out of the function, to {a}"),
                         });
-                        f.opaque = true;
-                        return None;
                     }
-                    (self.resolver.address(a), Access::Branch)
+                    (target, Access::Branch)
                 }
             }
             Use::Tp => {
@@ -244,7 +252,7 @@ impl Assembler<'_> {
             part,
             insn: f.insns[index].offset,
             field_at: raw.field_at,
-            field: raw.field,
+            field: if matches!(raw.how, Use::Branch { short: true, .. }) { Field::Pc8 } else { raw.field },
             branch: access == Access::Branch,
             target,
             access,
@@ -285,12 +293,24 @@ impl Assembler<'_> {
             })
             .collect();
         for r in &mut f.refs {
+            // The end of the last object of a section, where the linker may have a symbol.
+            if let (Access::Derived, Target::Linker(name, 0)) = (r.access, &r.target)
+                && let Some((start, end, before)) = self.resolver.ending_at_label(name)
+                && used.contains(&before)
+            {
+                r.target = Target::Data { data: before, offset: (end.0 - start.0) as i64 };
+            }
             let (Access::Derived, Target::Data { data, offset }) = (r.access, &r.target) else { continue };
             let here = &self.data[data.index()];
             let a = here.range.start.offset(*offset);
             if let Some((start, _, before)) = self.resolver.objects.ending_at(a)
                 && before != *data
                 && used.contains(&before)
+            {
+                r.alternative = Some((before, a.0.wrapping_sub(start.0) as i64));
+            } else if here.kind == DataKind::Blob
+                && *offset != 0
+                && let Some((start, _, before)) = self.resolver.objects.ending_before(a)
             {
                 r.alternative = Some((before, a.0.wrapping_sub(start.0) as i64));
             } else if let Some(next) = self.resolver.objects.folded_base(a, here, *offset)
@@ -326,7 +346,7 @@ fn data_refs(resolver: &Resolver<'_>, data: &mut [Data]) {
             };
             d.refs.push(DataRef { at: (a.0 - d.range.start.0) as u32, field: Field::Abs64, target });
         }
-        if exec && d.section != SectionKind::Text {
+        if exec && d.section != SectionKind::Text && d.kind != DataKind::String {
             words(resolver, d);
         }
     });

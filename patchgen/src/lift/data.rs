@@ -6,11 +6,17 @@ use super::resolve::{CodeMap, is_linker_symbol};
 use super::space::{Space, Span};
 use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
-use crate::image::{DynReloc, Image, SectionKind, SymbolKind};
+use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use std::collections::BTreeMap;
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
 const FOLDED: u64 = 256;
+
+/// And so far past an object's end: its end with a member's offset, indexed backwards.
+const FOLDED_PAST: u64 = 64;
+
+/// An anonymous object is taken to go on to the next symbol, but not farther than this.
+const LONGEST: u64 = 16 << 10;
 
 /// Objects by address.
 #[derive(Debug, Default)]
@@ -23,6 +29,8 @@ pub(super) struct Objects {
     anon: Vec<(Svma, Svma, DataId, DataKind)>,
     /// Sections with named objects whose unnamed stretches are gaps between them.
     spans: Vec<Span>,
+    /// Tables of literals, with what their entries denote.
+    pub lookups: Vec<(DataId, Vec<Svma>)>,
 }
 
 impl Objects {
@@ -53,19 +61,13 @@ impl Objects {
         best
     }
 
-    /// The object that holds `a`; in a gap, the one that `a` ends or precedes.
-    pub fn find(&self, a: Svma) -> Option<(DataId, i64)> {
-        if let Some((_, id, offset)) = self.named_at(a) {
-            return Some((id, offset));
-        }
-        if let Some(hit) = self.anon_at(a) {
-            return Some(hit);
-        }
-        self.beside(a)
+    /// The object that holds `a`.
+    pub fn holding(&self, a: Svma) -> Option<(DataId, i64)> {
+        self.named_at(a).map(|(_, id, offset)| (id, offset)).or_else(|| self.anon_at(a))
     }
 
     /// The named neighbour of a gap: the one that ends exactly here, else the one that follows closely.
-    fn beside(&self, a: Svma) -> Option<(DataId, i64)> {
+    pub fn beside(&self, a: Svma) -> Option<(DataId, i64)> {
         let i = self.named.partition_point(|o| o.0 <= a);
         if let Some((start, _, id)) = self.ending_at(a) {
             return Some((id, (a.0 - start.0) as i64));
@@ -91,6 +93,12 @@ impl Objects {
         let span = self.spans.iter().find(|s| s.range.contains(a))?;
         (gap <= FOLDED && end.0 - start.0 > gap && span.range.contains(start) && start != here.range.start)
             .then(|| (id, a.0.wrapping_sub(start.0) as i64))
+    }
+
+    /// The named object that ends at most [`FOLDED_PAST`] bytes before `a`.
+    pub fn ending_before(&self, a: Svma) -> Option<(Svma, Svma, DataId)> {
+        let i = self.named.partition_point(|o| o.0 < a);
+        self.named[..i].last().copied().filter(|o| o.1 <= a && a.0 - o.1.0 <= FOLDED_PAST)
     }
 
     /// The named object whose last byte is just before `a`.
@@ -174,6 +182,7 @@ fn object(image: &Image, names: Vec<SymbolId>, range: SvmaRange, kind: DataKind,
         unit: first.and_then(|s| s.file.clone()),
         names,
         range,
+        open: false,
         kind,
         section,
         align,
@@ -293,6 +302,13 @@ fn anonymous(
         DynReloc::Relative { target } => Some(Place { at: target.0, width: 0 }),
         _ => None,
     }));
+    let labels: std::collections::HashSet<u64> =
+        image.symbols.iter().filter(|s| is_linker_symbol(&s.name)).map(|s| s.svma.0).collect();
+    if image.kind == ImageKind::Exec {
+        pointers(image, space, &mut places);
+    }
+    let lookups = lookup_tables(image, space, &places);
+    places.extend(lookups.iter().flat_map(|l| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     places.sort_unstable();
     places.dedup();
     places.retain(|p| {
@@ -306,8 +322,11 @@ fn anonymous(
     // Where no anonymous object can go on: named objects, code, tables, the section's end.
     let mut hard: Vec<u64> = objects.named.iter().map(|o| o.0.0).collect();
     hard.extend(tables.iter().map(|t| t.start.0));
+    hard.extend(lookups.iter().map(|l| l.at.0));
     hard.extend(seeds.iter().map(|s| s.range.start.0));
     hard.sort_unstable();
+    // Without local symbols there is nothing that bounds an object but the next reference.
+    let stripped = !image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
     let mut i = 0;
     while i < places.len() {
         let Some(span) = space.at(Svma(places[i].at)) else {
@@ -315,22 +334,131 @@ fn anonymous(
             continue;
         };
         let n = places[i..].partition_point(|p| p.at < span.range.end.0);
-        let mut sweep = Sweep { image, span, hard: &hard, string: None, out: Vec::new(), objects };
+        let mut sweep = Sweep {
+            image,
+            space,
+            exec: image.kind == ImageKind::Exec,
+            span,
+            hard: &hard,
+            string: None,
+            out: Vec::new(),
+            objects,
+        };
         for p in &places[i..i + n] {
             sweep.place(*p);
         }
-        for (range, kind) in sweep.finish() {
+        let found = sweep.finish();
+        for (k, &(mut range, mut kind)) in found.iter().enumerate() {
+            let mut open = false;
+            let lookup = lookups.binary_search_by_key(&range.start, |l| l.at).ok().map(|l| &lookups[l]);
+            if let Some(l) = lookup {
+                range = SvmaRange::new(l.at, 4 * l.targets.len() as u64);
+                kind = DataKind::Blob;
+            } else if kind == DataKind::Blob {
+                let writable = matches!(span.kind, SectionKind::Data | SectionKind::Bss);
+                let next = found.get(k + 1).map_or(range.end, |n| n.0.start.min(range.end));
+                let run = pointer_run(image, space, range);
+                let limit = range.end.min(range.start.plus(LONGEST));
+                range.end = match run {
+                    Some(end) => end,
+                    None if stripped || writable => next,
+                    None => limit,
+                };
+                open = run.is_none() && (range.end == next && next < limit || limit < found[k].0.end);
+            }
             objects.anon.push((range.start, range.end, DataId::from(data.len()), kind));
-            data.push(object(image, Vec::new(), range, kind, span.kind));
+            if let Some(l) = lookup {
+                objects.lookups.push((DataId::from(data.len()), l.targets.clone()));
+            }
+            data.push(Data { open, ..object(image, Vec::new(), range, kind, span.kind) });
         }
         i += n;
     }
     objects.anon.sort_by_key(|o| (o.0, o.1));
 }
 
+/// Words of a fixed-address executable that hold the start of a literal.
+fn pointers(image: &Image, space: &Space, places: &mut Vec<Place>) {
+    for span in
+        space.spans().iter().filter(|s| matches!(s.kind, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data))
+    {
+        let skew = span.range.start.0.wrapping_neg() % 8;
+        let Some(bytes) = image.bytes(span.range.start, span.range.size()) else { continue };
+        for word in bytes.get(skew as usize..).unwrap_or_default().chunks_exact(8) {
+            let value = u64::from_le_bytes(word.try_into().unwrap_or_default());
+            if value != 0 && is_literal_start(image, space, Svma(value)) {
+                places.push(Place { at: value, width: 0 });
+            }
+        }
+    }
+}
+
+/// A non-empty text with a NUL, in read-only data.
+fn is_text_at(image: &Image, space: &Space, a: Svma) -> bool {
+    space.at(a).is_some_and(|s| s.kind == SectionKind::Rodata)
+        && image.c_str(a).is_some_and(|t| !t.is_empty() && t.len() < 1 << 16 && t.iter().all(|&b| is_text(b)))
+}
+
+/// Such a text before which no other text stands, so that it isn't a tail.
+fn is_literal_start(image: &Image, space: &Space, a: Svma) -> bool {
+    let first = space.at(a).is_some_and(|s| s.range.start == a);
+    (first || image.bytes(Svma(a.0.wrapping_sub(1)), 1).is_some_and(|b| !is_text(b[0]))) && is_text_at(image, space, a)
+}
+
+/// The leading ones of these that are addresses of literals, of which some may be tails of others. None below three.
+fn literals(image: &Image, space: &Space, found: impl Iterator<Item = Option<Svma>>) -> Option<Vec<Svma>> {
+    let run: Vec<Svma> = found.map_while(|a| a.filter(|&a| is_text_at(image, space, a))).collect();
+    let starts = run.iter().filter(|&&a| is_literal_start(image, space, a)).count();
+    (run.len() >= 3 && 2 * starts >= run.len()).then_some(run)
+}
+
+/// A table of distances from its own start to literals, which clang makes of a `switch` over strings in position-independent code.
+#[derive(Debug)]
+struct Lookup {
+    at: Svma,
+    targets: Vec<Svma>,
+}
+
+/// Tables of at least three entries, each of which leads to a literal; ascending.
+fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> {
+    let mut starts: Vec<u64> = places.iter().map(|p| p.at).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let mut out = Vec::new();
+    for (i, &at) in starts.iter().enumerate() {
+        let at = Svma(at);
+        let Some(span) = space.at(at).filter(|s| s.kind == SectionKind::Rodata && at.0.is_multiple_of(4)) else {
+            continue;
+        };
+        let end = starts.get(i + 1).map_or(span.range.end, |&n| Svma(n).min(span.range.end));
+        let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
+        if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry)) {
+            out.push(Lookup { at, targets });
+        }
+    }
+    out
+}
+
+/// The end of an unnamed array of addresses: the run of at least three words that the dynamic linker fills in, or (at fixed addresses)
+/// that hold the start of a literal.
+fn pointer_run(image: &Image, space: &Space, range: SvmaRange) -> Option<Svma> {
+    if !range.start.0.is_multiple_of(8) {
+        return None;
+    }
+    if image.kind == ImageKind::Exec {
+        let words = (0..range.size() / 8).map(|k| image.read_u64(range.start.plus(8 * k)).map(Svma));
+        return literals(image, space, words).map(|run| range.start.plus(8 * run.len() as u64));
+    }
+    let filled = |a: Svma| matches!(image.dynamic_at(a), Some(DynReloc::Relative { .. }));
+    let n = (0..range.size() / 8).take_while(|k| filled(range.start.plus(8 * k))).count() as u64;
+    (n >= 3).then(|| range.start.plus(8 * n))
+}
+
 /// One pass over the referenced places of one section, ascending.
 struct Sweep<'a> {
     image: &'a Image,
+    space: &'a Space,
+    exec: bool,
     span: &'a Span,
     hard: &'a [u64],
     /// Index in `out` of the last string, and the address of the NUL that ends its first run.
@@ -361,6 +489,10 @@ impl Sweep<'_> {
                 return;
             }
             self.cut_string(a);
+            // Constants of known width have sections of their own.
+            if p.width >= 4 {
+                self.cut_blob(a);
+            }
             match self.out.last_mut() {
                 Some((r, DataKind::Constant)) if r.end > a => r.end = r.end.max(to),
                 _ => self.push(a, to, DataKind::Constant),
@@ -375,7 +507,11 @@ impl Sweep<'_> {
         let before = p.at > self.span.range.start.0
             && self.image.bytes(Svma(p.at - 1), 1).is_some_and(|b| is_text(b[0]))
             && self.hard.binary_search(&p.at).is_err();
-        if run > 0 && bytes.get(run) == Some(&0) {
+        // At fixed addresses a word may be a pointer whose low bytes look like text.
+        let pointer = self.exec
+            && p.at.is_multiple_of(8)
+            && self.image.read_u64(a).is_some_and(|v| v != 0 && self.space.at(Svma(v)).is_some());
+        if run > 0 && bytes.get(run) == Some(&0) && !pointer {
             self.cut_string(a);
             // A blob can't contain what is plainly a literal of its own: it follows a NUL, and its own start is referenced.
             if !before {

@@ -14,6 +14,7 @@ mod tls;
 
 pub use assemble::lift;
 pub use functions::is_cold_name;
+pub use resolve::is_linker_symbol;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use std::collections::BTreeMap;
@@ -82,6 +83,8 @@ pub enum Field {
     Pc32 {
         tail: u8,
     },
+    /// 1 byte, target − (address of the field + 1): a short tail call. It can't be carried as it is.
+    Pc8,
     /// 4 bytes absolute, zero-extended / sign-extended (only in fixed-address executables).
     Abs32,
     Abs32S,
@@ -91,7 +94,7 @@ pub enum Field {
     Tpoff32,
     /// 4 bytes: offset in the module's TLS block (local-dynamic).
     Dtpoff32,
-    /// 4 bytes in a jump table: target − start of the table.
+    /// 4 bytes in a jump table, or in a compiler's table of literals: target − start of the table.
     TableRel32,
 }
 
@@ -107,6 +110,18 @@ pub enum Access {
     Derived,
     /// A thread-local offset.
     Thread,
+}
+
+impl Field {
+    /// Bytes that the field takes.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Field::Abs64 => 8,
+            Field::Pc8 => 1,
+            _ => 4,
+        }
+    }
 }
 
 /// A reference from code.
@@ -218,6 +233,8 @@ pub struct Data {
     pub name: String,
     pub unit: Option<Arc<str>>,
     pub range: SvmaRange,
+    /// The object may go on past the end of `range`: it has no symbol, and nothing bounds it. Can be compared, not carried.
+    pub open: bool,
     pub kind: DataKind,
     pub section: crate::image::SectionKind,
     pub align: u32,

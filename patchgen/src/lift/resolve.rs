@@ -3,12 +3,13 @@
 use super::data::Objects;
 use super::space::Space;
 use super::{Slot, Target};
-use crate::addr::{FuncId, Svma, SvmaRange, SymbolId};
+use crate::addr::{DataId, FuncId, Svma, SvmaRange, SymbolId};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use std::collections::HashMap;
 
 /// Symbols that the link editor (or the C start-up objects on its behalf) defines: they denote places, not objects.
-pub(super) fn is_linker_symbol(name: &str) -> bool {
+#[must_use]
+pub fn is_linker_symbol(name: &str) -> bool {
     matches!(
         name,
         "_end"
@@ -152,7 +153,7 @@ impl<'a> Resolver<'a> {
     /// What a computed or accessed address denotes.
     pub fn address(&self, a: Svma) -> Target {
         let Some(span) = self.space.at(a) else {
-            return self.label(a).or_else(|| self.data(a)).unwrap_or(Target::Unknown(a));
+            return self.label(a).or_else(|| self.beside(a)).unwrap_or(Target::Unknown(a));
         };
         match span.kind {
             SectionKind::Plt => self.stub(a).unwrap_or(Target::Unknown(a)),
@@ -162,14 +163,25 @@ impl<'a> Resolver<'a> {
             },
             SectionKind::Text => match self.code.at(a) {
                 Some((func, part, offset)) => Target::Func { func, part, offset },
-                None => self.data(a).or_else(|| self.label(a)).unwrap_or(Target::Unknown(a)),
+                None => self.in_data(a),
             },
-            _ => self.data(a).or_else(|| self.label(a)).unwrap_or(Target::Unknown(a)),
+            _ => self.in_data(a),
         }
     }
 
-    fn data(&self, a: Svma) -> Option<Target> {
-        self.objects.find(a).map(|(data, offset)| Target::Data { data, offset })
+    /// The named object that ends where the linker put this symbol.
+    pub fn ending_at_label(&self, name: &str) -> Option<(Svma, Svma, DataId)> {
+        let at = self.labels.iter().filter(|(_, n)| **n == name).map(|(a, _)| *a).min()?;
+        self.objects.ending_at(at)
+    }
+
+    fn in_data(&self, a: Svma) -> Target {
+        let held = self.objects.holding(a).map(|(data, offset)| Target::Data { data, offset });
+        held.or_else(|| self.label(a)).or_else(|| self.beside(a)).unwrap_or(Target::Unknown(a))
+    }
+
+    fn beside(&self, a: Svma) -> Option<Target> {
+        self.objects.beside(a).map(|(data, offset)| Target::Data { data, offset })
     }
 
     fn stub(&self, a: Svma) -> Option<Target> {

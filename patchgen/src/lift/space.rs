@@ -38,7 +38,10 @@ impl Space {
     pub fn addressable(&self, value: u64) -> bool {
         let a = Svma(value);
         let i = self.spans.partition_point(|s| s.range.start <= a);
-        self.spans[..i].last().is_some_and(|s| a <= s.range.end && s.kind != SectionKind::Other)
+        let code_or_data = |s: &&Span| s.kind != SectionKind::Other;
+        let held = self.spans[..i].last().filter(|s| a <= s.range.end).filter(code_or_data);
+        let ended = self.spans[..i].iter().rev().nth(1).filter(|s| a == s.range.end).filter(code_or_data);
+        held.or(ended).is_some()
     }
 
     pub fn spans(&self) -> &[Span] {
