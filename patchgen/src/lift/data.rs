@@ -384,11 +384,17 @@ fn pointers(image: &Image, space: &Space, places: &mut Vec<Place>) {
     {
         let skew = span.range.start.0.wrapping_neg() % 8;
         let Some(bytes) = image.bytes(span.range.start, span.range.size()) else { continue };
-        for word in bytes.get(skew as usize..).unwrap_or_default().chunks_exact(8) {
-            let value = u64::from_le_bytes(word.try_into().unwrap_or_default());
-            if value != 0 && is_literal_start(image, space, Svma(value)) {
-                places.push(Place { at: value, width: 0 });
+        let mut run: Vec<u64> = Vec::new();
+        let words = bytes.get(skew as usize..).unwrap_or_default().chunks_exact(8);
+        for word in words.map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default())).chain([0]) {
+            if word != 0 && is_text_at(image, space, Svma(word)) {
+                run.push(word);
+                continue;
             }
+            // In an array of literals those count as well that follow something else than a NUL.
+            let all = literals(image, space, run.iter().map(|&v| Some(Svma(v)))).is_some();
+            run.retain(|&v| all || is_literal_start(image, space, Svma(v)));
+            places.extend(run.drain(..).map(|at| Place { at, width: 0 }));
         }
     }
 }
@@ -402,7 +408,8 @@ fn is_text_at(image: &Image, space: &Space, a: Svma) -> bool {
 /// Such a text before which no other text stands, so that it isn't a tail.
 fn is_literal_start(image: &Image, space: &Space, a: Svma) -> bool {
     let first = space.at(a).is_some_and(|s| s.range.start == a);
-    (first || image.bytes(Svma(a.0.wrapping_sub(1)), 1).is_some_and(|b| !is_text(b[0]))) && is_text_at(image, space, a)
+    let after_text = || image.bytes(Svma(a.0.wrapping_sub(1)), 1).is_none_or(|b| is_text(b[0]) && b[0].is_ascii());
+    (first || !after_text()) && is_text_at(image, space, a)
 }
 
 /// The leading ones of these that are addresses of literals, of which some may be tails of others. None below three.
@@ -505,7 +512,7 @@ impl Sweep<'_> {
         let bytes = self.image.bytes(a, end.0 - a.0).unwrap_or_default();
         let run = bytes.iter().take_while(|&&b| is_text(b)).count();
         let before = p.at > self.span.range.start.0
-            && self.image.bytes(Svma(p.at - 1), 1).is_some_and(|b| is_text(b[0]))
+            && self.image.bytes(Svma(p.at - 1), 1).is_some_and(|b| is_text(b[0]) && b[0].is_ascii())
             && self.hard.binary_search(&p.at).is_err();
         // At fixed addresses a word may be a pointer whose low bytes look like text.
         let pointer = self.exec
