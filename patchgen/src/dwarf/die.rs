@@ -25,7 +25,7 @@ pub(crate) struct Node<'i> {
     pub name: &'i [u8],
     pub linkage: &'i [u8],
     pub ty: Option<DieRef>,
-    /// DW_AT_specification, DW_AT_abstract_origin, or the definition that DW_AT_signature names.
+    /// DW_AT_specification, DW_AT_abstract_origin, the definition that DW_AT_signature names, or the unit that is imported.
     pub origin: Option<DieRef>,
     /// DW_AT_byte_size.
     pub size: Option<u64>,
@@ -124,6 +124,7 @@ fn wanted(tag: DwTag) -> bool {
             | dw::DW_TAG_variable
             | dw::DW_TAG_subprogram
             | dw::DW_TAG_lexical_block
+            | dw::DW_TAG_imported_unit
     )
 }
 
@@ -173,6 +174,34 @@ impl<'i> DebugInfo<'i> {
             out.nodes[i as usize].end = out.nodes.len() as u32;
         }
         Ok(out)
+    }
+
+    /// The partial units that the unit of `table` imports, directly or not (dwz makes them).
+    pub(crate) fn imported(&self, table: &Table<'i>) -> Vec<u32> {
+        let mut out: Vec<u32> = Vec::new();
+        let imports = |table: &Table<'i>| -> Vec<u32> {
+            let imports = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_imported_unit);
+            imports.filter_map(|n| n.origin).map(|at| at.unit).collect()
+        };
+        let mut todo = imports(table);
+        while let Some(unit) = todo.pop() {
+            if !out.contains(&unit) && !self.units[unit as usize].full {
+                out.push(unit);
+                todo.extend(imports(self.table(unit)));
+            }
+        }
+        out.sort_unstable();
+        out
+    }
+
+    /// gcc's split DWARF states the address of a thread-local variable in the template, not its offset in the block.
+    fn in_block(&self, home: Home) -> Home {
+        match (home, self.tls) {
+            (Home::Tls(at), Some(template)) if at >= template.size() && template.contains(Svma(at)) => {
+                Home::Tls(at - template.start.0)
+            }
+            _ => home,
+        }
     }
 
     /// The entries of one unit, kept. A unit that can't be read is empty here; [`DebugInfo::read_table`] reports it.
@@ -228,7 +257,7 @@ impl<'i> Node<'i> {
                 let target = info.resolve(id, &value);
                 self.ty = Some(target.ok_or(gimli::Error::NoEntryAtGivenOffset(self.offset.0 as u64))?);
             }
-            dw::DW_AT_specification | dw::DW_AT_abstract_origin | dw::DW_AT_signature => {
+            dw::DW_AT_specification | dw::DW_AT_abstract_origin | dw::DW_AT_signature | dw::DW_AT_import => {
                 self.origin = info.resolve(id, &value);
             }
             dw::DW_AT_byte_size => self.size = value.udata_value(),
@@ -286,7 +315,7 @@ impl<'i> Node<'i> {
             }
             dw::DW_AT_location => {
                 if let AttributeValue::Exprloc(e) = value {
-                    self.home = location(e, u, dwarf)?;
+                    self.home = location(e, u, dwarf)?.map(|h| info.in_block(h));
                 }
             }
             _ => {}

@@ -11,7 +11,7 @@ pub use data::DebugData;
 pub use lines::Place;
 pub use vars::{StaticLocal, Variable};
 
-use crate::addr::Svma;
+use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageError};
 use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, UnitOffset, UnitSectionOffset, UnitType};
 use lines::Lines;
@@ -44,8 +44,10 @@ pub(crate) struct DebugUnit<'i> {
     pub skeleton: Option<gimli::Unit<Reader<'i>>>,
     pub producer: &'i [u8],
     pub language: Option<gimli::DwLang>,
-    /// Has code or data of its own (a compilation unit), in contrast to type and partial units.
+    /// A compilation unit, in contrast to type and partial units.
     pub full: bool,
+    /// Only there to be imported by others.
+    pub partial: bool,
 }
 
 /// The units of one image, scanned at their top level only; everything else is read when asked for.
@@ -62,7 +64,9 @@ pub struct DebugInfo<'i> {
     ranges: Vec<(Svma, Svma, u32)>,
     lines: Vec<OnceLock<Lines>>,
     pub(crate) tables: Vec<OnceLock<die::Table<'i>>>,
-    missing: &'i [ImageError],
+    missing: Vec<ImageError>,
+    /// Where the TLS block of the image would be, were it at its template, with its full size.
+    tls: Option<SvmaRange>,
 }
 
 pub(crate) fn malformed(path: &Path, e: gimli::Error) -> ImageError {
@@ -88,7 +92,8 @@ impl<'i> DebugInfo<'i> {
             ranges: Vec::new(),
             lines: Vec::new(),
             tables: Vec::new(),
-            missing: &data.missing,
+            missing: data.missing.clone(),
+            tls: image.tls.map(|(template, size, _)| SvmaRange::new(template.start, size)),
         };
         info.scan(data).map_err(|e| malformed(&data.path, e))?;
         info.cover(image).map_err(|e| malformed(&data.path, e))?;
@@ -131,6 +136,13 @@ impl<'i> DebugInfo<'i> {
                 },
                 None => None,
             };
+            if unit.dwo_id.is_some() && content.is_none() && data.missing.is_empty() {
+                self.missing.push(ImageError {
+                    code: codes::SPLIT_MISSING,
+                    path: data.path.clone(),
+                    what: "the split debug files don't hold a unit of this build".into(),
+                });
+            }
             match content {
                 Some((index, mut content)) => {
                     content.copy_relocated_attributes(&unit);
@@ -157,12 +169,14 @@ impl<'i> DebugInfo<'i> {
         {
             self.by_offset.push((dwarf, at, index));
         }
-        let (mut producer, mut language, mut full) = (&b""[..], None, true);
+        let (mut producer, mut language) = (&b""[..], None);
+        let (mut full, mut partial) = (true, false);
         {
             let mut entries = unit.entries();
             entries.next_dfs()?;
             if let Some(root) = entries.current() {
                 full = root.tag() == gimli::DW_TAG_compile_unit || root.tag() == gimli::DW_TAG_skeleton_unit;
+                partial = root.tag() == gimli::DW_TAG_partial_unit;
                 if let Some(v) = root.attr_value(gimli::DW_AT_producer) {
                     producer = source.attr_string(&unit, v)?.slice();
                 }
@@ -176,7 +190,7 @@ impl<'i> DebugInfo<'i> {
         {
             self.signatures.insert(type_signature.0, DieRef { unit: index, offset: type_offset });
         }
-        self.units.push(DebugUnit { dwarf, unit, skeleton, producer, language, full });
+        self.units.push(DebugUnit { dwarf, unit, skeleton, producer, language, full, partial });
         Ok(())
     }
 
@@ -191,12 +205,27 @@ impl<'i> DebugInfo<'i> {
                 Some(s) => (&self.dwarfs[0], s),
                 None => (&self.dwarfs[u.dwarf as usize], &u.unit),
             };
-            let mut ranges = dwarf.unit_ranges(unit)?;
-            while let Some(r) = ranges.next()? {
-                let (start, end) = (Svma(r.begin), Svma(r.end));
-                if start < end && image.section_at(start).is_some() {
-                    out.push((start, end, i as u32));
+            let mut add = |start: u64, end: u64| {
+                if start < end && image.section_at(Svma(start)).is_some() {
+                    out.push((Svma(start), Svma(end), i as u32));
                 }
+            };
+            let mut entries = unit.entries();
+            entries.next_dfs()?;
+            let Some(root) = entries.current() else { return Ok(out) };
+            if let Some(value) = root.attr_value(gimli::DW_AT_ranges) {
+                if let Some(mut ranges) = dwarf.attr_ranges(unit, value)? {
+                    while let Some(r) = ranges.next()? {
+                        add(r.begin, r.end);
+                    }
+                }
+            } else if let Some(high) = root.attr_value(gimli::DW_AT_high_pc) {
+                // An address, or the distance from DW_AT_low_pc.
+                let end = match dwarf.attr_address(unit, high)? {
+                    Some(end) => Some(end),
+                    None => high.udata_value().and_then(|size| unit.low_pc.checked_add(size)),
+                };
+                add(unit.low_pc, end.unwrap_or(0));
             }
             Ok(out)
         };
@@ -208,7 +237,7 @@ impl<'i> DebugInfo<'i> {
 
     /// What DWARF there should be but isn't (HP0202).
     pub fn missing(&self) -> &[ImageError] {
-        self.missing
+        &self.missing
     }
 
     pub fn path(&self) -> &Path {

@@ -26,7 +26,6 @@ pub struct Variable {
     pub line: u32,
     /// In DIE order of its unit: tells variables of one name and scope apart.
     pub order: u32,
-    pub(crate) ty: Option<DieRef>,
 }
 
 /// A static local variable.
@@ -52,22 +51,31 @@ impl<'i> DebugInfo<'i> {
             return Ok(Vec::new());
         }
         let table = self.read_table(unit)?;
-        let view = View { info: self, unit, local: &table };
         let mut out = Vec::new();
-        for (i, node) in table.nodes.iter().enumerate() {
+        View { info: self, unit, local: &table }.variables(unit, &mut out);
+        for part in self.imported(&table) {
+            View { info: self, unit: part, local: self.table(part) }.variables(unit, &mut out);
+        }
+        Ok(out)
+    }
+}
+
+impl View<'_, '_> {
+    /// Variables at fixed places in this unit, which `of` imports or is.
+    fn variables(&self, of: u32, out: &mut Vec<Variable>) {
+        for (i, node) in self.local.nodes.iter().enumerate() {
             let (dw::DW_TAG_variable, Some(home)) = (node.tag, node.home) else { continue };
             let (svma, tls) = match home {
                 Home::At(a) => (a, false),
                 Home::Tls(offset) => (Svma(offset), true),
             };
-            let here = DieRef { unit, offset: node.offset };
-            let Some((scope, in_function)) = view.scope(here) else { continue };
-            let named = view.declared(here);
-            let Some((_, decl)) = named else { continue };
+            let here = DieRef { unit: self.unit, offset: node.offset };
+            let Some((scope, in_function)) = self.scope(here) else { continue };
+            let Some((_, decl)) = self.declared(here) else { continue };
             out.push(Variable {
                 name: text(decl.name),
                 linkage_name: [node.linkage, decl.linkage].into_iter().find(|l| !l.is_empty()).map(text),
-                unit: UnitId(unit),
+                unit: UnitId(of),
                 scope,
                 in_function,
                 external: node.external || decl.external,
@@ -75,10 +83,8 @@ impl<'i> DebugInfo<'i> {
                 tls,
                 line: if node.line != 0 { node.line } else { decl.line },
                 order: i as u32,
-                ty: node.ty.or(decl.ty),
             });
         }
-        Ok(out)
     }
 }
 

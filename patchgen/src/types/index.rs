@@ -46,10 +46,20 @@ fn hash(value: impl std::hash::Hash) -> u64 {
 /// Declarations of all units, sorted.
 pub(super) fn build(info: &DebugInfo<'_>) -> Result<Vec<Entry>, ImageError> {
     let of_unit = |unit: u32| -> Result<Vec<Entry>, ImageError> {
+        // Partial units count as parts of those that import them: a supplementary file has those of other programs too.
+        if info.units[unit as usize].partial {
+            return Ok(Vec::new());
+        }
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let mut shapes = Shapes::new(View { info, unit, local: &table });
-        let out = entries(&mut shapes, unit);
-        if shapes.broken {
+        let mut out = entries(&mut shapes, unit);
+        let mut broken = shapes.broken;
+        for part in info.imported(&table) {
+            let mut shapes = Shapes::of_unit(info, part);
+            out.extend(entries(&mut shapes, unit));
+            broken |= shapes.broken;
+        }
+        if broken {
             return Err(ImageError {
                 code: codes::DWARF_MALFORMED,
                 path: info.path().to_path_buf(),
@@ -65,9 +75,10 @@ pub(super) fn build(info: &DebugInfo<'_>) -> Result<Vec<Entry>, ImageError> {
     Ok(all)
 }
 
-fn entries(shapes: &mut Shapes<'_, '_>, unit: u32) -> Vec<Entry> {
-    let (info, table) = (shapes.view.info, shapes.view.local);
-    let unit_key = hash(info.name_at(unit));
+/// Declarations in the unit of `shapes`, which `of` imports or is.
+fn entries(shapes: &mut Shapes<'_, '_>, of: u32) -> Vec<Entry> {
+    let (info, table, unit) = (shapes.view.info, shapes.view.local, shapes.view.unit);
+    let unit_key = hash(info.name_at(of));
     let here = |i: usize| DieRef { unit, offset: table.nodes[i].offset };
     let mut out = Vec::new();
     let mut push = |kind, key, shape, vtable, at| out.push(Entry { kind, key, unit_key, shape, vtable, at });
