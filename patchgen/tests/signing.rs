@@ -403,7 +403,7 @@ fn a_full_disk_leaves_the_old_bundle() {
 fn explain_and_usage() {
     let bench = Bench::new();
     let (status, out, _) = bench.patchgen(&["explain", "HP0512"]);
-    assert!(status == 0 && out.contains("HP0512 (review)") && out.contains("What to do"), "{out}");
+    assert!(status == 0 && out.contains("HP0512 (start)") && out.contains("What to do"), "{out}");
     let (status, out, _) = bench.patchgen(&["explain", "--list"]);
     assert!(status == 0 && out.lines().count() > 100 && out.lines().all(|l| l.starts_with("HP")));
     let (status, _, err) = bench.patchgen(&["explain", "HP9998"]);

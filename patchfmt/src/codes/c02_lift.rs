@@ -55,13 +55,13 @@ codes! {
     AMBIGUOUS_IMMEDIATE = 216 Refuse "a number in code may be an address" {
         seen: "In an executable at fixed addresses an immediate has a value inside the image, and neither a relocation nor its use proves which it is.",
         why: "An address has to follow the layout, a number must not.",
-        act: "Link with `-Wl,--emit-relocs`, or build position-independent (`-fPIE -pie`).",
+        act: "Build both images position-independent (`-fPIE -pie`), where every address has a relocation.",
         example: "mov $0x404040,%edi         # the address of `table`, or the number 4210752?",
     }
     AMBIGUOUS_WORD = 217 Refuse "a word in data may be an address" {
         seen: "In an executable at fixed addresses an aligned word of changed or new data looks like an address.",
         why: "An address has to follow the layout, a number must not.",
-        act: "Link with `-Wl,--emit-relocs`, or build position-independent (`-fPIE -pie`).",
+        act: "Build both images position-independent (`-fPIE -pie`), where every address has a relocation.",
         example: ".quad 0x404040             # in .data of a non-PIE: a pointer or a number?",
     }
     PRODUCER_DIFFERS = 218 Review "the builds come from different compilers or flags" {
@@ -70,10 +70,10 @@ codes! {
         act: "Build both with the same compiler, version and flags.",
         example: "old: GNU C17 12.2.0 -O2    new: GNU C17 13.1.0 -O2",
     }
-    NO_DEBUG_INFO = 219 Note "no debug information" {
+    NO_DEBUG_INFO = 219 Review "no debug information" {
         seen: "The image has no DWARF, and none was found by build-id or debuglink.",
         why: "Changes of types and layouts can't be seen; functions are paired by name and content only.",
-        act: "Keep the debug files of released builds; name them with --old-debug and --new-debug.",
+        act: "Name the debug files of both builds with --old-debug and --new-debug, or a directory with --debug-dir; accept only if you know that no type changed.",
     }
     OVERLAPPING_CODE = 220 Refuse "functions overlap" {
         seen: "Two functions that aren't aliases share bytes, or an instruction is entered in its middle.",

@@ -25,11 +25,11 @@ codes! {
         act: "Keep the qualifier, or introduce a new object.",
         example: "const int limit = 5;   ->   int limit = 5;",
     }
-    POINTER_TABLE = 405 Review "a table of pointers changed" {
-        seen: "A constant table of function or data addresses (handlers, vtable, string table) has other entries.",
-        why: "It's overwritten in place while code may be reading it, and copies of its entries may live elsewhere.",
-        act: "Check that no code keeps copies of entries that matter.",
-        example: "static const handler table[] = { get, set };   ->   { get, set_checked };",
+    POINTER_TABLE = 405 Start "live data point to an object that changed its size" {
+        seen: "A writable variable holds the address of an object that has another size, and so another place, in the patched process.",
+        why: "Code that follows the pointer would find the old object, code that names it the new one.",
+        act: "Use the bundle at start, or keep the object's size.",
+        example: "const char names[8][4]; const char *first = names[0];   ->   names[9][4]",
     }
     BUILD_STAMP = 406 Note "only a build stamp differs" {
         seen: "A string holds a date, path, hash or version that changes with every build.",

@@ -13,16 +13,16 @@ codes! {
         act: "Append new enumerators at the end; accept only if no such value outlives a call.",
         example: "enum { IDLE, BUSY };   ->   enum { IDLE, WAIT, BUSY };   /* a stored 1 was BUSY and reads as WAIT */",
     }
-    EXPORTED_PROTOTYPE = 503 Refuse "the prototype of an exported function changed" {
-        seen: "Parameters or return type of a function that other modules can call differ.",
-        why: "Their calls were compiled for the old prototype.",
+    EXPORTED_PROTOTYPE = 503 Refuse "the prototype of a function changed" {
+        seen: "Parameters or return type differ. Refused when other modules can call the function, a note when only this image can.",
+        why: "Calls in other modules were compiled for the old prototype; this image's own callers changed with it and are replaced too.",
         act: "Add a function with a new name and keep the old one.",
         example: "int conn_open(const char *);   ->   int conn_open(const char *, int flags);   /* in .dynsym */",
     }
-    EXPORTED_REMOVED = 504 Refuse "an exported symbol is gone" {
-        seen: "A symbol of .dynsym in the old build isn't in the new one.",
-        why: "Other modules may be bound to it or look it up later.",
-        act: "Keep the symbol.",
+    EXPORTED_REMOVED = 504 Note "the exported symbols changed" {
+        seen: "A symbol of .dynsym is in one build only.",
+        why: "In the patched process a removed one stays, with its old code; a new one can't be found by other modules, whose lookups read the old table.",
+        act: "Nothing, unless another module needs the new symbol: then restart.",
         example: "nm -D libx.so.old: conn_close      nm -D libx.so.new: (nothing)",
     }
     INIT_ARRAY = 505 Review "initialisers changed" {
@@ -31,10 +31,10 @@ codes! {
         act: "Accept if the process doesn't need what the new initialiser does, otherwise use the bundle at start.",
         example: "__attribute__((constructor)) static void setup(void) { ... }   /* new, or changed */",
     }
-    NEEDED = 506 Refuse "the list of needed libraries changed" {
-        seen: "DT_NEEDED differs.",
-        why: "A library that isn't loaded can't provide symbols, and loading one runs its initialisers.",
-        act: "Fix the defect without the new library, or restart.",
+    NEEDED = 506 Note "the new build needs another library" {
+        seen: "DT_NEEDED of the new build names a library that the old one doesn't.",
+        why: "The patch loads no library. What it calls is looked up in those that are loaded, before anything is changed; if a symbol isn't found the patch isn't applied.",
+        act: "Nothing, if the library is loaded in the target anyhow; otherwise restart.",
         example: "readelf -d new | grep NEEDED    # libz.so.1, which the old one does not have",
     }
     NEW_TLS = 507 Refuse "a new thread-local variable" {
@@ -67,9 +67,9 @@ codes! {
         act: "Link without `--icf=all`, or patch all of them alike.",
         example: "int a(void) { return 1; }   int b(void) { return 1; }   /* --icf=all: one address; only b changes */",
     }
-    NEVER_RETURNS = 512 Review "the function may never leave the stack" {
-        seen: "A changed function is `main`-like: a thread enters it once and loops in it.",
-        why: "A patch of it is applied only while no thread is inside it, which may be never; until then nothing of the bundle is applied.",
+    NEVER_RETURNS = 512 Start "the function never leaves the stack" {
+        seen: "A changed function is `main`, or like it: a thread enters it once and stays in it.",
+        why: "A patch of it is applied only while no thread is inside it, which is never in a running process.",
         act: "Use the bundle at start; or move the changed part to a function that the loop calls.",
         example: "int main(void) { for (;;) serve_one(); }   /* patch serve_one, not main */",
     }
@@ -79,11 +79,11 @@ codes! {
         act: "Patch the implementations, not the resolver; or restart.",
         example: "void *memcpy(...) __attribute__((ifunc(\"choose\")));   /* choose() changed */",
     }
-    FOLDED_SPLIT = 514 Review "functions that shared one address have their own now" {
-        seen: "Names that were one address in the old build are several in the new one.",
-        why: "Pointers to them compared equal before; stored ones still do.",
-        act: "Accept if no code compares these function pointers.",
-        example: "a and b at 0x1000   ->   a at 0x1000, b at 0x1040   /* a == b was true for stored pointers */",
+    FOLDED_SPLIT = 514 Refuse "functions that shared one address have their own now" {
+        seen: "Names that were one address in the old build are several functions in the new one, and one of them changed.",
+        why: "A detour at the shared address would send the callers of all names to one replacement.",
+        act: "Link both builds without `--icf=all`, or patch all of them alike.",
+        example: "a and b at 0x1000   ->   a at 0x1000, b at 0x1040, changed",
     }
     IDENTITY = 515 Refuse "old and new aren't two builds of one thing" {
         seen: "Soname, interpreter or kind of the images differ.",
@@ -103,10 +103,10 @@ codes! {
         act: "Accept if every caller is replaced too.",
         example: "struct ops o = { .open = my_open };   /* my_open(const char *)   ->   my_open(const char *, int) */",
     }
-    VTABLE = 518 Refuse "a vtable grew or was reordered" {
+    VTABLE = 518 Start "a vtable grew or was reordered" {
         seen: "Virtual functions were added, removed or moved.",
         why: "Objects that are alive point to the old table; code that isn't replaced uses old slots.",
-        act: "Don't add virtual functions in a fix; use a non-virtual one.",
+        act: "Use the bundle at start; or use a non-virtual function in the fix.",
         example: "struct A { virtual void f(); };   ->   struct A { virtual void g(); virtual void f(); };",
     }
 }
