@@ -259,6 +259,55 @@ fn works_where_written_memory_may_never_be_executed() {
     assert_eq!(s.end(), "");
 }
 
+/// Signed by mistake: no table can make a write land outside the module or outside its code.
+#[test]
+fn tables_that_point_elsewhere_are_refused() {
+    use common::Tables;
+    type Change = fn(&Program, &mut Tables);
+    let p = Program::build("elsewhere", false);
+    let cases: [(&str, Change); 13] = [
+        ("HP1106", |_, t| t.edit.svma = 0xffff_0000u64.into()),
+        ("HP0773", |_, t| t.edit.svma = u64::MAX.into()),
+        ("HP1106", |_, t| t.binds.iter_mut().filter(|b| b.kind == 1).for_each(|b| b.value = 0x7000_0000u64.into())),
+        ("HP1106", |_, t| t.guard.svma = 0x7000_0000u64.into()),
+        ("HP1106", |_, t| t.guard.size = (1u64 << 40).into()),
+        ("HP1106", |_, t| {
+            let f = &mut t.funcs[0];
+            (f.entry, f.site) = (0x7000_0000u64.into(), 0x7000_0000u64.into());
+            t.ranges[0] = patchfmt::payload::Range::new(0x7000_0000, 64);
+        }),
+        // Data is no place for a detour.
+        ("HP1106", |p, t| {
+            let at = p.symbol("counter").0;
+            let f = &mut t.funcs[0];
+            (f.entry, f.site) = (at.into(), at.into());
+            t.ranges[0] = patchfmt::payload::Range::new(at, 4);
+        }),
+        ("HP0773", |_, t| t.funcs[0].site = (t.funcs[0].entry.get() + 1).into()),
+        ("HP0773", |_, t| t.funcs[0].window = 4.into()),
+        // Two detours at one place.
+        ("HP0774", |_, t| {
+            t.funcs[1] = patchfmt::payload::Func { symbol: t.funcs[1].symbol, ..t.funcs[0] };
+        }),
+        // A replacement that isn't code of the payload: the edit's new bytes.
+        ("HP0772", |_, t| t.funcs[0].symbol = t.edit.symbol),
+        ("HP0772", |_, t| t.edit.symbol = 60_000.into()),
+        // A binding too few.
+        ("HP1009", |_, t| t.binds.truncate(t.binds.len() - 1)),
+    ];
+    let mut s = p.start();
+    let before = s.ask("sum");
+    for (n, (code, change)) in cases.into_iter().enumerate() {
+        let payload = p.payload_with("fix", |t| change(&p, t));
+        let said = s.ask(&format!("prepare {}", p.bundle("fix", Scope::Live, &payload).display()));
+        assert!(said.starts_with(code), "case {n}: {said}, not {code}");
+    }
+    assert!(s.ask_many("maps").is_empty());
+    assert_eq!(s.ask("sum"), before);
+    assert_eq!(s.ask(&format!("prepare {}", p.bundle("fix", Scope::Live, &p.payload("fix")).display())), "ok 1");
+    assert_eq!(s.end(), "");
+}
+
 /// Signed, so that everything behind the signature meets it: whatever is broken, the program lives and is unchanged.
 #[test]
 fn broken_payloads_are_refused_or_harmless() {

@@ -57,6 +57,15 @@ pub struct Program {
     kind: ModuleKind,
 }
 
+/// The tables of the test's payload.
+pub struct Tables {
+    pub binds: Vec<Bind>,
+    pub funcs: Vec<Func>,
+    pub ranges: Vec<Range>,
+    pub guard: Guard,
+    pub edit: Edit,
+}
+
 pub fn signing_key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
@@ -147,6 +156,11 @@ impl Program {
 
     /// Compiles `fix.cc` and adds the tables: `answer` and `hello` replaced, `relied` guarded, `limit` edited.
     pub fn payload(&self, name: &str) -> Vec<u8> {
+        self.payload_with(name, |_| {})
+    }
+
+    /// The same, with its tables changed before they are added.
+    pub fn payload_with(&self, name: &str, change: impl FnOnce(&mut Tables)) -> Vec<u8> {
         let object = self.dir.join(format!("{name}.o"));
         // A fixed image's code may hold absolute addresses below 2 GiB.
         let how =
@@ -208,12 +222,14 @@ impl Program {
             preimage: self.preimage(svma, size),
             reserved: 0.into(),
         };
+        let mut t = Tables { binds, funcs, ranges, guard, edit };
+        change(&mut t);
         let tables: [(&str, &[u8]); 5] = [
-            (patchfmt::payload::BIND, binds.as_bytes()),
-            (patchfmt::payload::FUNC, funcs.as_bytes()),
-            (patchfmt::payload::RANGE, ranges.as_bytes()),
-            (patchfmt::payload::GUARD, guard.as_bytes()),
-            (patchfmt::payload::EDIT, edit.as_bytes()),
+            (patchfmt::payload::BIND, t.binds.as_bytes()),
+            (patchfmt::payload::FUNC, t.funcs.as_bytes()),
+            (patchfmt::payload::RANGE, t.ranges.as_bytes()),
+            (patchfmt::payload::GUARD, t.guard.as_bytes()),
+            (patchfmt::payload::EDIT, t.edit.as_bytes()),
         ];
         with_sections(&data, &tables)
     }
