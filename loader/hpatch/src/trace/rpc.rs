@@ -349,8 +349,8 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
     })?;
     if answer.code != 0 {
         let code = Code(answer.code as u16);
-        let title = if answer.detail.is_empty() { patchfmt::codes::title(code).to_owned() } else { answer.detail };
-        return Err(Error::new(code, code.exit(), title));
+        let e = Error::new(code, code.exit(), patchfmt::codes::title(code));
+        return Err(if answer.detail.is_empty() { e } else { e.note(answer.detail) });
     }
     Ok(answer)
 }
