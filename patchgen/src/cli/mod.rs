@@ -27,7 +27,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Compare two builds and write a bundle, or say why not
-    Build(build::Args),
+    Build(Box<build::Args>),
     /// Show what a bundle says and holds. Says nothing about trust: see `verify`
     Inspect(inspect::Args),
     /// Take a bundle apart: payload objects, manifest, metadata, signatures
