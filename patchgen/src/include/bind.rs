@@ -70,6 +70,12 @@ fn tls_var(image: &Image, import: Option<ImportId>, offset: i64) -> TlsVar {
     }
 }
 
+/// Distance from the start of an executable's TLS block to the thread pointer (psABI, TLS variant II): its size, rounded up.
+fn tls_block(image: &Image) -> Option<i64> {
+    let (_, size, align) = image.tls?;
+    i64::try_from(size.checked_next_multiple_of(align.max(1))?).ok()
+}
+
 /// The old image's GOT, by meaning.
 fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
     let mut slots = HashMap::new();
@@ -170,15 +176,30 @@ impl<'a> Binder<'a> {
         }
         let place = self.bind(&reference.target, Some(within), reference.branch)?;
         if let Some((data, offset)) = reference.alternative {
-            if self.bind(&Target::Data { data, offset }, Some(within), false)? != place {
-                let name = &self.analysis.new.data[data.index()].name;
-                return unbound(
-                    codes::UNKNOWN_ADDRESS,
-                    format!("an address that is the end of one object or belongs to `{name}`"),
-                );
-            }
+            let second = Target::Data { data, offset };
+            let other = self.bind(&second, Some(within), false)?;
+            return match () {
+                () if other == place || self.constant_at(&second, &place) => Ok(place),
+                () if self.constant_at(&reference.target, &other) => Ok(other),
+                () => {
+                    let name = &self.analysis.new.data[data.index()].name;
+                    let what = format!("an address that is the end of `{name}` or the start of what follows");
+                    unbound(codes::UNKNOWN_ADDRESS, what)
+                }
+            };
         }
         Ok(place)
+    }
+
+    /// Whether the old image has the constant that `target` denotes at `place` too: then that place serves both readings.
+    fn constant_at(&self, target: &Target, place: &Place) -> bool {
+        match (target, place) {
+            (Target::Data { data, offset }, Place::Old(at)) => {
+                let datum = &self.analysis.new.data[data.index()];
+                self.literals.is_at(self.analysis.new_image, datum, at.offset(-offset))
+            }
+            _ => false,
+        }
     }
 
     /// Binds `target`, referred to by the code of `within` (None for data). `branch`: control goes there.
@@ -234,14 +255,15 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Where the old block has the variable, plus `offset` within it.
+    /// Offset in the old image's block of what stands at `offset` in the new one's.
     fn old_tls_offset(&self, symbol: Option<SymbolId>, offset: i64) -> Result<i64, Unbound> {
         let Some(id) = symbol else {
             return unbound(codes::UNKNOWN_TLS, format!("thread-local offset {offset}, which belongs to no symbol"));
         };
         let new = self.analysis.new_image.symbol(id);
+        let within = offset.wrapping_sub_unsigned(new.svma.0);
         match self.old_tls.get(&(new.name.as_str(), new.file.as_deref())) {
-            Some(Some(old)) => Ok(old + offset),
+            Some(Some(old)) => Ok(old + within),
             Some(None) => unbound(
                 codes::AMBIGUOUS_DATA,
                 format!("thread-local `{}`, of which the old build has several", new.name),
@@ -251,19 +273,12 @@ impl<'a> Binder<'a> {
     }
 
     fn bind_tls(&self, symbol: Option<SymbolId>, offset: i64, from_block: bool) -> Result<Place, Unbound> {
-        let old = self.old_tls_offset(symbol, offset)?;
         if from_block {
-            return Ok(Place::Number(old));
+            return Ok(Place::Number(self.old_tls_offset(symbol, offset)?));
         }
-        // psABI, TLS variant II: the block ends at the thread pointer, its size rounded up to its alignment.
-        let block = self
-            .analysis
-            .old_image
-            .tls
-            .and_then(|(_, size, align)| i64::try_from(size.checked_next_multiple_of(align.max(1))?).ok());
-        match block {
-            Some(block) => Ok(Place::Number(old - block)),
-            None => unbound(codes::TLS_BLOCK, "a thread-local variable, but the old build has no TLS segment"),
+        match (tls_block(self.analysis.new_image), tls_block(self.analysis.old_image)) {
+            (Some(new), Some(old)) => Ok(Place::Number(self.old_tls_offset(symbol, offset + new)? - old)),
+            _ => unbound(codes::TLS_BLOCK, "a thread-local variable, but only one build has a TLS segment"),
         }
     }
 
@@ -354,6 +369,10 @@ impl<'a> Binder<'a> {
         let paired = self.old_data(id).filter(|_| !self.moved.contains(&id));
         if let Some(old) = paired {
             return Ok(Place::Old(self.analysis.old.data[old.index()].range.start.offset(offset)));
+        }
+        if matches!(self.analysis.new_image.dynamic.get(&datum.range.start), Some(DynReloc::Copy { .. })) {
+            let what = format!("`{}`, another module's object of which the old build has no copy", datum.name);
+            return unbound(codes::UNKNOWN_ADDRESS, what);
         }
         if outside {
             return unbound(

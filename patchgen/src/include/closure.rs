@@ -1,7 +1,7 @@
 //! The work list that closes the patch over its references.
 
 use super::bind::Unbound;
-use super::unwind::{TypeRef, unwind_of};
+use super::unwind::unwind_of;
 use super::{Analysis, Binder, Edit, PatchSet, Place, Role, SlotKey};
 use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, DataDiff};
@@ -278,18 +278,9 @@ impl<'a> Closure<'a, '_> {
         match unwind_of(self.analysis, self.binder, id, part) {
             Ok(None) => {}
             Ok(Some(unwind)) => {
-                let types = unwind.lsda.iter().flat_map(|l| &l.types);
-                let slots = types.clone().filter_map(|(_, t)| match t {
-                    TypeRef::Slot(key) => Some(key),
-                    TypeRef::Absolute(_) => None,
-                });
-                for key in slots.chain(&unwind.cie.personality) {
+                let types = unwind.lsda.iter().flat_map(|l| &l.types).map(|(_, key)| key);
+                for key in types.chain(&unwind.cie.personality) {
                     self.take(&Place::Slot(key.clone()));
-                }
-                for (_, reference) in types {
-                    if let TypeRef::Absolute(place) = reference {
-                        self.take(place);
-                    }
                 }
             }
             Err(Unbound { code, what }) => {

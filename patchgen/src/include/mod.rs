@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use bind::{Binder, SlotKey, Unbound};
 pub use closure::close;
-pub use unwind::{Cie, Lsda, TypeRef, Unwind, unwind_of};
+pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
 
 /// The two builds and what the phases before found. All ids in `changes` say which side they belong to.
 #[derive(Clone, Copy)]

@@ -18,6 +18,8 @@ type Slice<'a> = EndianSlice<'a, LittleEndian>;
 const OMIT: u8 = 0xff;
 const INDIRECT: u8 = 0x80;
 const PCREL: u8 = 0x10;
+/// DW_EH_PE_indirect | pcrel | sdata4.
+pub const TYPE_ENCODING: u8 = 0x9b;
 
 /// What a CIE says, without its pointer encodings: the patch writes its own (pcrel sdata4).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,20 +33,12 @@ pub struct Cie {
     pub instructions: Vec<u8>,
 }
 
-/// An entry of an LSDA's type table.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TypeRef {
-    /// 4 bytes, relative to the entry, to a slot.
-    Slot(SlotKey),
-    /// 4 bytes, absolute.
-    Absolute(Place),
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lsda {
+    /// Their type table is encoded as [`TYPE_ENCODING`], whatever it was.
     pub bytes: Vec<u8>,
-    /// Offsets in `bytes`.
-    pub types: Vec<(u32, TypeRef)>,
+    /// Entries of the type table: offset in `bytes`, and the slot that it refers to.
+    pub types: Vec<(u32, SlotKey)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -188,6 +182,14 @@ fn slot_key(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Slo
 }
 
 fn address_key(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<SlotKey, Unbound> {
+    // The executable's copy of another module's object: where the old build has none, the object itself.
+    if let (Some(DynReloc::Copy { import }), Some(data)) =
+        (analysis.new_image.dynamic.get(&at), analysis.new.data_at.get(&at))
+    {
+        if binder.old_data(*data).is_none() {
+            return Ok(SlotKey::Import(*import, 0));
+        }
+    }
     Ok(SlotKey::Address(Box::new(place_of(analysis, binder, at)?)))
 }
 
@@ -333,19 +335,24 @@ fn lsda(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Lsda, U
             let field = at.plus(offset as u64);
             let mut r = Slice::new(&bytes[offset..], LittleEndian);
             let Some(target) = read_pointer(&mut r, field, type_encoding)? else { continue };
-            let entry = match type_encoding & 0xf0 {
-                e if e == INDIRECT | PCREL => TypeRef::Slot(slot_key(analysis, binder, target)?),
-                0 => TypeRef::Absolute(place_of(analysis, binder, target)?),
+            let slot = match type_encoding & 0xf0 {
+                e if e == INDIRECT | PCREL => slot_key(analysis, binder, target)?,
+                0 => address_key(analysis, binder, target)?,
                 _ => {
                     return refuse(format!(
                         "exception table at {at} with a type table of encoding 0x{type_encoding:02x}"
                     ));
                 }
             };
-            types.push((u32::try_from(offset).unwrap_or(u32::MAX), entry));
+            types.push((u32::try_from(offset).unwrap_or(u32::MAX), slot));
         }
     }
-    Ok(Lsda { bytes: bytes[..end].to_vec(), types })
+    let mut bytes = bytes[..end].to_vec();
+    if type_encoding != OMIT {
+        // An absolute 4-byte address may not reach what the patch refers to; a slot always does.
+        bytes[1] = TYPE_ENCODING;
+    }
+    Ok(Lsda { bytes, types })
 }
 
 fn skip_encoded(r: &mut Slice<'_>, encoding: u8) -> Option<()> {

@@ -1,14 +1,12 @@
 //! `.eh_frame` and `.gcc_except_table` of the payload (LSB 5.0, "Exception Frames").
 
 use super::{Linker, Out, Reloc, RelocKind};
-use crate::include::{Cie, Lsda, Place, TypeRef, Unwind, unwind_of};
+use crate::include::{Cie, Lsda, Place, TYPE_ENCODING, Unwind, unwind_of};
 use patchfmt::codes;
 use std::collections::BTreeMap;
 
 /// DW_EH_PE_pcrel | DW_EH_PE_sdata4.
 const PCREL_SDATA4: u8 = 0x1b;
-/// DW_EH_PE_indirect | pcrel | sdata4.
-const INDIRECT: u8 = 0x9b;
 
 fn uleb(mut value: u64, out: &mut Vec<u8>) {
     loop {
@@ -97,7 +95,7 @@ impl Linker<'_, '_> {
         let mut data = Vec::new();
         let mut field = None;
         if cie.personality.is_some() {
-            data.push(INDIRECT);
+            data.push(TYPE_ENCODING);
             field = Some(data.len());
             data.extend_from_slice(&[0; 4]);
         }
@@ -146,19 +144,12 @@ impl Linker<'_, '_> {
         let section = self.section(Out::Lsda);
         section.align_to(4, 0);
         let base = section.append(&lsda.bytes);
-        for (offset, reference) in &lsda.types {
+        for (offset, key) in &lsda.types {
             let at = base + u64::from(*offset);
             self.clear_lsda(at);
-            let done = match reference {
-                TypeRef::Slot(key) => self.relocate(Out::Lsda, at, RelocKind::Pc32, &Place::Slot(key.clone()), 0),
-                TypeRef::Absolute(place) => self.relocate(Out::Lsda, at, RelocKind::Abs32, place, 0),
-            };
-            if !done {
-                self.refuse(
-                    codes::LSDA_NOT_CARRIED,
-                    "",
-                    "an exception table refers to a type that can't be carried".to_owned(),
-                );
+            if !self.relocate(Out::Lsda, at, RelocKind::Pc32, &Place::Slot(key.clone()), 0) {
+                let message = "an exception table refers to a type that can't be carried".to_owned();
+                self.refuse(codes::LSDA_NOT_CARRIED, "", message);
             }
         }
         base
