@@ -1,5 +1,6 @@
 //! Scenarios that need a script of their own: the moment of the switch, wrong inputs, processes with children.
 
+mod command;
 mod errors;
 mod switch;
 mod trust;
@@ -21,7 +22,7 @@ pub struct Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [switch::CASES, trust::CASES, errors::CASES].concat()
+    [switch::CASES, trust::CASES, errors::CASES, command::CASES].concat()
 }
 
 /// A program of `programs/special` in its two builds with a signed bundle.

@@ -1,0 +1,130 @@
+//! The operator's command under bad luck: killed at each step, on a stopped process, on one that knows no loader.
+
+use super::{Case, Pair};
+use crate::bundle::Signer;
+use crate::process::{Output, run};
+use crate::target::{self, Launch, Target};
+use crate::{Result, check, paths};
+use std::process::Command;
+use std::time::Duration;
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "worker killed at each step", hazards: "S13", run: worker_killed },
+    Case { name: "command killed at each step", hazards: "S13", run: command_killed },
+    Case { name: "stopped process", hazards: "S4,S10", run: stopped },
+    Case { name: "attached", hazards: "S7", run: attached },
+];
+
+/// Steps between the first byte written and the last, at which a debug build of `hpatch` can be told to die.
+const STEPS: [&str; 3] = ["writing", "first-write", "written"];
+
+fn killed_at(step: &str, pair: &Pair, target: &Target) -> Result<Output> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.args(["apply", "--pid", &target.pid().to_string()]).arg(&pair.bundle).env("HPATCH_TEST_KILL", step);
+    run(&mut command, Duration::from_secs(30))
+}
+
+/// The parent takes the change back.
+fn worker_killed() -> Result<()> {
+    let pair = Pair::make("counter", "worker-killed")?;
+    let mut target = pair.start()?;
+    for step in STEPS {
+        let output = killed_at(step, &pair, &target)?;
+        if output.code() == Some(0) {
+            // A release build has no such switch.
+            return target.finish();
+        }
+        output.expect(8)?;
+        target.verify()?.expect(0)?;
+    }
+    let before = target.ask("value")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    check!(target.ask("value")? != before, "it can't be applied after what was taken back");
+    target.verify()?.expect(0)?;
+    target.finish()
+}
+
+/// The parent is killed too: `status` and `verify` say so, `recover` and the next `apply` take the change back.
+fn command_killed() -> Result<()> {
+    let pair = Pair::make("counter", "command-killed")?;
+    let mut target = pair.start()?;
+    let mut value = target.ask("value")?;
+    for step in STEPS {
+        let output = killed_at(&format!("all:{step}"), &pair, &target)?;
+        if output.code() == Some(0) {
+            return target.finish();
+        }
+        target.ask("value")?;
+        target.verify()?.expect(4)?;
+        let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
+        check!(status.text().contains("half-way"), "status: {}", status.describe());
+        target::hpatch("recover", target.pid(), &[])?.expect(0)?;
+        target.verify()?.expect(0)?;
+        target::hpatch("recover", target.pid(), &[])?.expect(3)?;
+    }
+    killed_at("all:first-write", &pair, &target)?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    let patched = target.ask("value")?;
+    check!(patched != value, "the bundle isn't live after the second try");
+    killed_at_revert(&target)?;
+    target.verify()?.expect(4)?;
+    target::hpatch("recover", target.pid(), &[])?.expect(0)?;
+    target.verify()?.expect(0)?;
+    value = target.ask("value")?;
+    check!(value != patched, "the half-done revert wasn't finished");
+    target.finish()
+}
+
+fn killed_at_revert(target: &Target) -> Result<()> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.args(["revert", "--pid", &target.pid().to_string(), "fix"]).env("HPATCH_TEST_KILL", "all:first-write");
+    run(&mut command, Duration::from_secs(30)).map(drop)
+}
+
+/// Job control: what was stopped stays stopped, patched or reverted.
+fn stopped() -> Result<()> {
+    let pair = Pair::make("counter", "stopped")?;
+    let mut target = pair.start()?;
+    let before = target.ask("value")?;
+    signal(&target, "STOP")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    check!(state(&target)? == 'T', "the process runs after apply");
+    signal(&target, "CONT")?;
+    check!(target.ask("value")? != before, "the bundle isn't live");
+    signal(&target, "STOP")?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    check!(state(&target)? == 'T', "the process runs after revert");
+    signal(&target, "CONT")?;
+    target.ask("value")?;
+    target.finish()
+}
+
+fn signal(target: &Target, name: &str) -> Result<()> {
+    run(Command::new("kill").arg(format!("-{name}")).arg(target.pid().to_string()), Duration::from_secs(5))?
+        .expect(0)?;
+    std::thread::sleep(Duration::from_millis(50));
+    Ok(())
+}
+
+fn state(target: &Target) -> Result<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", target.pid()))?;
+    Ok(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?'))
+}
+
+/// A process that was started without the loader.
+fn attached() -> Result<()> {
+    let pair = Pair::make("counter", "attached")?;
+    let mut target = Target::start(&pair.builds.old.program, &Launch::default())?;
+    let before = target.ask("value")?;
+    target.apply(&pair.bundle)?.expect(4)?;
+    let trust = Signer::shared()?.trust();
+    let trust = trust.to_string_lossy();
+    target::hpatch("attach", target.pid(), &["--trust", &trust])?.expect(0)?;
+    target::hpatch("attach", target.pid(), &["--trust", &trust])?.expect(3)?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    check!(target.ask("value")? != before, "the bundle isn't live");
+    target.verify()?.expect(0)?;
+    target.revert("fix")?.expect(0)?;
+    target.ask("value")?;
+    target.finish()
+}
