@@ -3,7 +3,8 @@
 use super::same::{Same, Site};
 use super::{Cause, FuncChange};
 use crate::addr::{FuncId, Svma};
-use crate::lift::{Access, CodeRef, Field, Function, Insn, JumpTable, Slot, Target};
+use crate::correlate::Side;
+use crate::lift::{Access, CodeRef, DataKind, Field, Function, Insn, JumpTable, Slot, Target};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind};
 
 /// Functions of the C start-up objects (gcc's crtstuff): they refer to the ends of sections, where objects lie as well.
@@ -143,6 +144,9 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
     if a.f.tables.len() != b.f.tables.len() {
         return change(Cause::Code, None, format!("{} jump tables → {}", a.f.tables.len(), b.f.tables.len()));
     }
+    if !super::unwind::same_unwind(same, a.f, b.f, &|s, t| a.place(s) == b.place(t)) {
+        return change(Cause::Unwind, None, "exception tables or unwind data differ".into());
+    }
     // Bytes that no instruction was made of: equal as they are, or not at all.
     let undecoded = |f: &Function| f.unprovable.iter().any(|u| u.code == 213);
     if undecoded(a.f) || undecoded(b.f) {
@@ -155,6 +159,33 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
         }
     }
     None
+}
+
+/// Every difference of the two is an immediate that is the line of its own instruction.
+pub(super) fn only_line_numbers(
+    same: &Same<'_>,
+    old: FuncId,
+    new: FuncId,
+    old_line: &dyn Fn(Svma) -> Option<u32>,
+    new_line: &dyn Fn(Svma) -> Option<u32>,
+) -> bool {
+    let a = Body::new(&same.old.lifted.functions[old.index()], same.old.image);
+    let b = Body::new(&same.new.lifted.functions[new.index()], same.new.image);
+    let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
+    let is_line = |x: &Insn, y: &Insn| {
+        let (i, j) = (a.decode(x), b.decode(y));
+        let (Some(p), Some(q)) = (old_line(a.at(x)), new_line(b.at(y))) else { return false };
+        (0..i.op_count())
+            .filter(|&n| is_immediate(i.op_kind(n)) && i.immediate(n) != j.immediate(n))
+            .all(|n| (i.immediate(n), j.immediate(n)) == (u64::from(p), u64::from(q)))
+            && a.refs(x).is_empty()
+            && b.refs(y).is_empty()
+    };
+    xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
+        None => true,
+        Some(Diff::Literal) => is_line(x, y),
+        Some(_) => false,
+    })
 }
 
 fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Diff> {
@@ -282,20 +313,24 @@ fn other_reading(same: &Same<'_>, r: &CodeRef, s: &CodeRef, site: Site<'_>) -> b
     let target = |r: &CodeRef| r.alternative.map(|(data, offset)| Target::Data { data, offset });
     match (target(r), target(s)) {
         // Where something starts in both builds, it may well be meant: then this reading proves nothing.
-        (Some(x), Some(y)) => !exact(&r.target) && !exact(&s.target) && same.targets(&x, &y, site),
+        (Some(x), Some(y)) => !(exact(same.old, &r.target) && exact(same.new, &s.target)) && same.targets(&x, &y, site),
         (Some(x), None) => same.targets(&x, &s.target, site),
         (None, Some(y)) => same.targets(&r.target, &y, site),
         (None, None) => false,
     }
 }
 
-fn exact(t: &Target) -> bool {
-    !matches!(t, Target::Data { offset, .. } if *offset != 0)
+/// The start of something whose address can be taken. (Constants of the compiler are only read in place.)
+fn exact(side: Side<'_>, t: &Target) -> bool {
+    match t {
+        Target::Data { data, offset } => *offset == 0 && side.lifted.data[data.index()].kind != DataKind::Constant,
+        _ => true,
+    }
 }
 
 fn is_literal(same: &Same<'_>, r: &CodeRef) -> bool {
     match r.target {
-        Target::Data { data, .. } => same.new.lifted.data[data.index()].kind != crate::lift::DataKind::Named,
+        Target::Data { data, .. } => same.new.lifted.data[data.index()].kind != DataKind::Named,
         _ => false,
     }
 }

@@ -2,12 +2,13 @@
 
 mod code;
 mod same;
+mod unwind;
 
 use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Correlation, Side};
 use crate::image::SectionKind;
 use crate::lift::{Data, DataKind};
-use code::compare_function;
+use code::{compare_function, only_line_numbers};
 use rayon::prelude::*;
 use same::Same;
 
@@ -121,6 +122,24 @@ fn compare_data(same: &Same<'_>, old: DataId, new: DataId) -> Option<DataChange>
 }
 
 impl ChangeSet {
+    /// Tells apart those functions in which only numbers differ that are the lines of their own places in the source
+    /// (`__LINE__` in assertions and log calls), given the line of an address in each build.
+    pub fn mark_line_numbers(
+        &mut self,
+        old: Side<'_>,
+        new: Side<'_>,
+        pairs: &Correlation,
+        old_line: &dyn Fn(Svma) -> Option<u32>,
+        new_line: &dyn Fn(Svma) -> Option<u32>,
+    ) {
+        let same = Same::new(old, new, pairs);
+        for c in self.changed.iter_mut().filter(|c| c.cause == Cause::Literal) {
+            if only_line_numbers(&same, c.old, c.new, old_line, new_line) {
+                c.cause = Cause::LineNumber;
+            }
+        }
+    }
+
     /// Nothing to patch.
     pub fn is_empty(&self) -> bool {
         self.changed.is_empty()

@@ -313,6 +313,9 @@ fn anonymous(
     places.dedup();
     places.retain(|p| {
         let a = Svma(p.at);
+        if labels.contains(&p.at) && space.at(a).is_none_or(|s| s.kind != SectionKind::Rodata) {
+            return false;
+        }
         let t = tables.partition_point(|t| t.start <= a);
         let in_table = t > 0 && tables[t - 1].contains(a);
         let here =
@@ -501,6 +504,10 @@ impl Sweep<'_> {
                 self.cut_blob(a);
             }
             match self.out.last_mut() {
+                // Taken for an object of its own only because it is also the end of the one before it.
+                Some((r, k)) if *k == DataKind::Blob && r.start == a && self.objects.ending_at(a).is_some() => {
+                    (*r, *k) = (SvmaRange { start: a, end: to }, DataKind::Constant);
+                }
                 Some((r, DataKind::Constant)) if r.end > a => r.end = r.end.max(to),
                 _ => self.push(a, to, DataKind::Constant),
             }
@@ -557,7 +564,9 @@ impl Sweep<'_> {
                 if r.end <= at {
                     break;
                 }
-                r.end = at;
+                if r.start < at {
+                    r.end = at;
+                }
             }
         }
     }
