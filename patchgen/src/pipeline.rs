@@ -73,13 +73,14 @@ fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
 pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
     let (a, b) = (Side { image: &old.image, lifted: &old.lifted }, Side { image: &new.image, lifted: &new.lifted });
     let pairs = correlate::correlate(a, b);
-    let changes = compare::compare(a, b, &pairs);
+    let mut changes = compare::compare(a, b, &pairs);
     let (old_info, new_info) = (open(&old)?, open(&new)?);
     let mut findings = Vec::new();
     let types = match (&old_info, &new_info) {
-        (Some(a), Some(b)) => {
-            findings.extend(check::producers(a, b));
-            Some(types::changes(a, b)?)
+        (Some(x), Some(y)) => {
+            changes.mark_line_numbers(a, b, &pairs, &|at| x.line_number(at), &|at| y.line_number(at));
+            findings.extend(check::producers(x, y));
+            Some(types::changes(x, y)?)
         }
         _ => {
             for (loaded, which) in [(&old, "old"), (&new, "new")] {

@@ -2,6 +2,7 @@
 
 mod attach;
 mod build;
+mod diff;
 mod explain;
 mod extract;
 mod inspect;
@@ -28,6 +29,8 @@ struct Cli {
 enum Verb {
     /// Compare two builds and write a bundle, or say why not
     Build(Box<build::Args>),
+    /// Compare two builds: which functions and data changed, and how
+    Diff(diff::Args),
     /// Show what a bundle says and holds. Says nothing about trust: see `verify`
     Inspect(inspect::Args),
     /// Take a bundle apart: payload objects, manifest, metadata, signatures
@@ -53,6 +56,7 @@ pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let (name, json, outcome) = match cli.verb {
         Verb::Build(a) => ("build", a.json, build::run(&a)),
+        Verb::Diff(a) => ("diff", a.json, diff::run(&a)),
         Verb::Inspect(a) => ("inspect", a.json, inspect::run(&a)),
         Verb::Extract(a) => ("extract", a.json, extract::run(&a)),
         Verb::Manifest(a) => ("manifest", false, manifest::run(&a)),

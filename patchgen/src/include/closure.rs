@@ -7,7 +7,7 @@ use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, DataDiff};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, DataKind, Target};
+use crate::lift::{CodeRef, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -317,12 +317,14 @@ impl<'a> Closure<'a, '_> {
             );
             return;
         }
-        if datum.kind == DataKind::Named && !datum.ambiguous.is_empty() {
-            let message = format!(
-                "`{}` holds a word at +0x{:x} that may be an address or a number",
-                datum.name, datum.ambiguous[0].at
-            );
-            self.finding(Severity::Refuse, codes::AMBIGUOUS_WORD, &datum.name, message);
+        let name = if datum.name.is_empty() { format!("data at {}", datum.range.start) } else { datum.name.clone() };
+        if let Some(word) = datum.ambiguous.first() {
+            let message = format!("`{name}` holds a word at +0x{:x} that may be an address or a number", word.at);
+            self.finding(Severity::Refuse, codes::AMBIGUOUS_WORD, &name, message);
+        }
+        if datum.open {
+            let message = format!("`{name}` has no symbol and no bound: how much of it to carry can't be told");
+            self.finding(Severity::Refuse, codes::UNKNOWN_ADDRESS, &name, message);
         }
         for reference in &datum.refs {
             // A table of labels is data of the function that it leads into: its entries lead into the carried code.
