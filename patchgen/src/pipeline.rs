@@ -66,6 +66,18 @@ fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
     loaded.debug.as_ref().map(|data| DebugInfo::open(&loaded.image, data)).transpose()
 }
 
+/// A part of the debug information that isn't there: types in it can't be compared.
+fn missing(e: &ImageError) -> Finding {
+    Finding {
+        severity: Severity::Review,
+        code: e.code.0,
+        symbol: String::new(),
+        place: None,
+        message: format!("{}: {}", e.path.display(), e.what),
+        help: Some("put the .dwo files, or one IMAGE.dwp, beside the image".to_owned()),
+    }
+}
+
 /// Correlates and compares.
 ///
 /// # Errors
@@ -80,6 +92,7 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
         (Some(x), Some(y)) => {
             changes.mark_line_numbers(a, b, &pairs, &|at| x.line_number(at), &|at| y.line_number(at));
             findings.extend(check::producers(x, y));
+            findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
             Some(types::changes(x, y)?)
         }
         _ => {

@@ -294,7 +294,8 @@ fn detail(l: &LayoutChange) -> String {
             (None, None) => f.name.clone(),
         });
         if l.fields.len() > 1 {
-            parts.push(format!("{} more members", l.fields.len() - 1));
+            let more = l.fields.len() - 1;
+            parts.push(format!("{more} more member{}", if more == 1 { "" } else { "s" }));
         }
     }
     if l.vtable.is_some() {
