@@ -9,7 +9,7 @@ use crate::check::deep::Deep;
 use crate::check::dry;
 use crate::check::forbidden::Forbidden;
 use crate::check::report::Blockers;
-use crate::check::scan::{Lookup, Scanner, View};
+use crate::check::scan::{Lookup, Scanner, Use, View};
 use crate::check::unwind::{self, Unwinder};
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::target::Target;
@@ -35,6 +35,8 @@ pub struct Options {
     pub stack_limit: u64,
     /// Bytes of memory that are searched at most for suspended stacks, in programs with coroutines.
     pub memory_limit: u64,
+    /// Whether to search for them at all.
+    pub search_suspended: bool,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             deadline: DEFAULT_DEADLINE,
             stack_limit: 256 << 20,
             memory_limit: 4 << 30,
+            search_suspended: true,
         }
     }
 }
@@ -151,7 +154,7 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         deep: None,
     };
     s.prefault()?;
-    if direction != Direction::Recover && unwind::switches_stacks(target) {
+    if direction != Direction::Recover && options.search_suspended && unwind::switches_stacks(target) {
         let deep = Deep::new(target, options.memory_limit);
         s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
     }
@@ -401,6 +404,11 @@ impl Switch<'_> {
         e.json.insert("blockers".into(), latest.iter().map(|b| b.json()).collect());
         e.json.insert("attempts".into(), (out.stops + out.put_off).into());
         e.json.insert("paused_total_us".into(), json!(out.paused_total.as_nanos() as f64 / 1000.0));
+        if latest.iter().all(|b| matches!(b.hit.how, Use::Suspended { .. })) && !latest.is_empty() {
+            return e.note("such a word may also be left over from a coroutine that has ended: memory can't tell").help(
+                "resume the coroutine, or say --ignore-suspended: then a suspended one goes on in the old function, whose code stays",
+            );
+        }
         e.help("try again when the thread has left the function, or give it more time with --timeout")
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hpatch_core::abi::{LoaderState, Op, PREPARE_NO_TRUST_DIR, RecordState};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::Report;
 use super::args::Switching;
 use super::session::Session;
 use crate::error::{Error, Exit, Result, code};
-use crate::switch::{self, Direction, Options};
+use crate::switch::{self, Direction};
 use crate::target::control::Patch;
 use crate::trace::rpc::{self, RpcOptions};
 
@@ -23,7 +23,7 @@ const MAX_BUNDLE: u64 = 64 << 20;
 
 pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
     let bytes = read_bundle(bundle)?;
-    let options = Options { timeout: Duration::from_secs_f64(switching.timeout), ..Options::default() };
+    let options = switching.options();
     let rpc_options = RpcOptions { allow_seccomp: switching.allow_seccomp };
     let session = Session::open(pid)?;
     let digest: [u8; 32] = Sha256::digest(&bytes).into();

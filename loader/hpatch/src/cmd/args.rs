@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::switch::Options;
 
 #[derive(Debug, Parser)]
 #[command(name = "hpatch", version, about = "Apply, revert and inspect hot patches in running processes")]
@@ -30,6 +33,19 @@ pub struct Switching {
     /// Go on although the target has a seccomp filter that can't be suspended.
     #[arg(long)]
     pub allow_seccomp: bool,
+    /// Don't search for suspended stacks in a program with coroutines: what was found is known to be left over from one that ended.
+    #[arg(long)]
+    pub ignore_suspended: bool,
+}
+
+impl Switching {
+    pub fn options(&self) -> Options {
+        Options {
+            timeout: Duration::from_secs_f64(self.timeout),
+            search_suspended: !self.ignore_suspended,
+            ..Options::default()
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -66,7 +82,7 @@ pub enum Verb {
         /// The bundle's id.
         id: String,
         /// Also unmap the patch's code and data. Only when nothing in the process can have kept a pointer into them.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "ignore_suspended")]
         unmap: bool,
         #[command(flatten)]
         switching: Switching,

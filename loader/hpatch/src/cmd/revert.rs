@@ -1,7 +1,5 @@
 //! `hpatch revert`.
 
-use std::time::Duration;
-
 use hpatch_core::abi::{Op, RecordState};
 use serde_json::{Value, json};
 
@@ -10,7 +8,7 @@ use super::apply::s;
 use super::args::Switching;
 use super::session::Session;
 use crate::error::{Error, Exit, Result, code};
-use crate::switch::{self, Direction, Options};
+use crate::switch::{self, Direction};
 use crate::target::control::state_name;
 use crate::trace::rpc::{self, RpcOptions};
 
@@ -29,7 +27,7 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
         return Err(Error::new(code::NOT_ON_TOP, Exit::Refused, format!("{} lies on top of {id}", later.id))
             .help(format!("revert {} first", later.id)));
     }
-    let options = Options { timeout: Duration::from_secs_f64(switching.timeout), ..Options::default() };
+    let options = switching.options();
     let outcome = switch::run(&session.target, patch, Direction::Revert, options)?;
     if unmap {
         let rpc_options = RpcOptions { allow_seccomp: switching.allow_seccomp };
