@@ -186,9 +186,8 @@ impl Assembler<'_> {
                     (Target::Func { func: self.id, part: p, offset }, Access::Branch)
                 } else {
                     let target = self.resolver.address(a);
-                    if short {
-                        let entry = matches!(target, Target::Func { part: 0, offset: 0, .. });
-                        f.opaque |= !entry;
+                    if short && !matches!(target, Target::Func { part: 0, offset: 0, .. }) {
+                        f.opaque = true;
                         f.unprovable.push(Unprovable {
                             code: 211,
                             at,

@@ -83,7 +83,7 @@ pub enum Field {
     Pc32 {
         tail: u8,
     },
-    /// 1 byte, target − (address of the field + 1): a short tail call. It can't be carried as it is.
+    /// 1 byte, target − (address of the field + 1): a short tail call to a neighbour.
     Pc8,
     /// 4 bytes absolute, zero-extended / sign-extended (only in fixed-address executables).
     Abs32,

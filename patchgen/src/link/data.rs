@@ -129,9 +129,14 @@ impl Linker<'_, '_> {
             Field::Pc32 { .. } => Some(RelocKind::Pc32),
             _ => None,
         };
+        // Relative to the start of its table, which moves as a whole; an edit in place has no such start.
+        let (kind, addend) = match reference.field {
+            Field::TableRel32 if out != Out::New => (Some(RelocKind::Pc32), i64::from(reference.at)),
+            _ => (kind, 0),
+        };
         let place = self.bind_data_reference(reference);
         let done = match (kind, place) {
-            (Some(kind), Some(place)) => self.relocate(out, at, kind, &place, 0),
+            (Some(kind), Some(place)) => self.relocate(out, at, kind, &place, addend),
             _ => false,
         };
         if !done {

@@ -82,9 +82,13 @@ impl OutSection {
     fn align_to(&mut self, align: u64, fill: u8) -> u64 {
         let align = align.max(1);
         self.align = self.align.max(align);
-        self.size = self.size.next_multiple_of(align);
-        self.bytes.resize(usize::try_from(self.size).unwrap_or(usize::MAX), fill);
+        self.pad_to(self.size.next_multiple_of(align), fill);
         self.size
+    }
+
+    fn pad_to(&mut self, size: u64, fill: u8) {
+        self.size = self.size.max(size);
+        self.bytes.resize(usize::try_from(self.size).unwrap_or(usize::MAX), fill);
     }
 
     fn append(&mut self, bytes: &[u8]) -> u64 {
@@ -139,6 +143,8 @@ struct Layout {
     tables: BTreeMap<(FuncId, usize), u64>,
     data: BTreeMap<DataId, (Out, u64)>,
     slots: BTreeMap<crate::include::SlotKey, u64>,
+    /// Full jumps that stand in for short ones, by function, part and field.
+    veneers: BTreeMap<(FuncId, u8, u32), u64>,
     stubs: BTreeMap<crate::addr::ImportId, u64>,
 }
 

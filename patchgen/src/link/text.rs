@@ -12,6 +12,8 @@ const FUNCTION_ALIGN: u64 = 16;
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 /// `jmp rel32`.
 const DETOUR: u32 = 5;
+/// `jmp rel32`.
+const VENEER: [u8; 5] = [0xe9, 0, 0, 0, 0];
 /// `jmp *slot(%rip)`.
 const STUB: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 
@@ -38,10 +40,18 @@ impl Linker<'_, '_> {
                     self.refuse(codes::NO_BYTES, &name, format!("`{name}` has no bytes at {}", range.start));
                     continue;
                 };
+                let (before, behind) = self.veneers_of(func, part, range.start);
                 let text = self.section(Out::Text);
-                text.align_to(FUNCTION_ALIGN, INT3);
+                let start = (text.size + before.len() as u64 * VENEER.len() as u64).next_multiple_of(FUNCTION_ALIGN);
+                text.pad_to(start - before.len() as u64 * VENEER.len() as u64, INT3);
+                text.align = text.align.max(FUNCTION_ALIGN);
+                let mut veneers: Vec<(u32, u64)> = before.iter().map(|&f| (f, text.append(&VENEER))).collect();
                 let at = text.append(bytes);
+                veneers.extend(behind.iter().map(|&f| (f, text.append(&VENEER))));
                 self.layout.parts.insert((func, part), at);
+                for (field, veneer) in veneers {
+                    self.layout.veneers.insert((func, part, field), veneer);
+                }
             }
         }
         for &import in &self.set.stubs {
@@ -50,6 +60,18 @@ impl Linker<'_, '_> {
             let at = text.append(&STUB);
             self.layout.stubs.insert(import, at);
         }
+    }
+
+    /// Fields of short jumps to neighbours, which lie up to 127 bytes before or behind: a full jump next to the function stands in for
+    /// each, at most as far away as the neighbour was.
+    fn veneers_of(&self, func: FuncId, part: u8, start: Svma) -> (Vec<u32>, Vec<u32>) {
+        let refs = &self.analysis.new.functions[func.index()].refs;
+        let short = refs.iter().filter(|r| r.part == part && r.field == Field::Pc8);
+        short.map(|r| r.field_at).partition(|&field_at| {
+            let at = start.plus(u64::from(field_at));
+            let byte = self.analysis.new_image.bytes(at, 1).map_or(0, |b| b[0].cast_signed());
+            at.offset(i64::from(byte) + 1) < start
+        })
     }
 
     fn carried_parts(&self) -> Vec<(FuncId, u8, SvmaRange)> {
@@ -127,6 +149,7 @@ impl Linker<'_, '_> {
                 let kind = if reference.branch { RelocKind::Plt32 } else { RelocKind::Pc32 };
                 self.relocate_text(at, kind, 4, &place, -i64::from(tail))
             }
+            (Field::Pc8, _) => self.fill_short_jump(id, reference, at, &place),
             (Field::Abs32, _) => self.relocate_text(at, RelocKind::Abs32, 4, &place, 0),
             (Field::Abs32S, _) => self.relocate_text(at, RelocKind::Abs32S, 4, &place, 0),
             (Field::Abs64, _) => self.relocate_text(at, RelocKind::Abs64, 8, &place, 0),
@@ -137,6 +160,18 @@ impl Linker<'_, '_> {
             let message = format!("`{}` at {place} refers to something in a way that can't be carried", function.name);
             self.refuse(codes::NOT_CARRIED, &function.name, message);
         }
+    }
+
+    fn fill_short_jump(&mut self, id: FuncId, reference: &CodeRef, at: u64, place: &Place) -> bool {
+        let Some(&veneer) = self.layout.veneers.get(&(id, reference.part, reference.field_at)) else { return false };
+        let distance = i64::try_from(veneer).unwrap_or(i64::MAX) - i64::try_from(at + 1).unwrap_or(0);
+        let Ok(byte) = i8::try_from(distance) else { return false };
+        let field = usize::try_from(at).unwrap_or(usize::MAX);
+        match self.section(Out::Text).bytes.get_mut(field) {
+            Some(field) => *field = byte.cast_unsigned(),
+            None => return false,
+        }
+        self.relocate(Out::Text, veneer + 1, RelocKind::Plt32, place, -4)
     }
 
     fn fill_table_reference(&mut self, id: FuncId, reference: &CodeRef, at: u64, table: u64) {
