@@ -59,6 +59,10 @@ pub struct Binder<'a> {
     pub moved: BTreeSet<DataId>,
 }
 
+/// Opcodes of `lea r64, m` and `mov r64, m`, behind a REX prefix and before the operand.
+pub const LEA: u8 = 0x8d;
+pub const LOAD: u8 = 0x8b;
+
 fn import_key(import: &Import) -> (&str, Option<&str>) {
     (import.name.as_str(), import.version.as_deref())
 }
@@ -174,6 +178,9 @@ impl<'a> Binder<'a> {
         if !reference.certain {
             return unbound(codes::AMBIGUOUS_IMMEDIATE, "a number that may be an address");
         }
+        if let Some(key) = self.loadable(reference, within) {
+            return Ok(Place::Loaded(key));
+        }
         let place = self.bind(&reference.target, Some(within), reference.branch)?;
         if let Some((data, offset)) = reference.alternative {
             let second = Target::Data { data, offset };
@@ -189,6 +196,21 @@ impl<'a> Binder<'a> {
             };
         }
         Ok(place)
+    }
+
+    /// A `lea` of another module's object that the new build copies and the old one doesn't: undoes the relaxation of the GOT load that
+    /// a position-independent compiler would have written (psABI, B.2: `lea` and `mov` differ in one byte).
+    fn loadable(&self, reference: &CodeRef, within: FuncId) -> Option<SlotKey> {
+        let Target::Data { data, offset } = reference.target else { return None };
+        if self.old_data(data).is_some() {
+            return None;
+        }
+        let start = self.analysis.new.data[data.index()].range.start;
+        let Some(DynReloc::Copy { import }) = self.analysis.new_image.dynamic.get(&start) else { return None };
+        let part = self.analysis.new.functions[within.index()].parts[usize::from(reference.part)];
+        let opcode = part.start.plus(u64::from(reference.field_at.checked_sub(2)?));
+        let lea = self.analysis.new_image.bytes(opcode, 1)? == [LEA] && reference.field_at - reference.insn == 3;
+        lea.then_some(SlotKey::Import(*import, offset))
     }
 
     /// Whether the old image has the constant that `target` denotes at `place` too: then that place serves both readings.

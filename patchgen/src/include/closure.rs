@@ -238,7 +238,7 @@ impl<'a> Closure<'a, '_> {
                 self.set.stubs.insert(*import);
                 self.set.slots.insert(SlotKey::Import(*import, 0));
             }
-            Place::Slot(key) => {
+            Place::Slot(key) | Place::Loaded(key) => {
                 if self.set.slots.insert(key.clone()) {
                     if let SlotKey::Address(place) = key {
                         self.take(place);

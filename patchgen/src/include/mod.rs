@@ -16,7 +16,7 @@ use crate::image::Image;
 use crate::lift::Lifted;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use bind::{Binder, SlotKey, Unbound};
+pub use bind::{Binder, LEA, LOAD, SlotKey, Unbound};
 pub use closure::close;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
 
@@ -52,6 +52,8 @@ pub enum Place {
     Import(ImportId),
     /// A pointer-sized slot of the patch's own.
     Slot(SlotKey),
+    /// What such a slot holds, for a `lea` that becomes a load: the address may be out of its reach.
+    Loaded(SlotKey),
     /// A constant known now: offset of a thread-local variable from the thread pointer or its block.
     Number(i64),
 }

@@ -223,7 +223,7 @@ impl Linker<'_, '_> {
                 }
                 Some((self.symbols.section(out), i64::try_from(base).ok()?.checked_add(*offset)?))
             }
-            Place::Slot(key) => {
+            Place::Slot(key) | Place::Loaded(key) => {
                 let at = *self.layout.slots.get(key)?;
                 Some((self.symbols.section(Out::Got), i64::try_from(at).ok()?))
             }

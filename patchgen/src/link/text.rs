@@ -2,7 +2,7 @@
 
 use super::{FuncRecord, Linker, Out, RelocKind};
 use crate::addr::{FuncId, Svma, SvmaRange};
-use crate::include::{Place, SlotKey};
+use crate::include::{LEA, LOAD, Place, SlotKey};
 use crate::lift::{CodeRef, Field, Function, Target};
 use patchfmt::codes;
 use sha2::{Digest, Sha256};
@@ -145,6 +145,10 @@ impl Linker<'_, '_> {
         };
         let done = match (reference.field, &place) {
             (Field::Tpoff32 | Field::Dtpoff32, Place::Number(n)) => self.write_number(at, *n),
+            (Field::Pc32 { tail: 4 }, Place::Loaded(_)) => {
+                self.load_instead(at) && self.relocate_text(at, RelocKind::Pc32, 4, &place, -4)
+            }
+            (_, Place::Loaded(_)) => false,
             (Field::Pc32 { tail }, _) => {
                 let kind = if reference.branch { RelocKind::Plt32 } else { RelocKind::Pc32 };
                 self.relocate_text(at, kind, 4, &place, -i64::from(tail))
@@ -159,6 +163,18 @@ impl Linker<'_, '_> {
             let place = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
             let message = format!("`{}` at {place} refers to something in a way that can't be carried", function.name);
             self.refuse(codes::NOT_CARRIED, &function.name, message);
+        }
+    }
+
+    /// Makes the `lea` whose operand is at `at` a load from the same place.
+    fn load_instead(&mut self, at: u64) -> bool {
+        let opcode = usize::try_from(at).ok().and_then(|at| at.checked_sub(2));
+        match opcode.and_then(|at| self.section(Out::Text).bytes.get_mut(at)) {
+            Some(byte) if *byte == LEA => {
+                *byte = LOAD;
+                true
+            }
+            _ => false,
         }
     }
 
