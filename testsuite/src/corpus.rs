@@ -22,6 +22,11 @@ pub fn tool() -> Option<PathBuf> {
     tool.is_file().then_some(tool)
 }
 
+/// Whether pairs of these packages are there or can be built.
+pub fn available(packages: &[&str]) -> bool {
+    tool().is_some() || packages.iter().all(|package| folder().join("pairs").join(package).is_dir())
+}
+
 /// Where the pairs are: `$CORPUS_DIR`, else the user's cache.
 pub fn folder() -> PathBuf {
     match std::env::var_os("CORPUS_DIR") {

@@ -14,20 +14,33 @@ use testsuite::{Failure, Result, check, corpus, fail, paths};
 const LIMIT: Duration = Duration::from_secs(300);
 const ROUNDS: usize = 15;
 
-pub fn run() -> Result<()> {
+/// `what` is a part of a benchmark's name; without it all are run.
+pub fn run(what: Option<&str>) -> Result<()> {
     setup::install(setup::DEMO)?;
     let bin = build::all(true)?;
     // Every program that the harness starts is the optimised one.
     let bench = Bench { bin, folder: paths::scratch()?.join("bench") };
     std::fs::create_dir_all(&bench.folder)?;
     println!("| what | baseline | hpatch | |\n|---|---|---|---|");
-    for threads in [1, 8, 65] {
-        bench.pause(threads)?;
+    let wanted = |name: &str| what.is_none_or(|what| name.contains(what));
+    if wanted("pause") {
+        for threads in [1, 8, 65] {
+            bench.pause(threads)?;
+        }
     }
-    bench.calls()?;
-    bench.startup()?;
-    bench.sizes()?;
-    bench.redis()
+    if wanted("call") {
+        bench.calls()?;
+    }
+    if wanted("start") {
+        bench.startup()?;
+    }
+    if wanted("size") {
+        bench.sizes()?;
+    }
+    if wanted("build") {
+        bench.redis()?;
+    }
+    Ok(())
 }
 
 fn row(what: &str, baseline: &str, hpatch: &str, verdict: &str) {
@@ -86,6 +99,7 @@ impl Bench {
         for _ in 0..ROUNDS {
             plain.push(number(&target.ask("measure")?)?);
             target.apply(&bundle)?.expect(0)?;
+            check!(target.ask("value")? == "4", "the patched function isn't what is measured");
             patched.push(number(&target.ask("measure")?)?);
             target.revert_and_unmap("fix")?.expect(0)?;
         }
@@ -123,7 +137,7 @@ impl Bench {
 
     /// `patchgen build` on redis-server, against the time in which objdump disassembles both files.
     fn redis(&self) -> Result<()> {
-        if corpus::tool().is_none() {
+        if !corpus::available(&["redis"]) {
             row("patchgen build, redis-server", "", "", "skipped: no corpus tool");
             return Ok(());
         }

@@ -55,7 +55,10 @@ enum Verb {
         write: bool,
     },
     /// Measure against a baseline in the same run
-    Bench,
+    Bench {
+        /// pause, call, start, size or build
+        what: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
         Verb::Demo { real: Some(server) } => demo::real(server),
         Verb::Test { filter, full } => test::run(filter.as_deref(), full),
         Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
-        Verb::Bench => bench::run(),
+        Verb::Bench { what } => bench::run(what.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
