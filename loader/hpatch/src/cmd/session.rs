@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-use hpatch_core::abi::{LoaderState, RecordState};
+use hpatch_core::abi::{LoaderState, Op, RecordState};
 
 use crate::error::{Error, Exit, Result, code};
 use crate::switch::{self, Direction, Options};
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
+use crate::trace::rpc::{self, RpcOptions};
 
 /// An opened target with its loader. Dropping it gives the loader back.
 #[derive(Debug)]
@@ -23,7 +24,17 @@ impl Session {
     pub fn open(pid: i32) -> Result<Self> {
         let s = Self::open_unrecovered(pid)?;
         s.recover()?;
+        s.release_prepared()?;
         Ok(s)
+    }
+
+    /// Gives back the memory of bundles that a killed command prepared and never switched.
+    fn release_prepared(&self) -> Result<()> {
+        for p in self.records()?.iter().filter(|p| p.is(RecordState::Prepared)) {
+            // A leftover is only some kilobytes: not being able to remove it is no reason to refuse the command.
+            let _ = rpc::call(&self.target, &self.control, Op::Release, &[p.addr], RpcOptions::default());
+        }
+        Ok(())
     }
 
     pub fn open_unrecovered(pid: i32) -> Result<Self> {

@@ -37,8 +37,12 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
     if libc::WIFEXITED(st) {
         return libc::WEXITSTATUS(st) as u8;
     }
-    eprintln!("error[HP1310]: the command was killed by signal {} half-way", libc::WTERMSIG(st));
+    eprintln!("error[HP1310]: the command was killed by signal {}", libc::WTERMSIG(st));
     match Session::open_unrecovered(pid).and_then(|s| s.recover()) {
+        Ok(done) if done.is_empty() => {
+            eprintln!("  = no change was half-way: `hpatch status --pid {pid}` says what is live");
+            Exit::Internal as u8
+        }
         Ok(_) => {
             eprintln!("  = the process is as before");
             Exit::RolledBack as u8
