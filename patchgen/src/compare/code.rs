@@ -86,6 +86,13 @@ impl<'a> Body<'a> {
         Decoder::with_ip(64, self.bytes(i), self.at(i).0, DecoderOptions::NONE).decode()
     }
 
+    /// The call that follows an instruction closely, in the same part.
+    fn next_call(&self, i: &Insn) -> Option<&'a Insn> {
+        let from = self.f.insns.partition_point(|n| (n.part, n.offset) <= (i.part, i.offset));
+        let near = self.f.insns.get(from..)?.iter().take(MAX_ARGUMENTS);
+        near.take_while(|n| n.part == i.part).find(|n| n.call)
+    }
+
     fn text(&self, i: Option<&Insn>) -> String {
         let Some(i) = i else { return "end of function".to_owned() };
         let mut out = String::new();
@@ -93,6 +100,16 @@ impl<'a> Body<'a> {
         out
     }
 }
+
+/// A statement that starts at `line` may have `__LINE__` on one of its next lines.
+fn is_line_of(number: u64, line: u64) -> bool {
+    (line..line + MAX_STATEMENT_LINES).contains(&number)
+}
+
+const MAX_STATEMENT_LINES: u64 = 6;
+
+/// Instructions between an argument's own and the call that takes it.
+const MAX_ARGUMENTS: usize = 16;
 
 /// None where the two are proven the same.
 pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<FuncChange> {
@@ -174,18 +191,26 @@ pub(super) fn only_line_numbers(
     let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
     let is_line = |x: &Insn, y: &Insn| {
         let (i, j) = (a.decode(x), b.decode(y));
-        let (Some(p), Some(q)) = (old_line(a.at(x)), new_line(b.at(y))) else { return false };
-        (0..i.op_count())
-            .filter(|&n| is_immediate(i.op_kind(n)) && i.immediate(n) != j.immediate(n))
-            .all(|n| (i.immediate(n), j.immediate(n)) == (u64::from(p), u64::from(q)))
-            && a.refs(x).is_empty()
+        // An argument of an assertion belongs to the line of the call, wherever the scheduler put the instruction.
+        let sites = [(Some(x), Some(y)), (a.next_call(x), b.next_call(y))];
+        let lines: Vec<(u64, u64)> = sites
+            .into_iter()
+            .filter_map(|(x, y)| Some((u64::from(old_line(a.at(x?))?), u64::from(new_line(b.at(y?))?))))
+            .collect();
+        (0..i.op_count()).filter(|&n| is_immediate(i.op_kind(n)) && i.immediate(n) != j.immediate(n)).all(|n| {
+            lines.iter().any(|&(p, q)| {
+                is_line_of(i.immediate(n), p) && i.immediate(n).wrapping_sub(p) == j.immediate(n).wrapping_sub(q)
+            })
+        }) && a.refs(x).is_empty()
             && b.refs(y).is_empty()
     };
-    xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
+    let code = xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
         None => true,
         Some(Diff::Literal) => is_line(x, y),
         Some(_) => false,
-    })
+    });
+    code && a.f.tables.len() == b.f.tables.len()
+        && super::unwind::same_unwind(same, a.f, b.f, &|s, t| a.place(s) == b.place(t))
 }
 
 fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Diff> {
