@@ -38,7 +38,7 @@ pub(super) fn same_unwind(same: &Same<'_>, f: &Function, g: &Function, place: &d
 }
 
 /// The bytes of an entry of `.eh_frame` behind its length, id and pointers.
-fn program<'a>(image: &'a Image, at: Svma, fde: bool) -> Option<&'a [u8]> {
+fn program(image: &Image, at: Svma, fde: bool) -> Option<&[u8]> {
     let len = u64::from(image.read_u32(at)?);
     // Length, CIE pointer; in an FDE pc_begin and pc_range (4 bytes each in pcrel|sdata4), augmentation length and LSDA pointer.
     let skip = if fde { 16 } else { 8 };

@@ -304,7 +304,8 @@ impl Assembler<'_> {
             let a = here.range.start.offset(*offset);
             if let Some((start, _, before)) = self.resolver.objects.ending_at(a)
                 && before != *data
-                && used.contains(&before)
+                // A literal that happens to follow an array is a literal, unless the function uses the array.
+                && (used.contains(&before) || here.kind != DataKind::String)
             {
                 r.alternative = Some((before, a.0.wrapping_sub(start.0) as i64));
             } else if here.kind == DataKind::Blob

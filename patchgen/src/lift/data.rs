@@ -307,7 +307,11 @@ fn anonymous(
     if image.kind == ImageKind::Exec {
         pointers(image, space, &mut places);
     }
-    let lookups = lookup_tables(image, space, &places);
+    let mut lookups = lookup_tables(image, space, &places);
+    let own = named_lookups(image, space, data);
+    places.extend(own.iter().flat_map(|(_, l)| &l.targets).map(|t| Place { at: t.0, width: 0 }));
+    objects.lookups.extend(own.into_iter().map(|(id, l)| (id, l.targets)));
+    lookups.sort_by_key(|l| l.at);
     places.extend(lookups.iter().flat_map(|l| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     places.sort_unstable();
     places.dedup();
@@ -444,6 +448,26 @@ fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> 
         let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry)) {
             out.push(Lookup { at, targets });
+        }
+    }
+    out
+}
+
+/// The same with a symbol (clang's `words.rel`): every word of the object is such a distance.
+fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<(DataId, Lookup)> {
+    let mut out = Vec::new();
+    for (i, d) in data.iter().enumerate() {
+        let n = d.range.size() / 4;
+        if d.section != SectionKind::Rodata || n == 0 || d.range.size() % 4 != 0 || d.kind == DataKind::String {
+            continue;
+        }
+        let entry = |k: u64| {
+            let v = image.read_u32(d.range.start.plus(4 * k)).filter(|&v| v != 0)?;
+            Some(d.range.start.offset(i64::from(v as i32))).filter(|&t| is_text_at(image, space, t))
+        };
+        let targets: Vec<Svma> = (0..n).map_while(entry).collect();
+        if targets.len() as u64 == n && (n >= 3 || d.name.ends_with(".rel")) {
+            out.push((DataId::from(i), Lookup { at: d.range.start, targets }));
         }
     }
     out

@@ -21,6 +21,9 @@ struct State {
 /// What an instruction does: the registers that it keeps, what it puts into some, and from where to where it copies.
 type Transfer = (u16, State, Option<(u16, u16)>);
 
+/// rsp and rbp.
+const FRAME: u16 = 1 << 4 | 1 << 5;
+
 const NONE: State = State { tp: 0, block: 0 };
 
 fn bit(r: Register) -> u16 {
@@ -101,9 +104,8 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
                 }
             } else if base & states[n].block != 0 {
                 add(at.displacement_offset(), Field::Dtpoff32, disp, Use::Dtp);
-            } else if relocated
-                && ((base & ever.tp != 0 && tls.is_tp_offset(disp))
-                    || (base & ever.block != 0 && disp >= 0 && disp < tls.block as i64))
+            } else if (relocated && base & ever.tp != 0 && tls.is_tp_offset(disp))
+                || (!pair_at.is_empty() && base & !FRAME != 0 && disp >= 0 && disp < tls.block as i64)
             {
                 piece.bad.push(Unprovable {
                     code: 214,
@@ -125,6 +127,8 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
             };
             if wide && used && tls.is_tp_offset(value) {
                 add(at.immediate_offset(), Field::Tpoff32, value, Use::Tp);
+            } else if wide && i.mnemonic() == Mnemonic::Add && states[n].block & target != 0 {
+                add(at.immediate_offset(), Field::Dtpoff32, value, Use::Dtp);
             }
         }
     }
