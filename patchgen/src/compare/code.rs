@@ -86,6 +86,14 @@ impl<'a> Body<'a> {
         Decoder::with_ip(64, self.bytes(i), self.at(i).0, DecoderOptions::NONE).decode()
     }
 
+    /// Where the function stands in its source.
+    fn lines(&self, line: &dyn Fn(Svma) -> Option<u32>) -> Option<Lines> {
+        let entry = u64::from(line(self.f.parts.first()?.start)?);
+        let all = || self.f.insns.iter().filter_map(|i| line(self.at(i))).map(u64::from).filter(|&l| l >= entry);
+        // The last statement may go over several lines.
+        Some(Lines { entry, span: entry..=all().max()? + MAX_STATEMENT_LINES })
+    }
+
     /// The call that follows an instruction closely, in the same part.
     fn next_call(&self, i: &Insn) -> Option<&'a Insn> {
         let from = self.f.insns.partition_point(|n| (n.part, n.offset) <= (i.part, i.offset));
@@ -101,15 +109,22 @@ impl<'a> Body<'a> {
     }
 }
 
+/// Lines of the source that a function takes, and the one that its entry is on.
+struct Lines {
+    entry: u64,
+    span: std::ops::RangeInclusive<u64>,
+}
+
+/// Lines that a statement goes over, at most.
+const MAX_STATEMENT_LINES: u64 = 8;
+
+/// Instructions between an argument's own and the call that takes it.
+const MAX_ARGUMENTS: usize = 16;
+
 /// A statement that starts at `line` may have `__LINE__` on one of its next lines.
 fn is_line_of(number: u64, line: u64) -> bool {
     (line..line + MAX_STATEMENT_LINES).contains(&number)
 }
-
-const MAX_STATEMENT_LINES: u64 = 6;
-
-/// Instructions between an argument's own and the call that takes it.
-const MAX_ARGUMENTS: usize = 16;
 
 /// None where the two are proven the same.
 pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<FuncChange> {
@@ -178,7 +193,8 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
     None
 }
 
-/// Every difference of the two is an immediate that is the line of its own instruction.
+/// Every difference of the two is an immediate that is a line number: of the statement that it stands in, in both builds, or of the
+/// function, moved by as many lines as the function did.
 pub(super) fn only_line_numbers(
     same: &Same<'_>,
     old: FuncId,
@@ -188,22 +204,23 @@ pub(super) fn only_line_numbers(
 ) -> bool {
     let a = Body::new(&same.old.lifted.functions[old.index()], same.old.image);
     let b = Body::new(&same.new.lifted.functions[new.index()], same.new.image);
-    let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
+    let (Some(before), Some(after)) = (a.lines(old_line), b.lines(new_line)) else { return false };
     let is_line = |x: &Insn, y: &Insn| {
         let (i, j) = (a.decode(x), b.decode(y));
         // An argument of an assertion belongs to the line of the call, wherever the scheduler put the instruction.
-        let sites = [(Some(x), Some(y)), (a.next_call(x), b.next_call(y))];
-        let lines: Vec<(u64, u64)> = sites
+        let sites: Vec<(u64, u64)> = [(Some(x), Some(y)), (a.next_call(x), b.next_call(y))]
             .into_iter()
             .filter_map(|(x, y)| Some((u64::from(old_line(a.at(x?))?), u64::from(new_line(b.at(y?))?))))
             .collect();
         (0..i.op_count()).filter(|&n| is_immediate(i.op_kind(n)) && i.immediate(n) != j.immediate(n)).all(|n| {
-            lines.iter().any(|&(p, q)| {
-                is_line_of(i.immediate(n), p) && i.immediate(n).wrapping_sub(p) == j.immediate(n).wrapping_sub(q)
-            })
+            let (p, q) = (i.immediate(n), j.immediate(n));
+            let moved = q.wrapping_sub(p) == after.entry.wrapping_sub(before.entry);
+            (moved && before.span.contains(&p) && after.span.contains(&q))
+                || sites.iter().any(|&(s, t)| is_line_of(p, s) && p.wrapping_sub(s) == q.wrapping_sub(t))
         }) && a.refs(x).is_empty()
             && b.refs(y).is_empty()
     };
+    let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
     let code = xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
         None => true,
         Some(Diff::Literal) => is_line(x, y),
