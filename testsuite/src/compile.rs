@@ -35,15 +35,20 @@ pub fn compile(program: &Program, config: &Config, folder: &Path) -> Result<Buil
 pub fn build(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<Build> {
     std::fs::create_dir_all(folder)?;
     let driver = compile_driver(config, folder)?;
-    let object = match program.source.extension().and_then(|e| e.to_str()) {
-        Some("rs") => compile_rust(program, config, folder, defines)?,
-        _ => compile_c(program, config, folder, defines)?,
-    };
+    let mut objects = Vec::new();
+    match program.source.extension().and_then(|e| e.to_str()) {
+        Some("rs") => objects.push(compile_rust(program, config, folder, defines)?),
+        _ => {
+            for unit in 1..=program.units {
+                objects.push(compile_c(program, config, folder, defines, unit)?);
+            }
+        }
+    }
     let executable = folder.join(&program.name);
     let mut link = linker(program, config);
     if config.value("kind") == "shared" {
         let library = folder.join(format!("lib{}.so", program.name));
-        link.arg("-shared").arg("-o").arg(&library).arg(&object).args(&program.flags);
+        link.arg("-shared").arg("-o").arg(&library).args(&objects).args(&program.flags);
         process::run_ok(&mut link, LIMIT)?;
         let mut link = linker(program, config);
         link.arg("-o").arg(&executable).arg(&driver).arg(&library).arg("-Wl,-rpath,$ORIGIN").args(&program.flags);
@@ -51,7 +56,7 @@ pub fn build(program: &Program, config: &Config, folder: &Path, defines: &[&str]
         return Ok(Build { program: executable, module: library });
     }
     link.arg(if config.value("kind") == "nopie" { "-no-pie" } else { "-pie" });
-    link.arg("-o").arg(&executable).arg(&driver).arg(&object).args(&program.flags);
+    link.arg("-o").arg(&executable).arg(&driver).args(&objects).args(&program.flags);
     process::run_ok(&mut link, LIMIT)?;
     Ok(Build { program: executable.clone(), module: executable })
 }
@@ -66,17 +71,25 @@ fn compile_driver(config: &Config, folder: &Path) -> Result<PathBuf> {
     Ok(object)
 }
 
-fn compile_c(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<PathBuf> {
-    let object = folder.join(format!("{}.o", program.name));
+fn compile_c(program: &Program, config: &Config, folder: &Path, defines: &[&str], unit: u32) -> Result<PathBuf> {
+    let object = folder.join(format!("{}.{unit}.o", program.name));
     let mut compiler = Command::new(language_driver(program, config));
     compiler.arg("-g").arg(format!("-gdwarf-{}", config.value("dwarf"))).arg(config.value("opt")).arg(position(config));
     compiler.arg("-I").arg(paths::programs().join("driver"));
     compiler.args(config.value("cflags").split('+').filter(|flag| !flag.is_empty()));
     compiler.args(&program.flags);
     compiler.args(defines.iter().map(|define| format!("-D{define}")));
-    compiler.arg("-c").arg("-o").arg(&object).arg(&program.source);
+    let source = if unit == 1 { program.source.clone() } else { wrapper(program, folder, unit)? };
+    compiler.arg("-c").arg("-o").arg(&object).arg(source);
     process::run_ok(&mut compiler, LIMIT)?;
     Ok(object)
+}
+
+/// A further unit: a file of its own, the same for both builds, that includes the source.
+fn wrapper(program: &Program, folder: &Path, unit: u32) -> Result<PathBuf> {
+    let file = folder.with_file_name(format!("unit{unit}.c"));
+    std::fs::write(&file, format!("#define UNIT {unit}\n#include \"{}\"\n", program.source.display()))?;
+    Ok(file)
 }
 
 fn compile_rust(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<PathBuf> {

@@ -7,6 +7,7 @@
 //! //#Hazard: D2,C3              rows of the hazard table that it covers
 //! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=...
 //! //#Flags: -pthread            for every build
+//! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[kind=shared]: safe  for some rows of the matrix
@@ -31,6 +32,8 @@ pub struct Program {
     matrix: Vec<(String, Vec<String>)>,
     pub flags: Vec<String>,
     pub accepted: Vec<String>,
+    /// Translation units made of the one source.
+    pub units: u32,
     expects: Vec<(Option<(String, String)>, Expect)>,
     pub warm: Vec<String>,
     pub calls: Vec<String>,
@@ -100,6 +103,7 @@ impl Program {
             matrix: Vec::new(),
             flags: Vec::new(),
             accepted: Vec::new(),
+            units: 1,
             expects: Vec::new(),
             warm: Vec::new(),
             calls: Vec::new(),
@@ -155,6 +159,7 @@ impl Program {
                 }
             }
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
+            "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Expect" => self.expects.push((condition, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
