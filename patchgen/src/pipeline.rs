@@ -84,9 +84,12 @@ fn missing(e: &ImageError) -> Finding {
 /// When debug information is there and damaged.
 pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
     let (a, b) = (Side { image: &old.image, lifted: &old.lifted }, Side { image: &new.image, lifted: &new.lifted });
-    let pairs = correlate::correlate(a, b);
-    let mut changes = compare::compare(a, b, &pairs);
+    let mut pairs = correlate::correlate(a, b);
     let (old_info, new_info) = (open(&old)?, open(&new)?);
+    if let (Some(x), Some(y)) = (&old_info, &new_info) {
+        correlate::pair_by_scope(&mut pairs, (x, &old.lifted), (y, &new.lifted))?;
+    }
+    let mut changes = compare::compare(a, b, &pairs);
     let mut findings = Vec::new();
     let types = match (&old_info, &new_info) {
         (Some(x), Some(y)) => {

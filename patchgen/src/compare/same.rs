@@ -211,12 +211,31 @@ impl<'a> Same<'a> {
                     let end = site.functions.is_some_and(|(f, g)| used(f, old_id, x) || used(g, new_id, y));
                     return !end || (x == y && self.whole(a, b, assumed));
                 }
-                m == n && self.bytes((a, from), (b, to), left.min(right).max(m as u64 + 1), assumed)
+                m == n && self.extents((a, from, left), (b, to, right), assumed)
             }
-            // How far such an object goes isn't known in general, but it goes no farther than the nearer of the two bounds:
-            // with equal code, what is read there is as long in both.
-            _ => self.bytes((a, from), (b, to), left.min(right), assumed),
+            _ => self.extents((a, from, left), (b, to, right), assumed),
         }
+    }
+
+    /// Where a nameless literal ends isn't known, only where the next thing starts, and its content may say how far it is read (a wide
+    /// string, a list of strings). So all up to there counts, but for filler.
+    fn extents(
+        &self,
+        (a, from, left): (&Data, Svma, u64),
+        (b, to, right): (&Data, Svma, u64),
+        assumed: &mut Assumed,
+    ) -> bool {
+        let common = left.min(right);
+        let filler = |s: Side<'a>, at: Svma, n: u64| s.image.bytes(at, n).is_some_and(|b| b.iter().all(|&b| b == 0));
+        let no_refs = |d: &Data, at: Svma| {
+            let start = at.0.wrapping_sub(d.range.start.0);
+            d.refs.iter().chain(&d.ambiguous).all(|r| u64::from(r.at) < start)
+        };
+        self.bytes((a, from), (b, to), common, assumed)
+            && filler(self.old, from.plus(common), left - common)
+            && filler(self.new, to.plus(common), right - common)
+            && no_refs(a, from.plus(common))
+            && no_refs(b, to.plus(common))
     }
 
     fn whole(&self, a: &Data, b: &Data, assumed: &mut Assumed) -> bool {

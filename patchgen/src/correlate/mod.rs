@@ -4,8 +4,10 @@ mod content;
 mod names;
 mod objects;
 mod pairing;
+mod scopes;
 
 pub use names::{Stem, stem};
+pub use scopes::pair_by_scope;
 
 use crate::addr::{DataId, FuncId};
 use crate::image::{Binding, Image};
@@ -26,6 +28,8 @@ pub enum Why {
     Order,
     /// Only one candidate with equal content.
     Content,
+    /// The only variable of its name in its scope, as DWARF has it.
+    Scope,
 }
 
 #[derive(Clone, Copy, Debug)]

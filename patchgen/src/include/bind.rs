@@ -2,8 +2,9 @@
 
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
+use crate::correlate::stem;
 use crate::image::{DynReloc, Image, Import, SectionKind, SymbolKind};
-use crate::lift::{CodeRef, DataKind, Slot, Target};
+use crate::lift::{Access, CodeRef, DataKind, Slot, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
 
@@ -55,6 +56,8 @@ pub struct Binder<'a> {
     old_exports: BTreeSet<&'a str>,
     new_exports: HashMap<&'a str, Svma>,
     literals: Literals<'a>,
+    /// Stems of names that could not be paired safely, with the code that says why.
+    ambiguous: HashMap<&'a str, Code>,
     /// New data that must not bind to their old counterpart.
     pub moved: BTreeSet<DataId>,
 }
@@ -62,6 +65,14 @@ pub struct Binder<'a> {
 /// Opcodes of `lea r64, m` and `mov r64, m`, behind a REX prefix and before the operand.
 pub const LEA: u8 = 0x8d;
 pub const LOAD: u8 = 0x8b;
+
+/// Constant index times element size that a compiler may fold into a base, in bytes, at most.
+const FOLDED_INDEX: u64 = 64;
+
+/// The predefined names of a function (C11, 6.4.2.2; GCC, "Function Names"): nobody walks through one to its end.
+fn is_function_name(name: &str) -> bool {
+    matches!(stem(name).name.as_str(), "__func__" | "__FUNCTION__" | "__PRETTY_FUNCTION__")
+}
 
 fn import_key(import: &Import) -> (&str, Option<&str>) {
     (import.name.as_str(), import.version.as_deref())
@@ -155,6 +166,7 @@ impl<'a> Binder<'a> {
             old_exports,
             new_exports: exported.map(|s| (s.name.as_str(), s.svma)).collect(),
             literals: Literals::new(old, analysis.old),
+            ambiguous: analysis.pairs.ambiguous.iter().map(|(code, name)| (name.as_str(), Code(*code))).collect(),
             moved: BTreeSet::new(),
         }
     }
@@ -182,7 +194,8 @@ impl<'a> Binder<'a> {
             return Ok(Place::Loaded(key));
         }
         let place = self.bind(&reference.target, Some(within), reference.branch)?;
-        if let Some((data, offset)) = reference.alternative {
+        let meant = |(data, _): &(DataId, i64)| !is_function_name(&self.analysis.new.data[data.index()].name);
+        if let Some((data, offset)) = reference.alternative.filter(meant) {
             let second = Target::Data { data, offset };
             let other = self.bind(&second, Some(within), false)?;
             return match () {
@@ -195,7 +208,36 @@ impl<'a> Binder<'a> {
                 }
             };
         }
+        if !self.neighbour_agrees(reference, &place) {
+            return unbound(
+                codes::UNKNOWN_ADDRESS,
+                "an address that may also be the base of the next object, less a constant index",
+            );
+        }
         Ok(place)
+    }
+
+    /// A compiler folds a constant index into the base of an array (`table[i - 1]`), and the address then lies in the small object in
+    /// front of it. Where the old image has the two at the same distance, either reading gives the same address.
+    fn neighbour_agrees(&self, reference: &CodeRef, place: &Place) -> bool {
+        let (Access::Derived, Target::Data { data, offset }, Place::Old(at)) =
+            (reference.access, &reference.target, place)
+        else {
+            return true;
+        };
+        let here = &self.analysis.new.data[data.index()];
+        let address = here.range.start.offset(*offset);
+        let next = self.analysis.new.data_at.range(address.plus(1)..).next();
+        let Some((&start, &id)) = next.filter(|(s, _)| s.0 - address.0 <= FOLDED_INDEX) else { return true };
+        let next = &self.analysis.new.data[id.index()];
+        // Only an object larger than the gap can be an array whose elements it spans.
+        if here.kind != DataKind::Named || next.kind != DataKind::Named || next.range.size() <= start.0 - address.0 {
+            return true;
+        }
+        match self.bind(&Target::Data { data: id, offset: 0 }, None, false) {
+            Ok(Place::Old(old)) => old.0.wrapping_sub(at.0) == start.0 - address.0,
+            _ => false,
+        }
     }
 
     /// A `lea` of another module's object that the new build copies and the old one doesn't: undoes the relaxation of the GOT load that
@@ -264,7 +306,10 @@ impl<'a> Binder<'a> {
         // The address of a function is its old entry, for old and new code alike: the detour there leads on.
         match self.old_func(func) {
             Some(old) => Ok(Place::Old(self.analysis.old.functions[old.index()].parts[0].start)),
-            None => Ok(Place::Func { func, part: 0, offset: 0 }),
+            None => match self.ambiguous.get(stem(name).name.as_str()) {
+                Some(&code) => unbound(code, format!("`{name}`, of which there are several that can't be told apart")),
+                None => Ok(Place::Func { func, part: 0, offset: 0 }),
+            },
         }
     }
 
@@ -395,6 +440,9 @@ impl<'a> Binder<'a> {
         if matches!(self.analysis.new_image.dynamic.get(&datum.range.start), Some(DynReloc::Copy { .. })) {
             let what = format!("`{}`, another module's object of which the old build has no copy", datum.name);
             return unbound(codes::UNKNOWN_ADDRESS, what);
+        }
+        if let Some(&code) = self.ambiguous.get(stem(&datum.name).name.as_str()).filter(|_| !self.moved.contains(&id)) {
+            return unbound(code, format!("`{}`, of which there are several that can't be told apart", datum.name));
         }
         if outside {
             return unbound(
