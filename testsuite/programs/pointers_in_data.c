@@ -18,16 +18,16 @@ static int step_zero(int x) {
 }
 static int step_one(int x) {
 #ifdef NEW
-    return x * 20;
+    return x * 20 + (x > 100) * x;
 #else
-    return x * 2;
+    return x * 2 + (x > 100) * x;
 #endif
 }
 static int step_two(int x) {
 #ifdef NEW
-    return x * 30;
+    return x * 30 + (x > 100) * x;
 #else
-    return x * 3;
+    return x * 3 + (x > 100) * x;
 #endif
 }
 static int (*step)(int) = step_zero;
