@@ -43,7 +43,7 @@ impl Code {
             TRUST_EMPTY => return ExitCode::Untrusted,
             LOADER_BUSY => return ExitCode::Busy,
             LOADER_BLOCKED => return ExitCode::Blocked,
-            NOT_ON_TOP | NOT_APPLIED | ALREADY_APPLIED => return ExitCode::Refused,
+            SCOPE_START | NOT_ON_TOP | NOT_APPLIED | ALREADY_APPLIED => return ExitCode::Refused,
             _ => {}
         }
         match self.0 {

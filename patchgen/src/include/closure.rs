@@ -239,10 +239,10 @@ impl<'a> Closure<'a, '_> {
                 self.set.slots.insert(SlotKey::Import(*import, 0));
             }
             Place::Slot(key) | Place::Loaded(key) => {
-                if self.set.slots.insert(key.clone()) {
-                    if let SlotKey::Address(place) = key {
-                        self.take(place);
-                    }
+                if self.set.slots.insert(key.clone())
+                    && let SlotKey::Address(place) = key
+                {
+                    self.take(place);
                 }
             }
             Place::Old(_) | Place::Import(_) | Place::Number(_) => {}

@@ -185,10 +185,9 @@ fn address_key(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<
     // The executable's copy of another module's object: where the old build has none, the object itself.
     if let (Some(DynReloc::Copy { import }), Some(data)) =
         (analysis.new_image.dynamic.get(&at), analysis.new.data_at.get(&at))
+        && binder.old_data(*data).is_none()
     {
-        if binder.old_data(*data).is_none() {
-            return Ok(SlotKey::Import(*import, 0));
-        }
+        return Ok(SlotKey::Import(*import, 0));
     }
     Ok(SlotKey::Address(Box::new(place_of(analysis, binder, at)?)))
 }
@@ -203,12 +202,11 @@ fn target_at(analysis: Analysis<'_>, at: Svma) -> Target {
     if let Some(&func) = analysis.new.func_at.get(&at) {
         return Target::Func { func, part: 0, offset: 0 };
     }
-    if let Some(stub) = analysis.new_image.plt.iter().find(|s| s.range.contains(at)) {
-        if let Some(DynReloc::JumpSlot { import, .. } | DynReloc::Symbol { import, .. }) =
+    if let Some(stub) = analysis.new_image.plt.iter().find(|s| s.range.contains(at))
+        && let Some(DynReloc::JumpSlot { import, .. } | DynReloc::Symbol { import, .. }) =
             analysis.new_image.dynamic.get(&stub.slot)
-        {
-            return Target::Import(*import);
-        }
+    {
+        return Target::Import(*import);
     }
     let datum = analysis.new.data_at.range(..=at).next_back().map(|(_, &id)| id);
     match datum.filter(|d: &DataId| analysis.new.data[d.index()].range.contains(at)) {

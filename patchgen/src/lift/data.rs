@@ -551,8 +551,10 @@ impl Sweep<'_> {
             && self.image.read_u64(a).is_some_and(|v| v != 0 && self.space.at(Svma(v)).is_some());
         if run > 0 && bytes.get(run) == Some(&0) && !pointer {
             self.cut_string(a);
-            // A blob can't contain what is plainly a literal of its own: it follows a NUL, and its own start is referenced.
-            if !before {
+            // A blob can't contain what is plainly a literal of its own: it follows a NUL, and its own start is referenced. Behind any
+            // other byte it may be the tail of a constant that the linker merged with a longer one.
+            let after_nul = self.image.bytes(Svma(p.at.wrapping_sub(1)), 1).is_none_or(|b| b[0] == 0);
+            if after_nul || self.hard.binary_search(&p.at).is_ok() {
                 self.cut_blob(a);
             }
             self.string = Some((self.out.len(), p.at + run as u64));
@@ -601,9 +603,13 @@ impl Sweep<'_> {
             if *kind == DataKind::String
                 && let Some(bytes) = self.image.bytes(r.start, r.size())
             {
-                // Without the filler behind the last literal, but with one NUL.
+                // Without the filler behind a text, but with one NUL. A constant with NULs inside, or one that is no longer than a
+                // number, may be of wide characters or numbers: the zeros behind it can be its own.
                 let used = bytes.iter().rposition(|&b| b != 0).map_or(1, |i| i + 2);
-                r.end = r.start.plus(used.min(bytes.len()) as u64);
+                let first = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+                if first + 1 == used && first > 8 {
+                    r.end = r.start.plus(used.min(bytes.len()) as u64);
+                }
             }
         }
         out

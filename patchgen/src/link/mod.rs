@@ -209,10 +209,10 @@ impl Linker<'_, '_> {
             Place::Import(import) => Some((self.symbols.import(*import), 0)),
             Place::Func { func, part, offset } => {
                 let base = *self.layout.parts.get(&(*func, *part))?;
-                if *offset == 0 {
-                    if let Some(symbol) = self.symbols.function(*func, *part) {
-                        return Some((symbol, 0));
-                    }
+                if *offset == 0
+                    && let Some(symbol) = self.symbols.function(*func, *part)
+                {
+                    return Some((symbol, 0));
                 }
                 Some((self.symbols.section(Out::Text), i64::try_from(base + u64::from(*offset)).ok()?))
             }
