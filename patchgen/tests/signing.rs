@@ -131,9 +131,10 @@ impl Agent {
     fn start(bench: &Bench) -> Agent {
         let socket = bench.path("agent.sock").to_str().unwrap().to_owned();
         let child = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Agent { child, socket };
         for _ in 0..500 {
-            if Path::new(&socket).exists() {
-                return Agent { child, socket };
+            if Path::new(&agent.socket).exists() {
+                return agent;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }

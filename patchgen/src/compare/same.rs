@@ -226,7 +226,8 @@ impl<'a> Same<'a> {
         assumed: &mut Assumed,
     ) -> bool {
         let common = left.min(right);
-        let filler = |s: Side<'a>, at: Svma, n: u64| s.image.bytes(at, n).is_some_and(|b| b.iter().all(|&b| b == 0));
+        let filler =
+            |s: Side<'a>, at: Svma, n: u64| n == 0 || s.image.bytes(at, n).is_some_and(|b| b.iter().all(|&b| b == 0));
         let no_refs = |d: &Data, at: Svma| {
             let start = at.0.wrapping_sub(d.range.start.0);
             d.refs.iter().chain(&d.ambiguous).all(|r| u64::from(r.at) < start)
