@@ -4,7 +4,7 @@ use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
 use crate::image::{DynReloc, Image, Import, SectionKind, SymbolKind};
-use crate::lift::{Access, CodeRef, DataKind, Slot, Target};
+use crate::lift::{Access, CodeRef, DataKind, Lifted, Slot, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
 
@@ -69,10 +69,22 @@ pub const LOAD: u8 = 0x8b;
 /// Constant index times element size that a compiler may fold into a base, in bytes, at most.
 const FOLDED_INDEX: u64 = 64;
 
-/// The predefined names of a function (C11, 6.4.2.2; GCC, "Function Names"): nobody walks through one to its end.
-fn is_function_name(name: &str) -> bool {
-    matches!(stem(name).name.as_str(), "__func__" | "__FUNCTION__" | "__PRETTY_FUNCTION__")
+/// Objects that no code walks through to their end: the predefined names of a function (C11, 6.4.2.2; GCC, "Function Names"), and
+/// sections taken as one object, whose end has a name of its own where it's used.
+fn never_walked(name: &str) -> bool {
+    name.starts_with('.') || matches!(stem(name).name.as_str(), "__func__" | "__FUNCTION__" | "__PRETTY_FUNCTION__")
 }
+
+/// Whether `b` is the next datum behind `a`, in the same kind of section, with at most filler between them.
+pub fn follows(lifted: &Lifted, a: DataId, b: DataId) -> bool {
+    let (x, y) = (&lifted.data[a.index()].range, &lifted.data[b.index()].range);
+    let next = lifted.data_at.range(x.start.plus(1)..).next();
+    let near = y.start >= x.end && y.start.0 - x.end.0 < MAX_FILLER;
+    near && lifted.data[a.index()].section == lifted.data[b.index()].section && next.is_some_and(|(_, &id)| id == b)
+}
+
+/// Bytes of alignment between two objects, at most.
+const MAX_FILLER: u64 = 64;
 
 fn import_key(import: &Import) -> (&str, Option<&str>) {
     (import.name.as_str(), import.version.as_deref())
@@ -187,20 +199,24 @@ impl<'a> Binder<'a> {
 
     /// Binds a reference from code: both readings of an address between two objects must lead to the same place.
     pub fn bind_reference(&self, reference: &CodeRef, within: FuncId) -> Result<Place, Unbound> {
-        if !reference.certain {
-            return unbound(codes::AMBIGUOUS_IMMEDIATE, "a number that may be an address");
-        }
         if let Some(key) = self.loadable(reference, within) {
             return Ok(Place::Loaded(key));
         }
         let place = self.bind(&reference.target, Some(within), reference.branch)?;
-        let meant = |(data, _): &(DataId, i64)| !is_function_name(&self.analysis.new.data[data.index()].name);
+        // A plain number stays as it is; an address must lead to the same thing. Where that is the same number, both hold.
+        if !reference.certain
+            && !matches!((&place, self.new_address(&reference.target)), (Place::Old(a), Some(b)) if *a == b)
+        {
+            return unbound(codes::AMBIGUOUS_IMMEDIATE, "a number that may be an address");
+        }
+        let meant = |(data, _): &(DataId, i64)| !never_walked(&self.analysis.new.data[data.index()].name);
         if let Some((data, offset)) = reference.alternative.filter(meant) {
             let second = Target::Data { data, offset };
             let other = self.bind(&second, Some(within), false)?;
             return match () {
                 () if other == place || self.constant_at(&second, &place) => Ok(place),
                 () if self.constant_at(&reference.target, &other) => Ok(other),
+                () if self.carried_together(&place, &other) => Ok(place),
                 () => {
                     let name = &self.analysis.new.data[data.index()].name;
                     let what = format!("an address that is the end of `{name}` or the start of what follows");
@@ -215,6 +231,25 @@ impl<'a> Binder<'a> {
             );
         }
         Ok(place)
+    }
+
+    /// Two carried data that follow each other in the new image keep their distance in the patch.
+    fn carried_together(&self, a: &Place, b: &Place) -> bool {
+        let (Place::Data { data: a, .. }, Place::Data { data: b, .. }) = (a, b) else { return false };
+        let (first, second) = (*a.min(b), *a.max(b));
+        follows(self.analysis.new, first, second) || follows(self.analysis.new, second, first)
+    }
+
+    /// Where a function or datum of the new image stands.
+    fn new_address(&self, target: &Target) -> Option<Svma> {
+        match *target {
+            Target::Func { func, part, offset } => {
+                let part = self.analysis.new.functions[func.index()].parts.get(usize::from(part))?;
+                Some(part.start.plus(u64::from(offset)))
+            }
+            Target::Data { data, offset } => Some(self.analysis.new.data[data.index()].range.start.offset(offset)),
+            _ => None,
+        }
     }
 
     /// A compiler folds a constant index into the base of an array (`table[i - 1]`), and the address then lies in the small object in

@@ -16,7 +16,7 @@ use crate::image::Image;
 use crate::lift::Lifted;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use bind::{Binder, LEA, LOAD, SlotKey, Unbound};
+pub use bind::{Binder, LEA, LOAD, SlotKey, Unbound, follows};
 pub use closure::close;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
 

@@ -4,7 +4,7 @@ use super::text::preimage;
 use super::{Definition, EditRecord, Linker, Out, RelocKind};
 use crate::addr::{DataId, FuncId};
 use crate::image::SectionKind;
-use crate::include::{Edit, Place, SlotKey};
+use crate::include::{Edit, Place, SlotKey, follows};
 use crate::lift::{Data, DataRef, Field, Target};
 use patchfmt::codes;
 
@@ -20,36 +20,18 @@ fn width(field: Field) -> usize {
 
 impl Linker<'_, '_> {
     pub(super) fn lay_out_data(&mut self) {
-        for &id in &self.set.data {
-            let datum = &self.analysis.new.data[id.index()];
-            let out = match datum.section {
-                SectionKind::Bss => Out::Bss,
-                SectionKind::Data => Out::Data,
-                _ => Out::Rodata,
-            };
-            let size = datum.range.size();
-            let align = u64::from(datum.align.max(1));
-            let bytes = self.analysis.new_image.bytes(datum.range.start, size);
-            if out != Out::Bss && bytes.is_none() {
-                let name = datum.name.clone();
-                self.refuse(
-                    codes::NO_BYTES,
-                    &name,
-                    format!("`{name}` at {} has no bytes in the file", datum.range.start),
-                );
-                continue;
+        // Neighbours keep their distance, so that the end of one still is the start of the next.
+        let mut ids: Vec<DataId> = self.set.data.iter().copied().collect();
+        ids.sort_by_key(|id| self.analysis.new.data[id.index()].range.start);
+        let mut runs: Vec<Vec<DataId>> = Vec::new();
+        for id in ids {
+            match runs.last_mut() {
+                Some(run) if run.last().is_some_and(|&last| follows(self.analysis.new, last, id)) => run.push(id),
+                _ => runs.push(vec![id]),
             }
-            let section = self.section(out);
-            let at = if out == Out::Bss {
-                section.align = section.align.max(align);
-                let at = section.size.next_multiple_of(align);
-                section.size = at + size;
-                at
-            } else {
-                section.align_to(align, 0);
-                section.append(bytes.unwrap_or_default())
-            };
-            self.layout.data.insert(id, (out, at));
+        }
+        for run in runs {
+            self.lay_out_run(&run);
         }
         let functions: Vec<FuncId> = self.set.functions.keys().copied().collect();
         for id in functions {
@@ -60,6 +42,41 @@ impl Linker<'_, '_> {
                 let at = rodata.append(&vec![0; table.entries.len() * width]);
                 self.layout.tables.insert((id, index), at);
             }
+        }
+    }
+
+    fn lay_out_run(&mut self, run: &[DataId]) {
+        let data = &self.analysis.new.data;
+        let align = run.iter().map(|id| u64::from(data[id.index()].align.max(1))).max().unwrap_or(1);
+        let Some(first) = run.first().map(|id| &data[id.index()]) else { return };
+        let out = match first.section {
+            SectionKind::Bss => Out::Bss,
+            SectionKind::Data => Out::Data,
+            _ => Out::Rodata,
+        };
+        let start = first.range.start.0;
+        let section = self.section(out);
+        section.align = section.align.max(align);
+        let base = section.size.next_multiple_of(align) + start % align;
+        for &id in run {
+            let datum = &data[id.index()];
+            let at = base + (datum.range.start.0 - start);
+            let size = datum.range.size();
+            let bytes =
+                if out == Out::Bss { Some(&[][..]) } else { self.analysis.new_image.bytes(datum.range.start, size) };
+            let Some(bytes) = bytes else {
+                let message = format!("`{}` at {} has no bytes in the file", datum.name, datum.range.start);
+                self.refuse(codes::NO_BYTES, &datum.name, message);
+                continue;
+            };
+            let section = self.section(out);
+            if out == Out::Bss {
+                section.size = at + size;
+            } else {
+                section.pad_to(at, 0);
+                section.append(bytes);
+            }
+            self.layout.data.insert(id, (out, at));
         }
     }
 
