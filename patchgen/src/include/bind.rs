@@ -294,8 +294,7 @@ impl<'a> Binder<'a> {
     fn constant_at(&self, target: &Target, place: &Place) -> bool {
         match (target, place) {
             (Target::Data { data, offset }, Place::Old(at)) => {
-                let datum = &self.analysis.new.data[data.index()];
-                self.literals.is_at(self.analysis.new_image, datum, at.offset(-offset))
+                self.literals.is_at(self.analysis.new_image, self.analysis.new, *data, at.offset(-offset))
             }
             _ => false,
         }
@@ -493,7 +492,7 @@ impl<'a> Binder<'a> {
             }
             _ => Ok(self
                 .literals
-                .find(self.analysis.new_image, datum)
+                .find(self.analysis.new_image, self.analysis.new, id)
                 .map_or(carried, |at| Place::Old(at.offset(offset)))),
         }
     }

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use bind::{Binder, LEA, LOAD, SlotKey, Unbound, follows};
 pub use closure::close;
+pub use literals::carried_size;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
 
 /// The two builds and what the phases before found. All ids in `changes` say which side they belong to.

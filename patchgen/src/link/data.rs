@@ -4,7 +4,7 @@ use super::text::preimage;
 use super::{Definition, EditRecord, Linker, Out, RelocKind};
 use crate::addr::{DataId, FuncId};
 use crate::image::SectionKind;
-use crate::include::{Edit, Place, SlotKey, follows};
+use crate::include::{Edit, Place, SlotKey, carried_size, follows};
 use crate::lift::{Data, DataRef, Field, Target};
 use patchfmt::codes;
 
@@ -61,7 +61,7 @@ impl Linker<'_, '_> {
         for &id in run {
             let datum = &data[id.index()];
             let at = base + (datum.range.start.0 - start);
-            let size = datum.range.size();
+            let size = carried_size(self.analysis.new_image, self.analysis.new, id);
             let bytes =
                 if out == Out::Bss { Some(&[][..]) } else { self.analysis.new_image.bytes(datum.range.start, size) };
             let Some(bytes) = bytes else {
