@@ -2,6 +2,8 @@
 //#Hazard: C8
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
 //#Expect: live
+// A type table of absolute 32-bit words can't reach another library's type information.
+//#Expect[cc=clang,kind=nopie]: safe
 //#Call: run 0
 //#Call: run 1
 //#Call: run 2

@@ -10,7 +10,7 @@
 //! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
-//! //#Expect[kind=shared]: safe  for some rows of the matrix
+//! //#Expect[cc=clang,kind=nopie]: safe   for some rows of the matrix
 //! //#Warm: add 3                sent before the patch only, to the running process
 //! //#Call: show                 stateless: patched = fresh new build, reverted = fresh old build
 //! //#After: count => 4          exact answer after the patch, where state makes it differ from a fresh build
@@ -34,7 +34,7 @@ pub struct Program {
     pub accepted: Vec<String>,
     /// Translation units made of the one source.
     pub units: u32,
-    expects: Vec<(Option<(String, String)>, Expect)>,
+    expects: Vec<(Vec<(String, String)>, Expect)>,
     pub warm: Vec<String>,
     pub calls: Vec<String>,
     pub after: Vec<(String, String)>,
@@ -136,15 +136,18 @@ impl Program {
     fn directive(&mut self, line: &str) -> Result<()> {
         let Some((key, value)) = line.split_once(": ") else { fail!("`NAME: VALUE` is needed") };
         let value = value.trim();
-        let (key, condition) = match key.split_once('[') {
-            None => (key, None),
+        let (key, conditions) = match key.split_once('[') {
+            None => (key, Vec::new()),
             Some((key, rest)) => {
-                let inner = rest.strip_suffix(']').and_then(|inner| inner.split_once('='));
-                let Some((dimension, wanted)) = inner else { fail!("`[dimension=value]` is needed") };
-                (key, Some((dimension.to_owned(), wanted.to_owned())))
+                let inner = rest.strip_suffix(']').map(|inner| inner.split(','));
+                let pairs: Option<Vec<_>> = inner.and_then(|inner| {
+                    inner.map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect()
+                });
+                let Some(pairs) = pairs else { fail!("`[dimension=value]` is needed") };
+                (key, pairs)
             }
         };
-        check!(condition.is_none() || key == "Expect", "only Expect takes a condition");
+        check!(conditions.is_empty() || key == "Expect", "only Expect takes conditions");
         let answer = |value: &str| match value.split_once(" => ") {
             Some((call, answer)) => Ok((call.to_owned(), answer.to_owned())),
             None => Err(Failure("`CALL => ANSWER` is needed".to_owned())),
@@ -161,7 +164,7 @@ impl Program {
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
             "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
-            "Expect" => self.expects.push((condition, expectation(value)?)),
+            "Expect" => self.expects.push((conditions, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
             "Call" => self.calls.push(value.to_owned()),
             "After" => self.after.push(answer(value)?),
@@ -176,12 +179,12 @@ impl Program {
         self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]).collect()
     }
 
-    /// What must come out in this row: the last directive whose condition holds.
+    /// What must come out in this row: the last directive whose conditions hold.
     pub fn expect(&self, config: &Config) -> &Expect {
-        let holds = |condition: &Option<(String, String)>| {
-            condition.as_ref().is_none_or(|(dimension, wanted)| config.value(dimension) == wanted)
+        let holds = |conditions: &[(String, String)]| {
+            conditions.iter().all(|(dimension, wanted)| config.value(dimension) == wanted)
         };
-        let matching = self.expects.iter().rev().find(|(condition, _)| holds(condition));
+        let matching = self.expects.iter().rev().find(|(conditions, _)| holds(conditions));
         matching.map_or(&Expect::Safe, |(_, expect)| expect)
     }
 
