@@ -1,5 +1,6 @@
 //! Patchability: rules over the whole change, one file a rule. All findings are collected and printed together.
 
+mod contexts;
 mod entries;
 mod exports;
 mod folded;
@@ -36,6 +37,7 @@ const RULES: &[Rule] = &[
     resolvers::rule,
     folded::rule,
     entries::rule,
+    contexts::rule,
     vtables::rule,
     main_like::rule,
     types::rule,
