@@ -18,3 +18,4 @@ pub mod lift;
 pub mod link;
 pub mod pipeline;
 pub mod types;
+pub mod verify_bundle;

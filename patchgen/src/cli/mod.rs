@@ -2,6 +2,7 @@
 
 mod attach;
 mod build;
+mod check_bundle;
 mod diff;
 mod explain;
 mod extract;
@@ -29,6 +30,8 @@ struct Cli {
 enum Verb {
     /// Compare two builds and write a bundle, or say why not
     Build(Box<build::Args>),
+    /// Check a bundle independently: what the patched process runs is the new build
+    CheckBundle(check_bundle::Args),
     /// Compare two builds: which functions and data changed, and how
     Diff(diff::Args),
     /// Show what a bundle says and holds. Says nothing about trust: see `verify`
@@ -56,6 +59,7 @@ pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let (name, json, outcome) = match cli.verb {
         Verb::Build(a) => ("build", a.json, build::run(&a)),
+        Verb::CheckBundle(a) => ("check-bundle", a.json, check_bundle::run(&a)),
         Verb::Diff(a) => ("diff", a.json, diff::run(&a)),
         Verb::Inspect(a) => ("inspect", a.json, inspect::run(&a)),
         Verb::Extract(a) => ("extract", a.json, extract::run(&a)),

@@ -7,7 +7,7 @@ use super::space::{Space, Span};
 use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
 const FOLDED: u64 = 256;
@@ -438,19 +438,32 @@ fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> 
     let mut starts: Vec<u64> = places.iter().map(|p| p.at).collect();
     starts.sort_unstable();
     starts.dedup();
+    // A table is read with an index, so its address is taken: what is loaded at a known width is a constant, of vectors too.
+    let loaded: HashSet<u64> = places.iter().filter(|p| p.width > 0).map(|p| p.at).collect();
     let mut out = Vec::new();
     for (i, &at) in starts.iter().enumerate() {
         let at = Svma(at);
+        if loaded.contains(&at.0) {
+            continue;
+        }
         let Some(span) = space.at(at).filter(|s| s.kind == SectionKind::Rodata && at.0.is_multiple_of(4)) else {
             continue;
         };
         let end = starts.get(i + 1).map_or(span.range.end, |&n| Svma(n).min(span.range.end));
         let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
-        if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry)) {
+        if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
+            && leads_out(at, &targets)
+        {
             out.push(Lookup { at, targets });
         }
     }
     out
+}
+
+/// Small numbers look like distances into the table itself, where no literal is.
+fn leads_out(at: Svma, targets: &[Svma]) -> bool {
+    let table = SvmaRange::new(at, 4 * targets.len() as u64);
+    !targets.iter().any(|&t| table.contains(t))
 }
 
 /// The same with a symbol (clang's `words.rel`): every word of the object is such a distance.
@@ -466,7 +479,7 @@ fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<(DataId, Lo
             Some(d.range.start.offset(i64::from(v as i32))).filter(|&t| is_text_at(image, space, t))
         };
         let targets: Vec<Svma> = (0..n).map_while(entry).collect();
-        if targets.len() as u64 == n && (n >= 3 || d.name.ends_with(".rel")) {
+        if targets.len() as u64 == n && (n >= 3 || d.name.ends_with(".rel")) && leads_out(d.range.start, &targets) {
             out.push((DataId::from(i), Lookup { at: d.range.start, targets }));
         }
     }

@@ -1,0 +1,80 @@
+//! `patchgen check-bundle`
+
+use super::{Outcome, print, print_json};
+use crate::bundle::{Failure, file};
+use crate::verify_bundle::{self, Inputs, Report};
+use patchfmt::{Bundle, ExitCode, codes};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// As large as an ELF file may be here.
+const MAX_IMAGE: usize = 2 << 30;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The build that runs
+    #[arg(long, value_name = "ELF")]
+    old: PathBuf,
+    /// The build that it shall become
+    #[arg(long, value_name = "ELF")]
+    new: PathBuf,
+    /// Separate debug file of the old build
+    #[arg(long, value_name = "FILE")]
+    old_debug: Option<PathBuf>,
+    /// Separate debug file of the new build
+    #[arg(long, value_name = "FILE")]
+    new_debug: Option<PathBuf>,
+    /// The bundle
+    bundle: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    schema: &'static str,
+    bundle: &'a Path,
+    equal: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let read = |path: &PathBuf| file::read(path, MAX_IMAGE);
+    let (old, new) = (read(&args.old)?, read(&args.new)?);
+    let old_debug = args.old_debug.as_ref().map(read).transpose()?;
+    let new_debug = args.new_debug.as_ref().map(read).transpose()?;
+    let bytes = file::read_bundle(&args.bundle)?;
+    let payload = payload(&args.bundle, &bytes, &old)?;
+    let inputs = Inputs {
+        old: &old,
+        new: &new,
+        old_debug: old_debug.as_deref(),
+        new_debug: new_debug.as_deref(),
+        payload: &payload,
+    };
+    let report = verify_bundle::check(&inputs)
+        .map_err(|what| Failure::new(codes::MALFORMED_ELF, args.bundle.display()).detail(what))?;
+    let equal = report.disagreements.is_empty();
+    if args.json {
+        print_json(&Output { schema: "hpatch.check-bundle/1", bundle: &args.bundle, equal, report: &report })?;
+    } else {
+        print(report.text().as_bytes())?;
+    }
+    Ok(if equal { ExitCode::Done } else { ExitCode::Refused })
+}
+
+/// The payload of the bundle's module that is the old image.
+fn payload(path: &Path, bytes: &[u8], old: &[u8]) -> Result<Vec<u8>, Failure> {
+    let refused = |e| Failure::format(path.display(), e);
+    let contents = Bundle::parse(bytes).and_then(|b| b.unverified()).map_err(refused)?;
+    let id = verify_bundle::build_id(old);
+    let module = contents.metadata().modules.iter().find(|m| id.as_deref() == Some(m.old_build_id));
+    let Some(module) = module else {
+        return Err(
+            Failure::new(codes::MALFORMED_ELF, path.display()).detail("no module of the bundle is the old image")
+        );
+    };
+    Ok(contents.payload(&module).and_then(|s| s.decode()).map_err(refused)?.into_owned())
+}

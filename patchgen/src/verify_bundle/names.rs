@@ -1,0 +1,79 @@
+//! Names of functions and data across two builds.
+
+/// A symbol's name and the unit that a local symbol is in (its STT_FILE).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name {
+    pub name: String,
+    /// None for global symbols and those of a payload.
+    pub file: Option<String>,
+}
+
+/// How two names agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// Up to a number that the compiler gave (`x.3`, `f.isra.0`), or in units of other names: says what to compare, proves nothing.
+    Stem,
+    Exact,
+}
+
+impl Name {
+    pub fn new(name: &str, file: Option<&str>) -> Name {
+        Name { name: name.to_owned(), file: file.map(ToOwned::to_owned) }
+    }
+
+    pub fn compare(&self, other: &Name) -> Option<Match> {
+        let units = self.file == other.file || self.file.is_none() || other.file.is_none();
+        if self.name == other.name && units {
+            return Some(Match::Exact);
+        }
+        (stem(&self.name) == stem(&other.name)).then_some(Match::Stem)
+    }
+}
+
+/// A name without what compilers number: `.constprop.0`, `.part.1`, `.lto_priv.2`, `.llvm.123`, `.45`, Rust's `17h<16 digits>E`.
+pub fn stem(name: &str) -> &str {
+    let mut name = name.split('@').next().unwrap_or(name);
+    if let Some(hash) = name.len().checked_sub(20)
+        && name.is_char_boundary(hash)
+        && name[hash..].starts_with("17h")
+        && name.ends_with('E')
+    {
+        name = &name[..hash];
+    }
+    match name.char_indices().skip(1).find(|&(_, c)| c == '.') {
+        Some((dot, _)) => &name[..dot],
+        None => name,
+    }
+}
+
+/// The best agreement of any two names.
+pub fn best(a: &[Name], b: &[Name]) -> Option<Match> {
+    a.iter().flat_map(|x| b.iter().filter_map(move |y| x.compare(y))).max()
+}
+
+/// Whether a symbol is the part of a function that its compiler moved away.
+pub fn is_part(names: &[Name]) -> bool {
+    names.iter().any(|n| n.name.contains(".cold"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stems() {
+        assert_eq!(stem("x.12"), "x");
+        assert_eq!(stem("f.isra.0.cold"), "f");
+        assert_eq!(stem(".hidden"), ".hidden");
+        assert_eq!(stem("_ZN1a1b17h0123456789abcdefE"), "_ZN1a1b");
+        assert_eq!(stem("puts@GLIBC_2.2.5"), "puts");
+    }
+
+    #[test]
+    fn units_tell_equal_names_apart() {
+        let (a, b) = (Name::new("init", Some("a.c")), Name::new("init", Some("b.c")));
+        assert_eq!(a.compare(&b), Some(Match::Stem));
+        assert_eq!(a.compare(&Name::new("init", None)), Some(Match::Exact));
+        assert_eq!(a.compare(&Name::new("exit", None)), None);
+    }
+}
