@@ -11,10 +11,12 @@ pub mod paths;
 pub mod process;
 pub mod program;
 pub mod real;
+pub mod sandbox;
 pub mod scenario;
 pub mod snapshot;
 pub mod special;
 pub mod story;
+pub mod suites;
 pub mod target;
 
 pub use failure::{Failure, Result};

@@ -25,7 +25,11 @@ pub fn run(packages: &[String], json: Option<&Path>, write: bool) -> Result<()> 
     if write {
         let head = "# Real fixes through `patchgen build`\n\nDebian's security fixes, each built before and after \
                     (`cargo xtask corpus --write`, which wrote this page).\n\n";
-        std::fs::write(paths::repository().join("docs/corpus.md"), format!("{head}{table}"))?;
+        let page = paths::repository().join("docs/corpus.md");
+        // The part below is written by `cargo xtask corpus-run`.
+        let below = std::fs::read_to_string(&page).unwrap_or_default();
+        let below = below.find(crate::corpus_run::HEADING).map_or("", |at| &below[at..]);
+        std::fs::write(&page, format!("{head}{table}{below}"))?;
     }
     let errors: Vec<String> = rows.iter().filter_map(corpus::error_of).collect();
     check!(errors.is_empty(), "{} errors:\n{}", errors.len(), errors.join("\n"));

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod corpus;
+mod corpus_run;
 mod demo;
 mod setup;
 mod test;
@@ -10,6 +11,7 @@ mod test;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use testsuite::suites;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The repository's own commands")]
@@ -54,6 +56,18 @@ enum Verb {
         #[arg(long)]
         write: bool,
     },
+    /// Run the old builds of some packages with their bundles and compare with the new builds
+    CorpusRun {
+        /// Packages of the corpus
+        #[arg(default_values_t = suites::PACKAGES.map(str::to_owned))]
+        packages: Vec<String>,
+        /// Also write the table, with each difference, as JSON
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Also write the table to docs/corpus.md
+        #[arg(long)]
+        write: bool,
+    },
     /// Measure against a baseline in the same run
     Bench {
         /// pause, call, start, size or build
@@ -75,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Demo { real: Some(server) } => demo::real(server),
         Verb::Test { filter, full } => test::run(filter.as_deref(), full),
         Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
+        Verb::CorpusRun { packages, json, write } => corpus_run::run(&packages, json.as_deref(), write),
         Verb::Bench { what } => bench::run(what.as_deref()),
     };
     match result {

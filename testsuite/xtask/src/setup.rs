@@ -30,6 +30,22 @@ pub const REAL: &[Need] = &[
     need("wrk", "wrk"),
 ];
 
+/// For the corpus, and the programs that use its libraries.
+pub const CORPUS: &[Need] = &[
+    need("cc", "gcc"),
+    need("make", "make"),
+    need("ssh-keygen", "openssh-client"),
+    need("dpkg-source", "dpkg-dev"),
+    need("patch", "patch"),
+    need("/usr/bin/python3", "python3"),
+    need("jq", "jq"),
+    need("redis-cli", "redis-tools"),
+    need("tiffcp", "libtiff-tools"),
+    need("xmllint", "libxml2-utils"),
+    need("/usr/include/libxml2/libxml/xmlversion.h", "libxml2-dev"),
+    need("xmlwf", "expat"),
+];
+
 /// For the scenarios.
 const SCENARIOS: &[Need] = &[
     need("gcc", "gcc"),
@@ -44,7 +60,7 @@ const SCENARIOS: &[Need] = &[
 ];
 
 pub fn everything() -> Result<()> {
-    install(&[DEMO, REAL, SCENARIOS].concat())
+    install(&[DEMO, REAL, CORPUS, SCENARIOS].concat())
 }
 
 /// Installs the packages of missing programs where that is allowed, else says the command.
