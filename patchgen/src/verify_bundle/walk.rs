@@ -14,7 +14,7 @@ pub struct Difference {
     /// In the new image.
     pub new: u64,
     pub what: String,
-    /// Only the immediate of a `mov` to a register, in code that stays.
+    /// Only the immediate of a `mov` or `push`, in code that stays.
     pub line: bool,
 }
 
@@ -99,7 +99,8 @@ impl Walker<'_, '_> {
             if !first {
                 let Some(holder) = self.prover.n.function(n) else { return };
                 // Into the next function: behind a call that doesn't return that means nothing.
-                if holder.0 == n && n != self.entry && !names::is_part(&holder.1.names) {
+                let enters = holder.0 == n && n != self.entry;
+                if enters && (after_call || !names::is_part(&holder.1.names)) {
                     if !after_call && let Err(what) = self.prover.place(p, n, Use::default()) {
                         self.differ(p, n, format!("falls through to {what}"));
                     }
@@ -254,9 +255,10 @@ impl Walker<'_, '_> {
         if x == y || self.relative_to_thread(x, y) {
             return Ok(());
         }
-        let register = matches!(b.operands.as_slice(), [Operand::Reg(_), Operand::Imm(_)]);
+        // As an argument: in a register, pushed, or stored in the frame.
+        let argument = matches!((b.verb(), b.operands.as_slice()), ("mov", [_, Operand::Imm(_)]) | ("push", [_]));
         let plausible = |v: i64| (1..1 << 20).contains(&v);
-        if b.verb() == "mov" && register && plausible(x) && plausible(y) && a.at < self.prover.p.payload {
+        if argument && plausible(x) && plausible(y) && a.at < self.prover.p.payload {
             let what = format!("{x} instead of {y}, which may be a line number");
             self.walk.differences.push(Difference { process: a.at, new: b.at, what, line: true });
             return Ok(());
