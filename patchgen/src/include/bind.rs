@@ -86,6 +86,11 @@ pub fn follows(lifted: &Lifted, a: DataId, b: DataId) -> bool {
 /// Bytes of alignment between two objects, at most.
 const MAX_FILLER: u64 = 64;
 
+/// Whether `gap` bytes are one to four elements of an array of `size` bytes that has more.
+fn spans(size: u64, gap: u64) -> bool {
+    (1..=4).any(|n| gap.is_multiple_of(n) && size.is_multiple_of(gap / n) && size / (gap / n) > n)
+}
+
 fn import_key(import: &Import) -> (&str, Option<&str>) {
     (import.name.as_str(), import.version.as_deref())
 }
@@ -265,8 +270,10 @@ impl<'a> Binder<'a> {
         let next = self.analysis.new.data_at.range(address.plus(1)..).next();
         let Some((&start, &id)) = next.filter(|(s, _)| s.0 - address.0 <= FOLDED_INDEX) else { return true };
         let next = &self.analysis.new.data[id.index()];
-        // Only an object larger than the gap can be an array whose elements it spans.
-        if here.kind != DataKind::Named || next.kind != DataKind::Named || next.range.size() <= start.0 - address.0 {
+        if here.kind != DataKind::Named
+            || next.kind != DataKind::Named
+            || !spans(next.range.size(), start.0 - address.0)
+        {
             return true;
         }
         match self.bind(&Target::Data { data: id, offset: 0 }, None, false) {
