@@ -1,6 +1,6 @@
 //! `patchgen build`
 
-use super::{Outcome, print, print_json};
+use super::{Builds, Outcome, print, print_json};
 use crate::bundle::{Failure, file};
 use crate::diag::{Finding, Severity};
 use crate::emit::{self, Labels, ModulePatch};
@@ -16,18 +16,8 @@ use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The build that runs
-    #[arg(long, value_name = "ELF")]
-    old: PathBuf,
-    /// The build that it shall become
-    #[arg(long, value_name = "ELF")]
-    new: PathBuf,
-    /// Separate debug file of the old build, where it isn't found by build-id
-    #[arg(long, value_name = "FILE")]
-    old_debug: Option<PathBuf>,
-    /// Separate debug file of the new build
-    #[arg(long, value_name = "FILE")]
-    new_debug: Option<PathBuf>,
+    #[command(flatten)]
+    builds: Builds,
     /// Directory with separate debug files, as /usr/lib/debug is
     #[arg(long, value_name = "DIR")]
     debug_dir: Vec<PathBuf>,
@@ -73,10 +63,10 @@ struct Pair {
 
 fn pairs(args: &Args) -> Result<Vec<Pair>, Failure> {
     let first = Pair {
-        old: args.old.clone(),
-        new: args.new.clone(),
-        old_debug: args.old_debug.clone(),
-        new_debug: args.new_debug.clone(),
+        old: args.builds.old.clone(),
+        new: args.builds.new.clone(),
+        old_debug: args.builds.old_debug.clone(),
+        new_debug: args.builds.new_debug.clone(),
     };
     let more = args.pair.iter().map(|text| match text.split_once('=') {
         Some((old, new)) => Ok(Pair { old: old.into(), new: new.into(), old_debug: None, new_debug: None }),

@@ -1,6 +1,6 @@
 //! `patchgen check-bundle`
 
-use super::{Outcome, print, print_json};
+use super::{Builds, Outcome, print, print_json};
 use crate::bundle::{Failure, file};
 use crate::verify_bundle::{self, Inputs, Report};
 use patchfmt::{Bundle, ExitCode, codes};
@@ -12,18 +12,8 @@ const MAX_IMAGE: usize = 2 << 30;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The build that runs
-    #[arg(long, value_name = "ELF")]
-    old: PathBuf,
-    /// The build that it shall become
-    #[arg(long, value_name = "ELF")]
-    new: PathBuf,
-    /// Separate debug file of the old build
-    #[arg(long, value_name = "FILE")]
-    old_debug: Option<PathBuf>,
-    /// Separate debug file of the new build
-    #[arg(long, value_name = "FILE")]
-    new_debug: Option<PathBuf>,
+    #[command(flatten)]
+    builds: Builds,
     /// The bundle
     bundle: PathBuf,
     /// Print the result as JSON
@@ -42,9 +32,9 @@ struct Output<'a> {
 
 pub fn run(args: &Args) -> Outcome {
     let read = |path: &PathBuf| file::read(path, MAX_IMAGE);
-    let (old, new) = (read(&args.old)?, read(&args.new)?);
-    let old_debug = args.old_debug.as_ref().map(read).transpose()?;
-    let new_debug = args.new_debug.as_ref().map(read).transpose()?;
+    let (old, new) = (read(&args.builds.old)?, read(&args.builds.new)?);
+    let old_debug = args.builds.old_debug.as_ref().map(read).transpose()?;
+    let new_debug = args.builds.new_debug.as_ref().map(read).transpose()?;
     let bytes = file::read_bundle(&args.bundle)?;
     let payload = payload(&args.bundle, &bytes, &old)?;
     let inputs = Inputs {

@@ -1,6 +1,6 @@
 //! `patchgen diff`
 
-use super::{Outcome, print, print_json};
+use super::{Builds, Outcome, print, print_json};
 use crate::compare::{Cause, DataDiff};
 use crate::pipeline::{self, Compared};
 use patchfmt::ExitCode;
@@ -11,18 +11,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The build that runs
-    #[arg(long, value_name = "ELF")]
-    old: PathBuf,
-    /// The build to compare it with
-    #[arg(long, value_name = "ELF")]
-    new: PathBuf,
-    /// Separate debug file of the old build, where it isn't found by build-id
-    #[arg(long, value_name = "FILE")]
-    old_debug: Option<PathBuf>,
-    /// Separate debug file of the new build
-    #[arg(long, value_name = "FILE")]
-    new_debug: Option<PathBuf>,
+    #[command(flatten)]
+    builds: Builds,
     /// Directory with separate debug files, as /usr/lib/debug is
     #[arg(long, value_name = "DIR")]
     debug_dir: Vec<PathBuf>,
@@ -179,8 +169,8 @@ fn text(r: &Report) -> String {
 
 pub fn run(args: &Args) -> Outcome {
     let (old, new) = rayon::join(
-        || pipeline::load(&args.old, args.old_debug.as_deref(), &args.debug_dir),
-        || pipeline::load(&args.new, args.new_debug.as_deref(), &args.debug_dir),
+        || pipeline::load(&args.builds.old, args.builds.old_debug.as_deref(), &args.debug_dir),
+        || pipeline::load(&args.builds.new, args.builds.new_debug.as_deref(), &args.debug_dir),
     );
     let compared = pipeline::compare(old?, new?)?;
     let report = report(&compared);

@@ -17,6 +17,7 @@ use patchfmt::ExitCode;
 use patchfmt::codes;
 use serde::Serialize;
 use std::io::Write;
+use std::path::PathBuf;
 
 /// Compares two linked ELF builds and emits a hot-patch bundle; signs, verifies and shows bundles.
 #[derive(Debug, Parser)]
@@ -48,6 +49,23 @@ enum Verb {
     Verify(verify::Args),
     /// Explain a diagnostic code
     Explain(explain::Args),
+}
+
+/// The two builds that a verb is about.
+#[derive(Debug, clap::Args)]
+struct Builds {
+    /// The build that runs
+    #[arg(long, value_name = "ELF")]
+    old: PathBuf,
+    /// The build that it shall become
+    #[arg(long, value_name = "ELF")]
+    new: PathBuf,
+    /// Separate debug file of the old build, where it isn't found by build-id
+    #[arg(long, value_name = "FILE")]
+    old_debug: Option<PathBuf>,
+    /// Separate debug file of the new build
+    #[arg(long, value_name = "FILE")]
+    new_debug: Option<PathBuf>,
 }
 
 /// What a verb ends with.
