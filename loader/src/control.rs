@@ -15,7 +15,7 @@ use crate::records::{self, Entry};
 use crate::{guard, sys, trust};
 
 /// The control thread's stack. Untouched pages of `.bss` cost nothing.
-const STACK_SIZE: usize = 512 * 1024;
+const STACK_SIZE: usize = hpatch_core::abi::STACK_SIZE as usize;
 
 #[repr(C, align(4096))]
 struct Stack(UnsafeCell<[u8; STACK_SIZE]>);

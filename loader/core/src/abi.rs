@@ -18,6 +18,9 @@ pub const ABI: u32 = 1;
 /// signal mask, which the command has filled before.
 pub const SPAWN_FLAGS: u64 = 0x0000_0100 | 0x0000_0200 | 0x0000_0400 | 0x0000_0800 | 0x0001_0000 | 0x0004_0000;
 
+/// Bytes of the control thread's stack, below `Control::stack_top`.
+pub const STACK_SIZE: u64 = 512 * 1024;
+
 /// What the loader as a whole is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]

@@ -13,7 +13,7 @@ use crate::check::scan::{Lookup, Scanner, Use, View};
 use crate::check::unwind::{self, Unwinder};
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::target::Target;
-use crate::target::control::Patch;
+use crate::target::control::{Control, Patch};
 use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopped, Stopper};
 
 /// What is done to the process.
@@ -155,10 +155,21 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
     };
     s.prefault()?;
     if direction != Direction::Recover && options.search_suspended && unwind::switches_stacks(target) {
-        let deep = Deep::new(target, options.memory_limit);
+        let deep = Deep::new(target, options.memory_limit, loader_memory(target)?);
         s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
     }
     s.attempts(options)
+}
+
+/// Where the loader keeps lists of return sites, and where its control thread worked with them.
+fn loader_memory(target: &Target) -> Result<Vec<(u64, u64)>> {
+    let control = Control::require(target)?;
+    let top = control.stack_top(target)?;
+    let records = control.records(target)?;
+    // The first reserved word of a record is the length of its mapping.
+    let mut own: Vec<_> = records.iter().map(|p| (p.addr, p.addr.saturating_add(p.record.reserved[0]))).collect();
+    own.push((top.saturating_sub(hpatch_core::abi::STACK_SIZE), top));
+    Ok(own)
 }
 
 impl Switch<'_> {

@@ -311,7 +311,7 @@ impl<'a> Binder<'a> {
     pub fn bind(&self, target: &Target, within: Option<FuncId>, branch: bool) -> Result<Place, Unbound> {
         match target {
             Target::Func { func, part, offset } => self.bind_func(*func, *part, *offset, within),
-            Target::Import(import) => Ok(self.bind_import(*import, branch)),
+            Target::Import(import) => self.bind_import(*import, within, branch),
             // A direct branch goes to a stub that jumps through the slot.
             Target::Slot(slot) if branch => match self.bind_slot(slot, within)? {
                 Place::Old(slot) => match self.analysis.old_image.plt.iter().find(|s| s.slot == slot) {
@@ -354,12 +354,16 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn bind_import(&self, id: ImportId, branch: bool) -> Place {
-        match self.stubs.get(&import_key(self.new_import(id))) {
-            // Also where its address is taken: then the stub is the function's address in this image (psABI, "canonical PLT").
-            Some(&stub) => Place::Old(stub),
-            None if branch => Place::Stub(id),
-            None => Place::Import(id),
+    fn bind_import(&self, id: ImportId, within: Option<FuncId>, branch: bool) -> Result<Place, Unbound> {
+        let import = self.new_import(id);
+        // Also where its address is taken: then the stub is the function's address in this image (psABI, "canonical PLT").
+        if let Some(&stub) = self.stubs.get(&import_key(import)) {
+            return Ok(Place::Old(stub));
+        }
+        match self.own_definition(import) {
+            Some(target) if !self.old_exports.contains(import.name.as_str()) => self.bind(&target, within, branch),
+            _ if branch => Ok(Place::Stub(id)),
+            _ => Ok(Place::Import(id)),
         }
     }
 

@@ -23,18 +23,22 @@ pub struct Deep {
     pagemap: File,
     /// Bytes that are read at most.
     limit: u64,
+    /// The loader's own memory: its lists of return sites, and what its control thread left on its stack.
+    loader: Vec<(u64, u64)>,
     /// Bytes read by the last check.
     pub bytes: u64,
 }
 
 impl Deep {
-    pub fn new(target: &Target, limit: u64) -> std::io::Result<Self> {
+    /// `loader`: address ranges that hold return sites without being anybody's stack.
+    pub fn new(target: &Target, limit: u64, loader: Vec<(u64, u64)>) -> std::io::Result<Self> {
         Ok(Self {
             words: vec![1; 256 * 1024],
             pages: vec![0; 4096 * 8],
             iov: IoVecs::with_room(1),
             pagemap: File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid))?,
             limit,
+            loader,
             bytes: 0,
         })
     }
@@ -51,7 +55,7 @@ impl Deep {
         hits: &mut Vec<Hit>,
     ) {
         self.bytes = 0;
-        let mut own: Vec<(u64, u64)> = Vec::new();
+        let mut own = self.loader.clone();
         for v in views {
             let Some(m) = maps::find(list, v.sp) else { continue };
             // On another stack than its own, the thread's own one holds suspended frames.
