@@ -286,7 +286,7 @@ fn suspended_coroutine_is_seen() {
     let target = Target::open(r.pid()).unwrap();
     assert!(unwind::switches_stacks(&target));
     assert!(check(&r, true).is_empty(), "the stacks of threads don't show it");
-    let mut deep = Deep::new(&target, 1 << 30).unwrap();
+    let mut deep = Deep::new(&target, 1 << 30, Vec::new()).unwrap();
     let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
     let stopped = stopper.stop(&target).unwrap();
     let mut hits = Vec::new();
