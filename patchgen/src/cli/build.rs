@@ -2,6 +2,7 @@
 
 use super::{Builds, Outcome, print, print_json};
 use crate::bundle::{Failure, file};
+use crate::compare::Cause;
 use crate::diag::{Finding, Severity};
 use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
@@ -204,6 +205,8 @@ struct ModuleReport {
     new: PathBuf,
     /// Functions proven equal.
     same: usize,
+    /// Functions that stay although line numbers in them differ.
+    line_numbers: usize,
     replaced: Vec<FunctionReport>,
     new_functions: u32,
     edits: Vec<String>,
@@ -243,6 +246,7 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
         old: compared.old.image.path.clone(),
         new: compared.new.image.path.clone(),
         same: compared.changes.same,
+        line_numbers: compared.changes.changed.iter().filter(|c| c.cause == Cause::LineNumber).count(),
         replaced: replaced.collect(),
         new_functions: plan.patch.new_functions,
         edits: plan.patch.edits.iter().map(|e| e.name.clone()).collect(),
@@ -284,6 +288,9 @@ fn text(report: &Report) -> String {
         let name = |p: &Path| p.display().to_string();
         out.push_str(&format!("{} -> {}\n", name(&m.old), name(&m.new)));
         out.push_str(&format!("  {} functions proven equal\n", m.same));
+        if m.line_numbers > 0 {
+            out.push_str(&format!("  {} functions stay that differ in line numbers only\n", m.line_numbers));
+        }
         for f in &m.replaced {
             out.push_str(&format!("  replaces {} ({}) {}\n", f.name, f.cause, f.detail));
         }

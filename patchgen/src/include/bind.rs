@@ -3,7 +3,7 @@
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
-use crate::image::{DynReloc, Image, Import, SectionKind, SymbolKind};
+use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
 use crate::lift::{Access, CodeRef, DataKind, Lifted, Slot, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
@@ -52,7 +52,8 @@ pub struct Binder<'a> {
     slots: HashMap<OldSlot, Svma>,
     /// Offset in the old TLS block by (name, file); None when there are several.
     old_tls: HashMap<(&'a str, Option<&'a str>), Option<i64>>,
-    old_names: HashMap<&'a str, Svma>,
+    /// None where several places have the name.
+    old_names: HashMap<&'a str, Option<Svma>>,
     old_exports: BTreeSet<&'a str>,
     new_exports: HashMap<&'a str, Svma>,
     literals: Literals<'a>,
@@ -168,7 +169,10 @@ impl<'a> Binder<'a> {
                     .or_insert(offset);
                 continue;
             }
-            old_names.entry(symbol.name.as_str()).or_insert(symbol.svma);
+            old_names
+                .entry(symbol.name.as_str())
+                .and_modify(|at: &mut Option<Svma>| *at = at.filter(|at| *at == symbol.svma))
+                .or_insert(Some(symbol.svma));
             if symbol.exported {
                 old_exports.insert(symbol.name.as_str());
             }
@@ -324,9 +328,9 @@ impl<'a> Binder<'a> {
             Target::Data { data, offset } => self.bind_data(*data, *offset),
             Target::Tls { symbol, offset, from_block } => self.bind_tls(*symbol, *offset, *from_block),
             Target::Linker(name, offset) => match self.old_names.get(name.as_str()) {
-                Some(at) => Ok(Place::Old(at.offset(*offset))),
-                None => {
-                    unbound(codes::UNKNOWN_ADDRESS, format!("`{name}`, which the linker defines only in the new build"))
+                Some(Some(at)) => Ok(Place::Old(at.offset(*offset))),
+                _ => {
+                    unbound(codes::UNKNOWN_ADDRESS, format!("`{name}`, which the old build doesn't have, or not once"))
                 }
             },
             Target::Table(_) => unbound(codes::JUMP_TABLE, "a jump table from outside of its function"),
@@ -356,8 +360,10 @@ impl<'a> Binder<'a> {
 
     fn bind_import(&self, id: ImportId, within: Option<FuncId>, branch: bool) -> Result<Place, Unbound> {
         let import = self.new_import(id);
-        // Also where its address is taken: then the stub is the function's address in this image (psABI, "canonical PLT").
-        if let Some(&stub) = self.stubs.get(&import_key(import)) {
+        // A pointer in position-independent data is what the dynamic linker finds, or comparing it would tell.
+        let pointer = within.is_none() && !branch && self.analysis.new_image.kind != ImageKind::Exec;
+        // Where code takes the address, the stub is the function's address in this image (psABI, "canonical PLT").
+        if let Some(&stub) = self.stubs.get(&import_key(import)).filter(|_| !pointer) {
             return Ok(Place::Old(stub));
         }
         match self.own_definition(import) {
@@ -404,6 +410,10 @@ impl<'a> Binder<'a> {
                 }
                 // The image's own, preemptible symbol: the dynamic linker finds it only where the old image exports it.
                 match self.own_definition(i) {
+                    Some(_) if *addend != 0 && !self.old_exports.contains(i.name.as_str()) => unbound(
+                        codes::UNKNOWN_ADDRESS,
+                        format!("`{}` + {addend}, which only the new build defines", i.name),
+                    ),
                     Some(target) if !self.old_exports.contains(i.name.as_str()) => {
                         Ok(Place::Slot(SlotKey::Address(Box::new(self.bind(&target, within, false)?))))
                     }
