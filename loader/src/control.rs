@@ -55,7 +55,8 @@ pub static hpatch_control: Block = Block(UnsafeCell::new(Control {
     reserved: [0; 7],
 }));
 
-// Runs in the hijacked thread up to the int3 that gives it back to the command, and in the new one, where clone(2) returned 0.
+// Runs in the new thread, where clone(2) returned 0, and in the hijacked one. That is taken back by the command right after the call;
+// if the command was killed, the thread goes back by itself: rbx is the address of a signal frame with all that was saved.
 global_asm!(
     r#"
     .section .text.hpatch_spawn, "ax", @progbits
@@ -71,7 +72,11 @@ global_asm!(
         xor ebp, ebp
         and rsp, -16
         call {main}
-    1:  int3
+        int3
+    1:  mov rsp, rbx
+        mov eax, 15
+        syscall
+        int3
         .cfi_endproc
     .size hpatch_spawn, . - hpatch_spawn
     .text

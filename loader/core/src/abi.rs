@@ -21,6 +21,9 @@ pub const SPAWN_FLAGS: u64 = 0x0000_0100 | 0x0000_0200 | 0x0000_0400 | 0x0000_08
 /// Bytes of the control thread's stack, below `Control::stack_top`.
 pub const STACK_SIZE: u64 = 512 * 1024;
 
+/// Bytes at the lower end of that stack where the command puts the signal frame, see [`Control::spawn`].
+pub const FRAME_SIZE: u64 = 32 * 1024;
+
 /// What the loader as a whole is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -85,8 +88,9 @@ pub struct Control<P = u64> {
     pub detail: [u8; 512],
     /// First [`Record`], 0 for none. In order of application.
     pub first_record: u64,
-    /// Address of `syscall; test eax,eax; jnz 1f; jmp control_main; 1: int3`: the command sets a hijacked thread's registers for
-    /// `clone(SPAWN_FLAGS, stack_top)` and lets it run here.
+    /// Address of `syscall; test eax,eax; jnz 1f; call control_main; int3; 1: mov rsp,rbx; mov eax,15; syscall`: the command sets a
+    /// hijacked thread's registers for `clone(SPAWN_FLAGS, stack_top)`, `rbx` to a signal frame that leads back (rt_sigreturn(2)) if the
+    /// command is killed, and lets it run here.
     pub spawn: P,
     pub stack_top: P,
     /// How it came in: 0 preloaded, 1 attached.

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod cmd;
 pub mod error;
+pub mod fault;
 pub mod switch;
 pub mod target;
 pub mod trace;

@@ -8,13 +8,20 @@ use serde_json::json;
 use crate::check::deep::Deep;
 use crate::check::dry;
 use crate::check::forbidden::Forbidden;
+use crate::check::inside::Inside;
 use crate::check::report::Blockers;
-use crate::check::scan::{Lookup, Scanner, Use, View};
+use crate::check::scan::{Hit, Lookup, Scanner, Use, View};
 use crate::check::unwind::{self, Unwinder};
 use crate::error::{Error, Exit, Result, code, traced};
+use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
 use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopped, Stopper};
+
+/// The first attempts are plain stops: most processes need no more.
+const FIRST_PURSUIT: u32 = 3;
+/// How long threads that sleep inside the code are waited for in one go: their leaving is reported.
+const VIGIL: Duration = Duration::from_secs(1);
 
 /// What is done to the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +65,10 @@ pub struct Outcome {
     pub stops: u32,
     /// Attempts that a look without a stop put off.
     pub put_off: u32,
+    /// Attempts in which threads were pursued and not all of them caught.
+    pub missed: u32,
+    /// How long the first of the threads that were caught one by one was held, up to its release; 0 when none was.
+    pub held: Duration,
     pub threads: usize,
     pub stack_bytes: u64,
     pub stop: Duration,
@@ -72,11 +83,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    pub fn attempts(&self) -> u32 {
+        self.stops + self.put_off + self.missed
+    }
+
     pub fn json(&self) -> serde_json::Value {
         let us = |d: Duration| d.as_nanos() as f64 / 1000.0;
         json!({
             "pause_us": us(self.pause), "paused_total_us": us(self.paused_total), "waited_ms": self.waited.as_millis() as u64,
-            "attempts": self.stops + self.put_off, "stops": self.stops, "threads": self.threads, "stack_bytes": self.stack_bytes,
+            "attempts": self.attempts(), "stops": self.stops, "held_us": us(self.held), "threads": self.threads, "stack_bytes": self.stack_bytes,
             "phases": {
                 "stop_us": us(self.stop), "check_us": us(self.check), "write_us": us(self.write), "resume_us": us(self.resume),
             },
@@ -206,7 +221,7 @@ impl Switch<'_> {
         let mut pause = Backoff::new(target.pid);
         let mut traced_once = false;
         loop {
-            let attempt = out.stops + out.put_off;
+            let attempt = out.attempts();
             // Every other attempt stops even so: what the look saw may be a stale word, which only frame tables clear.
             let look = self.direction != Direction::Recover && attempt % 2 == 0;
             let mut hits =
@@ -218,35 +233,78 @@ impl Switch<'_> {
                 hits.retain(|h| h.func != u32::MAX);
             }
             let mut reason = None;
+            let revert = self.direction == Direction::Revert;
             if hits.is_empty() {
-                out.stops += 1;
-                match stopper.stop(target) {
-                    Ok(stopped) => {
+                let pursued = if look || attempt < FIRST_PURSUIT { Vec::new() } else { blockers.threads() };
+                let most = options.timeout.saturating_sub(begun.elapsed()).min(VIGIL);
+                let stopped = if pursued.is_empty() {
+                    stopper.stop(target).map(Some)
+                } else {
+                    self.catch(&mut stopper, &mut scanner, &pursued, most, has_query, &mut hits)
+                };
+                match stopped {
+                    Ok(Some(stopped)) => {
+                        out.stops += 1;
                         if self.stopped(stopped, &mut scanner, has_query, &mut out)? {
                             out.waited = begun.elapsed();
                             return Ok(out);
                         }
-                        blockers.add(target, self.patch, self.direction == Direction::Revert, &scanner.hits);
+                        blockers.add(target, self.patch, revert, &scanner.hits);
                         if self.unwinder.is_none() {
                             self.unwinder = Some(Unwinder::load(target));
                         }
                     }
+                    Ok(None) => {
+                        out.missed += 1;
+                        blockers.add(target, self.patch, revert, &hits);
+                    }
                     Err(StopError::Traced(by)) if !traced_once => {
+                        out.stops += 1;
                         traced_once = true;
                         reason = Some(traced(target.pid, by));
                         std::thread::sleep(Duration::from_secs(1).min(options.timeout));
                     }
-                    Err(e) => reason = Some(stop_error(target, e)?),
+                    Err(e) => {
+                        out.stops += 1;
+                        reason = Some(stop_error(target, e)?);
+                    }
                 }
             } else {
                 out.put_off += 1;
-                blockers.add(target, self.patch, self.direction == Direction::Revert, &hits);
+                blockers.add(target, self.patch, revert, &hits);
             }
             if begun.elapsed() >= options.timeout {
                 return Err(reason.unwrap_or_else(|| self.timed_out(&blockers, &out, begun.elapsed())));
             }
             pause.sleep(options.timeout.saturating_sub(begun.elapsed()));
         }
+    }
+
+    /// A stop that catches the threads `wanted` outside the code first. `None` when that failed; `seen` then says where they were.
+    fn catch<'s>(
+        &mut self,
+        stopper: &'s mut Stopper,
+        scanner: &mut Scanner,
+        wanted: &[i32],
+        most: Duration,
+        has_query: bool,
+        seen: &mut Vec<Hit>,
+    ) -> std::result::Result<Option<Stopped<'s>>, StopError>
+    where
+        Self: 's,
+    {
+        let target = self.target;
+        let unwinder = self.unwinder.get_or_insert_with(|| Unwinder::load(target));
+        let listed = if has_query { None } else { target.maps().ok() };
+        let lookup = Lookup { maps_file: &target.maps_file, listed: listed.as_deref() };
+        let mut watch = Inside::new(target, scanner, lookup, &self.forbidden, unwinder);
+        let caught = stopper.catch(target, wanted, most, |t| watch.is_inside(t))?;
+        if caught.is_none() {
+            *seen = watch.into_seen();
+        } else {
+            fault("caught");
+        }
+        Ok(caught)
     }
 
     /// The time while every thread is stopped. True when the switch is done.
@@ -265,7 +323,7 @@ impl Switch<'_> {
         if self.direction != Direction::Recover {
             scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
             if let Some(u) = self.unwinder.as_ref().filter(|_| !scanner.hits.is_empty()) {
-                u.clear(&mut scanner.hits, &stopped, &self.target.mem);
+                u.clear(&mut scanner.hits, stopped.threads(), &self.target.mem);
             }
             if let Some(deep) = self.deep.as_mut().filter(|_| scanner.hits.is_empty()) {
                 // The process may have mapped memory since.
@@ -278,6 +336,7 @@ impl Switch<'_> {
         let written = if clear { self.write() } else { Ok(()) };
         let t2 = Instant::now();
         let threads = stopped.threads().count();
+        out.held = stopped.held();
         let timing = stopped.release();
         drop(stopped);
         out.paused_total += timing.pause;
@@ -319,7 +378,7 @@ impl Switch<'_> {
             }
         }
         self.set_state(during)?;
-        self.fault("writing");
+        fault("writing");
         let result = self.write_steps();
         if result.is_err() {
             for s in &self.steps {
@@ -331,7 +390,7 @@ impl Switch<'_> {
         if self.direction == Direction::Apply {
             let _ = self.target.mem.write_u64(self.patch.live_since_addr(), boot_time());
         }
-        self.fault("written");
+        fault("written");
         self.set_state(after)
     }
 
@@ -345,7 +404,7 @@ impl Switch<'_> {
         for (i, s) in self.steps.iter().enumerate() {
             self.target.mem.write(s.addr, s.to).map_err(|e| Failed::Io(s.addr, e))?;
             if i == 0 {
-                self.fault("first-write");
+                fault("first-write");
             }
         }
         for i in 0..self.steps.len() {
@@ -356,18 +415,6 @@ impl Switch<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Debug builds can be killed at a named step, for the tests of recovery; with `all:` before it also while recovering.
-    fn fault(&self, step: &str) {
-        if cfg!(debug_assertions) {
-            let Ok(v) = std::env::var("HPATCH_TEST_KILL") else { return };
-            if v.strip_prefix("all:").is_some_and(|v| v == step) || (v == step && self.direction != Direction::Recover)
-            {
-                // SAFETY: no memory is involved.
-                unsafe { libc::raise(libc::SIGKILL) };
-            }
-        }
     }
 
     fn failed(&self, e: Failed) -> Error {
@@ -413,7 +460,7 @@ impl Switch<'_> {
             e = e.note(format!("and {} more", latest.len() - 8));
         }
         e.json.insert("blockers".into(), latest.iter().map(|b| b.json()).collect());
-        e.json.insert("attempts".into(), (out.stops + out.put_off).into());
+        e.json.insert("attempts".into(), out.attempts().into());
         e.json.insert("paused_total_us".into(), json!(out.paused_total.as_nanos() as f64 / 1000.0));
         if latest.iter().all(|b| matches!(b.hit.how, Use::Suspended { .. })) && !latest.is_empty() {
             return e.note("such a word may also be left over from a coroutine that has ended: memory can't tell").help(

@@ -40,7 +40,7 @@ fn check(r: &Running, unwinder: bool) -> Vec<Hit> {
         let lookup = Lookup { maps_file: &target.maps_file, listed };
         scanner.check(stopped.threads().map(View::of), stopped.any_tid(), &lookup, &forbidden(&r.marks));
         if let Some(u) = &unwinder {
-            u.clear(&mut scanner.hits, &stopped, &target.mem);
+            u.clear(&mut scanner.hits, stopped.threads(), &target.mem);
         }
     }
     scanner.hits.clone()
@@ -115,9 +115,11 @@ fn storm_of_births() {
         std::thread::sleep(Duration::from_millis(2));
     }
     let a: i64 = r.ask("births").parse().unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    let b: i64 = r.ask("births").parse().unwrap();
-    assert!(b > a, "threads are still being born");
+    let on = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        r.ask("births").parse::<i64>().unwrap() > a
+    });
+    assert!(on, "threads are still being born");
     eprintln!("storm: longest stop {longest:?}");
     r.end();
 }

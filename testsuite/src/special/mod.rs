@@ -1,6 +1,7 @@
 //! Scenarios that need a script of their own: the moment of the switch, wrong inputs, processes with children.
 
 mod command;
+mod duty;
 mod errors;
 mod switch;
 mod trust;
@@ -22,7 +23,7 @@ pub struct Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [switch::CASES, trust::CASES, errors::CASES, command::CASES].concat()
+    [switch::CASES, trust::CASES, errors::CASES, command::CASES, duty::CASES].concat()
 }
 
 /// A program of `programs/special` in its two builds with a signed bundle.

@@ -106,6 +106,16 @@ impl Blockers {
         }
     }
 
+    /// The threads among those seen more than once, or last.
+    pub fn threads(&self) -> Vec<i32> {
+        let last = self.list.iter().map(|b| b.last).max();
+        let wanted = |b: &&Blocker| b.times > 1 || Some(b.last) == last;
+        let mut v: Vec<i32> = self.list.iter().filter(wanted).map(|b| b.hit.tid).filter(|t| *t != 0).collect();
+        v.sort_unstable();
+        v.dedup();
+        v
+    }
+
     /// Those seen last, the most persistent first.
     pub fn latest(&self) -> Vec<&Blocker> {
         let Some(last) = self.list.iter().map(|b| b.last).max() else { return Vec::new() };

@@ -15,7 +15,7 @@ use crate::target::control::Control;
 use crate::target::maps::{self, Mapping};
 use crate::target::mem::Mem;
 use crate::trace::ptrace::Regs;
-use crate::trace::stop::{Place, Stopped};
+use crate::trace::stop::{Place, Tracee};
 
 type Slice = gimli::EndianSlice<'static, LittleEndian>;
 const MAX_FRAMES: usize = 4096;
@@ -84,11 +84,11 @@ impl Unwinder {
     }
 
     /// Takes from `hits` what a complete walk shows to be a left-over.
-    pub fn clear(&self, hits: &mut Vec<Hit>, stopped: &Stopped<'_>, mem: &Mem) {
+    pub fn clear<'a>(&self, hits: &mut Vec<Hit>, threads: impl Iterator<Item = &'a Tracee>, mem: &Mem) {
         if self.switches_stacks {
             return;
         }
-        for t in stopped.threads().filter(|t| t.place == Place::Stopped) {
+        for t in threads.filter(|t| t.place == Place::Stopped) {
             if !hits.iter().any(|h| h.tid == t.tid) {
                 continue;
             }

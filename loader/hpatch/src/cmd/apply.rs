@@ -74,8 +74,8 @@ pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
         outcome.pause.as_secs_f64() * 1e3,
         outcome.threads,
         s(outcome.threads),
-        outcome.stops + outcome.put_off,
-        s((outcome.stops + outcome.put_off) as usize),
+        outcome.attempts(),
+        s(outcome.attempts() as usize),
     );
     Ok(Report::new(text, json))
 }

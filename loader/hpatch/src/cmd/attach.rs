@@ -171,7 +171,7 @@ struct Hands<'a> {
 
 impl Hands<'_> {
     fn call(&mut self, what: &str, nr: i64, args: [u64; 6]) -> Result<u64> {
-        let (value, _) = self.thread.syscall(self.insn, nr, args)?;
+        let (value, _) = self.thread.syscall(self.insn, nr, args, 0)?;
         if (-4095..0).contains(&value) {
             let e = std::io::Error::from_raw_os_error(-value as i32);
             return Err(failed(format!("the process can't {what}: {e}")));

@@ -6,9 +6,11 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use hpatch_core::abi::{LoaderState, Op, RecordState};
 
 use crate::error::{Error, Exit, Result, code};
+use crate::fault::recovering;
 use crate::switch::{self, Direction, Options};
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
+use crate::target::procfs;
 use crate::trace::rpc::{self, RpcOptions};
 
 /// An opened target with its loader. Dropping it gives the loader back.
@@ -71,7 +73,10 @@ impl Session {
         let mut done = Vec::new();
         for p in self.records()?.iter().rev() {
             if p.is(RecordState::Writing) || p.is(RecordState::Reverting) {
-                switch::run(&self.target, p, Direction::Recover, Options::default())?;
+                recovering(true);
+                let recovered = switch::run(&self.target, p, Direction::Recover, Options::default());
+                recovering(false);
+                recovered?;
                 done.push(p.id.clone());
             }
         }
@@ -92,9 +97,9 @@ fn owned(pid: i32, owner: u32) -> Error {
     Error::new(code::LOADER_BUSY, Exit::Busy, format!("another command (pid {owner}) works on process {pid}"))
 }
 
-/// Whether a pid is a living `hpatch`.
+/// Whether a pid is a living `hpatch`; one that was killed may wait long for its new parent to reap it.
 pub fn is_command(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == "hpatch")
+    procfs::task_stat(pid as i32, pid as i32).is_ok_and(|s| s.comm == "hpatch" && !s.is_dead())
 }
 
 /// A lock that dies with this process: an abstract socket (unix(7)) named after the target.

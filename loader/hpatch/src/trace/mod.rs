@@ -1,6 +1,8 @@
 //! Tracing the target from outside its thread group.
 
+pub mod chase;
 pub mod ptrace;
 pub mod restart;
 pub mod rpc;
 pub mod stop;
+pub mod way_back;

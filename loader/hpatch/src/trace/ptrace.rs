@@ -11,6 +11,7 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC | 
 /// `PTRACE_O_SUSPEND_SECCOMP` (include/uapi/linux/ptrace.h).
 pub const SUSPEND_SECCOMP: i32 = 1 << 21;
 const NT_PRSTATUS: usize = 1;
+const NT_X86_XSTATE: usize = 0x202;
 
 fn request(op: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<libc::c_long> {
     // SAFETY: callers pass as `addr` and `data` what ptrace(2) asks for `op`: numbers, or pointers valid for the call.
@@ -62,6 +63,16 @@ pub fn set_regs(tid: i32, regs: &Regs) -> io::Result<()> {
     request(libc::PTRACE_SETREGSET as _, tid, NT_PRSTATUS, (&raw mut iov) as usize).map(drop)
 }
 
+/// The floating point and vector registers as `xsave` lays them out, uncompacted (NT_X86_XSTATE).
+pub fn get_xstate(tid: i32) -> io::Result<Vec<u8>> {
+    // AVX-512 and AMX together take 11 KiB.
+    let mut area = vec![0u8; 24 * 1024];
+    let mut iov = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+    request(libc::PTRACE_GETREGSET as _, tid, NT_X86_XSTATE, (&raw mut iov) as usize)?;
+    area.truncate(iov.iov_len);
+    Ok(area)
+}
+
 pub fn get_sigmask(tid: i32) -> io::Result<u64> {
     let mut mask = 0u64;
     request(libc::PTRACE_GETSIGMASK as _, tid, 8, (&raw mut mask) as usize)?;
@@ -111,26 +122,40 @@ pub enum Status {
     Signaled(i32),
 }
 
+/// Waits for whichever tracee of this thread comes first; `None` when `flags` has `WNOHANG` and nothing happened, or when a signal came.
+pub fn wait_any(flags: i32) -> io::Result<Option<(i32, Status)>> {
+    let mut st = 0;
+    // SAFETY: `st` is a valid place for the status.
+    let r = unsafe { libc::waitpid(-1, &mut st, libc::__WALL | libc::__WNOTHREAD | flags) };
+    Ok(waited(r)?.then(|| (r, status(st))))
+}
+
 /// Waits for one tracee of this thread; `None` when `flags` has `WNOHANG` and nothing happened, or when a signal came.
 pub fn wait(tid: i32, flags: i32) -> io::Result<Option<Status>> {
     let mut st = 0;
     // SAFETY: `st` is a valid place for the status.
     let r = unsafe { libc::waitpid(tid, &mut st, libc::__WALL | libc::__WNOTHREAD | flags) };
+    Ok(waited(r)?.then(|| status(st)))
+}
+
+/// Whether `waitpid` gave a status.
+fn waited(r: libc::pid_t) -> io::Result<bool> {
     if r < 0 {
         let e = io::Error::last_os_error();
-        return if e.raw_os_error() == Some(libc::EINTR) { Ok(None) } else { Err(e) };
+        return if e.raw_os_error() == Some(libc::EINTR) { Ok(false) } else { Err(e) };
     }
-    if r == 0 {
-        return Ok(None);
-    }
-    Ok(Some(if libc::WIFSTOPPED(st) {
+    Ok(r > 0)
+}
+
+fn status(st: i32) -> Status {
+    if libc::WIFSTOPPED(st) {
         let raw = libc::WSTOPSIG(st);
         Status::Stopped { event: st >> 16, signal: raw & 0x7f, syscall: raw & 0x80 != 0 }
     } else if libc::WIFSIGNALED(st) {
         Status::Signaled(libc::WTERMSIG(st))
     } else {
         Status::Exited
-    }))
+    }
 }
 
 pub fn errno(e: &io::Error) -> i32 {

@@ -4,6 +4,8 @@
 //! A dozen (`epoll_wait`, `recv` with a timeout, `semop`, `io_getevents`, `io_uring_enter`, `sigtimedwait`...) leave `-EINTR`, which the
 //! program would see. `-ERESTARTNOHAND` in its place makes the kernel restart the call, and still return `EINTR` when a
 //! signal handler ran: as if nobody had been there. Rewinding `rip` by hand would lose that signal's wake-up.
+//!
+//! `close` is left alone: it says `EINTR` after the descriptor has gone, and closing that number once more might hit another thread's file.
 
 use super::ptrace::Regs;
 
@@ -12,12 +14,22 @@ const ERESTARTNOHAND: i64 = 514;
 
 /// Changes `regs` of a thread stopped in the kernel, if it needs that. True when changed.
 pub fn repair(regs: &mut Regs) -> bool {
-    let in_syscall = regs.orig_rax as i64 >= 0;
-    if in_syscall && regs.rax as i64 == -i64::from(libc::EINTR) {
+    if restartable(regs) && regs.rax as i64 == -i64::from(libc::EINTR) {
         regs.rax = (-ERESTARTNOHAND) as u64;
         return true;
     }
     false
+}
+
+/// Whether the thread is in a system call that may be made once more.
+pub fn restartable(regs: &Regs) -> bool {
+    regs.orig_rax as i64 >= 0 && regs.orig_rax as i64 != libc::SYS_close
+}
+
+/// Whether a system call's result says that it was interrupted, to a tracer or to the program.
+pub fn interrupted(result: i64) -> bool {
+    // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+    matches!(-result, 512..=514 | 516) || result == -i64::from(libc::EINTR)
 }
 
 #[cfg(test)]
@@ -34,7 +46,9 @@ mod tests {
 
     #[test]
     fn only_eintr_inside_a_call() {
-        for (rax, orig, want) in [(-4, 232, -514), (-4, -1, -4), (-512, 0, -512), (-516, 7, -516), (3, 0, 3)] {
+        let close = libc::SYS_close;
+        let cases = [(-4, 232, -514), (-4, -1, -4), (-4, close, -4), (-512, 0, -512), (-516, 7, -516), (3, 0, 3)];
+        for (rax, orig, want) in cases {
             let mut r = regs(rax, orig);
             assert_eq!(repair(&mut r), rax != want);
             assert_eq!(r.rax as i64, want);

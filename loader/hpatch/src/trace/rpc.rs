@@ -6,11 +6,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use hpatch_core::abi::{Op, SPAWN_FLAGS};
+use hpatch_core::abi::{FRAME_SIZE, Op, SPAWN_FLAGS, STACK_SIZE};
 
 use super::ptrace::{self, Regs, Status, errno};
-use super::restart;
+use super::{restart, way_back};
 use crate::error::{Error, Exit, Result, code};
+use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Answer, Control};
 use crate::target::procfs::{self, Blocked};
@@ -217,15 +218,20 @@ impl Hijacked {
 
     /// Executes one system call in the thread, at an address where a `syscall` instruction lies. Gives its result and, for `clone`, the
     /// new thread, which is traced and has not begun.
-    pub fn syscall(&mut self, insn: u64, nr: i64, args: [u64; 6]) -> Result<(i64, Option<i32>)> {
+    ///
+    /// `way_back` goes to `rbx`: the address of a frame by [`way_back::frame`], for an `insn` in code that takes it if this program is killed.
+    pub fn syscall(&mut self, insn: u64, nr: i64, args: [u64; 6], way_back: u64) -> Result<(i64, Option<i32>)> {
         let mut r = self.saved;
         r.rip = insn;
+        r.rbx = way_back;
         r.rax = nr as u64;
         [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = args;
         // No call to restart here.
         r.orig_rax = u64::MAX;
-        ptrace::set_sigmask(self.tid, !SYNCHRONOUS).map_err(|e| os("set the signal mask", &e))?;
+        // In this order, and the other way round in `restore`: the mask is ours only while the thread stands where the way back begins.
         ptrace::set_regs(self.tid, &r).map_err(|e| os("write registers", &e))?;
+        ptrace::set_sigmask(self.tid, !SYNCHRONOUS).map_err(|e| os("set the signal mask", &e))?;
+        fault("hijacked");
         ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
         let mut child = None;
         let mut entered = false;
@@ -263,8 +269,19 @@ impl Hijacked {
     }
 
     fn restore(&self) -> Result<()> {
-        ptrace::set_regs(self.tid, &self.saved).map_err(|e| os("write registers", &e))?;
-        ptrace::set_sigmask(self.tid, self.mask).map_err(|e| os("set the signal mask", &e))
+        fault("called");
+        ptrace::set_sigmask(self.tid, self.mask).map_err(|e| os("set the signal mask", &e))?;
+        ptrace::set_regs(self.tid, &self.saved).map_err(|e| os("write registers", &e))
+    }
+
+    /// Lays a frame at `at` that brings the thread back to what it was doing, without a tracer.
+    fn lay_way_back(&self, target: &Target, at: u64) -> Result<()> {
+        let xstate = ptrace::get_xstate(self.tid).map_err(|e| os("read the vector registers", &e))?;
+        let frame = way_back::frame(at, &self.saved, self.mask, &xstate);
+        if frame.len() as u64 > FRAME_SIZE - 64 {
+            return Err(Error::internal(format!("a signal frame of {} bytes", frame.len())));
+        }
+        target.mem.write(at, &frame).map_err(|e| os("write the loader's stack", &e))
     }
 
     /// Lets the thread go on as it was.
@@ -329,7 +346,10 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
     let (spawn, stack) = (control.spawn(target)?, control.stack_top(target)?);
     control.request(target, op, arg)?;
     let mut thread = Hijacked::take(target, options)?;
-    let outcome = thread.syscall(spawn, libc::SYS_clone, [SPAWN_FLAGS, stack, 0, 0, 0, 0]);
+    let way_back = (stack - STACK_SIZE).next_multiple_of(64);
+    let outcome = thread
+        .lay_way_back(target, way_back)
+        .and_then(|()| thread.syscall(spawn, libc::SYS_clone, [SPAWN_FLAGS, stack, 0, 0, 0, 0], way_back));
     let given_back = thread.give_back();
     let (result, child) = outcome?;
     let Some(child) = child.filter(|_| result > 0) else {

@@ -60,11 +60,11 @@ pub struct Tracee {
     pub tid: i32,
     pub place: Place,
     /// To be delivered at release: a signal that the stop came upon.
-    signal: i32,
+    pub(super) signal: i32,
     pub regs: Regs,
     /// The registers were changed by [`restart::repair`].
     pub repaired: bool,
-    known: bool,
+    pub(super) known: bool,
 }
 
 impl Tracee {
@@ -79,7 +79,7 @@ impl Tracee {
     }
 
     /// Once for every stopped thread, before it is let go: the interrupted call is repaired here.
-    fn read_and_repair(&mut self) -> Result<(), StopError> {
+    pub(super) fn read_and_repair(&mut self) -> Result<(), StopError> {
         if self.known {
             return Ok(());
         }
@@ -136,11 +136,10 @@ impl Stopper {
         })
     }
 
-    /// Stops the target. On an error everything has been released.
-    pub fn stop<'a>(&'a mut self, target: &'a Target) -> Result<Stopped<'a>, StopError> {
+    fn fresh<'a>(&'a mut self, target: &'a Target) -> Stopped<'a> {
         self.tracees.clear();
         self.index.clear();
-        let mut s = Stopped {
+        Stopped {
             target,
             tracees: &mut self.tracees,
             index: &mut self.index,
@@ -148,11 +147,42 @@ impl Stopper {
             kick: &self.kick,
             deadline: self.deadline,
             begun: None,
+            held_from: None,
             stop_time: Duration::ZERO,
             released: None,
-        };
+        }
+    }
+
+    /// Stops the target. On an error everything has been released.
+    pub fn stop<'a>(&'a mut self, target: &'a Target) -> Result<Stopped<'a>, StopError> {
+        let mut s = self.fresh(target);
         match s.begin() {
             Ok(()) => Ok(s),
+            Err(e) => {
+                s.release();
+                Err(e)
+            }
+        }
+    }
+
+    /// Catches the threads `wanted` where `inside` says no, holds each, then stops the others: see [`super::chase`]. `None` when not all
+    /// could be caught within `most`; then, and on an error, everything has been released.
+    pub fn catch<'a>(
+        &'a mut self,
+        target: &'a Target,
+        wanted: &[i32],
+        most: Duration,
+        inside: impl FnMut(&Tracee) -> bool,
+    ) -> Result<Option<Stopped<'a>>, StopError> {
+        let mut s = self.fresh(target);
+        let caught =
+            s.chase(wanted, most, inside).and_then(|all| if all { s.begin().map(|()| true) } else { Ok(false) });
+        match caught {
+            Ok(true) => Ok(Some(s)),
+            Ok(false) => {
+                s.release();
+                Ok(None)
+            }
             Err(e) => {
                 s.release();
                 Err(e)
@@ -165,12 +195,14 @@ impl Stopper {
 #[derive(Debug)]
 pub struct Stopped<'a> {
     target: &'a Target,
-    tracees: &'a mut Vec<Tracee>,
-    index: &'a mut HashMap<i32, usize>,
+    pub(super) tracees: &'a mut Vec<Tracee>,
+    pub(super) index: &'a mut HashMap<i32, usize>,
     listing: &'a mut Vec<i32>,
-    kick: &'a Kick,
+    pub(super) kick: &'a Kick,
     deadline: Duration,
     begun: Option<Instant>,
+    /// When the first thread was caught that is held since.
+    pub(super) held_from: Option<Instant>,
     stop_time: Duration,
     released: Option<Timing>,
 }
@@ -187,8 +219,7 @@ impl Stopped<'_> {
         self.begun = Some(begun);
         let mut first = 0;
         for _ in 0..MAX_ROUNDS {
-            for i in first..self.tracees.len() {
-                let t = &mut self.tracees[i];
+            for t in self.tracees[first..].iter().filter(|t| t.place == Place::Running) {
                 if let Err(e) = ptrace::interrupt(t.tid)
                     && errno(&e) != libc::ESRCH
                 {
@@ -198,7 +229,9 @@ impl Stopped<'_> {
             // Collecting may add children that are traced from birth.
             let mut i = first;
             while i < self.tracees.len() {
-                self.collect(i, begun)?;
+                if self.tracees[i].place == Place::Running {
+                    self.collect(i, begun)?;
+                }
                 i += 1;
             }
             first = self.tracees.len();
@@ -222,22 +255,27 @@ impl Stopped<'_> {
         }
         for k in 0..self.listing.len() {
             let tid = self.listing[k];
-            if self.index.contains_key(&tid) {
-                continue;
+            if !self.index.contains_key(&tid) {
+                self.seize(tid, ptrace::OPTIONS)?;
             }
-            let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) else {
-                self.add(tid);
-                continue;
-            };
-            match errno(&e) {
-                libc::ESRCH => {}
-                libc::EPERM => match self.why_not(tid) {
-                    None => {}
-                    Some(Ok(())) => self.add(tid),
-                    Some(Err(e)) => return Err(e),
-                },
-                _ => return Err(StopError::Os("seize a thread", e)),
-            }
+        }
+        Ok(())
+    }
+
+    /// Seizes one thread and adds it, unless it is dead or never runs the program's code.
+    pub(super) fn seize(&mut self, tid: i32, options: i32) -> Result<(), StopError> {
+        let Err(e) = ptrace::seize(tid, options) else {
+            self.add(tid);
+            return Ok(());
+        };
+        match errno(&e) {
+            libc::ESRCH => {}
+            libc::EPERM => match self.why_not(tid) {
+                None => {}
+                Some(Ok(())) => self.add(tid),
+                Some(Err(e)) => return Err(e),
+            },
+            _ => return Err(StopError::Os("seize a thread", e)),
         }
         Ok(())
     }
@@ -278,13 +316,13 @@ impl Stopped<'_> {
                 // ECHILD: it died and somebody reaped it, or it was never ours.
                 Err(_) => Status::Exited,
             };
-            let Status::Stopped { event, signal, .. } = status else {
+            let Status::Stopped { event, signal, syscall } = status else {
                 self.tracees[i].place = Place::Gone;
                 return Ok(());
             };
             self.tracees[i].place = Place::Stopped;
             match event {
-                0 => self.tracees[i].signal = signal,
+                0 if !syscall => self.tracees[i].signal = signal,
                 libc::PTRACE_EVENT_CLONE => {
                     if let Ok(child) = ptrace::event_message(tid) {
                         let child = child as i32;
@@ -347,6 +385,11 @@ impl Stopped<'_> {
         self.tracees.iter().filter(|t| matches!(t.place, Place::Stopped | Place::Parked))
     }
 
+    /// How long the thread that was caught first has been held.
+    pub fn held(&self) -> Duration {
+        self.held_from.map_or(Duration::ZERO, |t| t.elapsed())
+    }
+
     /// A thread that is trapped and can't die except by SIGKILL.
     pub fn any_tid(&self) -> i32 {
         self.threads().next().map_or(self.target.pid, |t| t.tid)
@@ -390,18 +433,12 @@ impl Stopped<'_> {
     /// Detaches threads that weren't stopped at release, as their trap comes in. What remains is let go by the kernel when this program ends.
     fn drain(&mut self, most: Duration) {
         let until = Instant::now() + most;
+        let mut nap = Duration::from_micros(20);
         loop {
             let mut left = 0;
             for t in self.tracees.iter_mut().filter(|t| t.place != Place::Gone) {
                 match ptrace::wait(t.tid, libc::WNOHANG) {
-                    Ok(Some(Status::Stopped { event, signal, .. })) => {
-                        // A parked call came back with the trap: the program mustn't see that either.
-                        if ptrace::get_regs(t.tid, &mut t.regs).is_ok() && restart::repair(&mut t.regs) {
-                            let _ = ptrace::set_regs(t.tid, &t.regs);
-                        }
-                        let _ = ptrace::detach(t.tid, if event == 0 { signal } else { 0 });
-                        t.place = Place::Gone;
-                    }
+                    Ok(Some(status @ Status::Stopped { .. })) if !let_go(t.tid, status) => left += 1,
                     Ok(None) => left += 1,
                     Ok(Some(_)) | Err(_) => t.place = Place::Gone,
                 }
@@ -409,7 +446,8 @@ impl Stopped<'_> {
             if left == 0 || Instant::now() > until {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(1));
         }
     }
 
@@ -440,9 +478,26 @@ impl Drop for Stopped<'_> {
     }
 }
 
+/// Detaches a stopped thread; what it was interrupted in is repaired first. False when it has to come to another stop for that.
+pub(super) fn let_go(tid: i32, status: Status) -> bool {
+    let Status::Stopped { event, signal, syscall } = status else { return true };
+    // SAFETY: registers are integers.
+    let mut regs: Regs = unsafe { std::mem::zeroed() };
+    let known = ptrace::get_regs(tid, &mut regs).is_ok();
+    if syscall && known && restart::interrupted(regs.rax as i64) {
+        // The way out of a call: the kernel looks at the result once more, in its handling of signals.
+        return ptrace::interrupt(tid).is_err() || ptrace::cont(tid, 0).is_err();
+    }
+    if !syscall && known && restart::repair(&mut regs) {
+        let _ = ptrace::set_regs(tid, &regs);
+    }
+    let _ = ptrace::detach(tid, if event == 0 && !syscall { signal } else { 0 });
+    true
+}
+
 /// A timer that interrupts a blocking wait every few milliseconds, so that deadlines hold.
 #[derive(Debug)]
-struct Kick {
+pub(super) struct Kick {
     timer: usize,
 }
 
@@ -470,7 +525,8 @@ impl Kick {
         }
     }
 
-    fn set(&self, nanos: i64) {
+    /// Once every `nanos`; 0 ends it.
+    pub(super) fn set(&self, nanos: i64) {
         let t = libc::timespec { tv_sec: 0, tv_nsec: nanos };
         let spec = libc::itimerspec { it_interval: t, it_value: t };
         // SAFETY: the timer was made by `new` and lives as long as `self`.
