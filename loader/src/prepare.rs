@@ -232,7 +232,7 @@ impl Draft {
         let (stubs, values) = scratch::<u64>(words, symbols * 2).ok_or(codes::INTERNAL)?.split_at_mut(symbols);
         let offsets = scratch::<u64>(offsets, payload.funcs.len()).ok_or(codes::INTERNAL)?;
         let layout = payload.lay_out(places, stubs, report)?;
-        for (offset, func) in offsets.iter_mut().zip(payload.funcs) {
+        for (offset, func) in offsets.iter_mut().zip(payload.replaced()) {
             *offset = payload.replacement(func, places, &layout, report)?.0;
         }
         let room = Reserved::near(image, &layout, |base| payload.aliases(base, image.bias, offsets), report)?;

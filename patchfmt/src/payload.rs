@@ -32,6 +32,8 @@ pub const BIND_WEAK: u8 = 1;
 
 /// [`Func::flags`]: like `main`, may never leave the stack.
 pub const FUNC_MAIN_LIKE: u32 = 1;
+/// [`Func::flags`]: stays where it is, with some of its bytes edited; there is no replacement and no detour.
+pub const FUNC_EDITED: u32 = 2;
 /// [`Edit::flags`]: the bytes are code.
 pub const EDIT_CODE: u32 = 1;
 /// [`Edit::flags`]: PC-relative relocations inside are relative to [`Edit::svma`], not to where the payload is mapped.
@@ -55,16 +57,16 @@ pub struct Bind {
     pub version: U32,
 }
 
-/// A replaced function.
+/// A function that is replaced, or edited in place.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Func {
     pub entry: U64,
     /// Where the detour is written: the entry, or behind its `endbr64`.
     pub site: U64,
-    /// Bytes at `site` that may be overwritten, at least [`DETOUR`].
+    /// Bytes at `site` that may be overwritten, at least [`DETOUR`]; 0 for [`FUNC_EDITED`].
     pub window: U32,
-    /// The replacement, in `.symtab`.
+    /// The replacement, in `.symtab`; 0 for [`FUNC_EDITED`].
     pub symbol: U32,
     pub first_range: U32,
     /// At least 1; the part with the entry first.
@@ -85,7 +87,7 @@ pub struct Range {
     pub size: U64,
 }
 
-/// A return address inside a replaced function (the instruction behind a call), ascending within a function.
+/// A return address inside a replaced or edited function (the instruction behind a call), ascending within a function.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Site {
@@ -208,6 +210,10 @@ impl Func {
     pub fn main_like(&self) -> bool {
         self.flags & FUNC_MAIN_LIKE != 0
     }
+    #[must_use]
+    pub fn edited(&self) -> bool {
+        self.flags & FUNC_EDITED != 0
+    }
     /// Checks the record against the payload's ranges and sites: indices, order, the entry and the window inside the first part's reach.
     ///
     /// # Errors
@@ -217,13 +223,11 @@ impl Func {
         let sites = self.sites(sites)?;
         let (entry, site) = (self.entry.get(), self.site.get());
         let first = ranges.first().ok_or(codes::RECORD_INDEX)?;
-        let at_entry = site == entry || entry.checked_add(4) == Some(site);
-        if !at_entry
-            || self.window < DETOUR
-            || self.symbol == 0
-            || self.flags & !FUNC_MAIN_LIKE != 0
-            || !first.holds(entry)
-        {
+        let fits = match self.edited() {
+            true => site == entry && self.window == 0 && self.symbol == 0,
+            false => (site == entry || entry.checked_add(4) == Some(site)) && self.window >= DETOUR && self.symbol != 0,
+        };
+        if !fits || self.flags & !(FUNC_MAIN_LIKE | FUNC_EDITED) != 0 || !first.holds(entry) {
             return Err(codes::RECORD_VALUE);
         }
         for r in ranges {
@@ -246,6 +250,12 @@ impl Range {
     #[must_use]
     pub fn holds(&self, a: u64) -> bool {
         a >= self.svma.get() && a - self.svma.get() < self.size.get()
+    }
+    /// Both ends of the edit lie in the range.
+    #[must_use]
+    pub fn covers(&self, edit: &Edit) -> bool {
+        let offset = edit.svma.get().checked_sub(self.svma.get());
+        offset.and_then(|o| o.checked_add(edit.size.get().into())).is_some_and(|end| end <= self.size.get())
     }
     fn check(&self) -> Result<(), Code> {
         let end = self.svma.get().checked_add(self.size.get());
@@ -282,6 +292,20 @@ impl Edit {
         let fits = self.symbol != 0 && self.flags & !(EDIT_CODE | EDIT_AT_SITE) == 0 && self.reserved == 0;
         if fits { Ok(()) } else { Err(codes::RECORD_VALUE) }
     }
+}
+
+/// Checks that code is edited only inside functions that nobody executes meanwhile: every edit of code lies in a part of a function
+/// with [`FUNC_EDITED`], and each of those has such an edit. The records themselves have been checked.
+///
+/// # Errors
+/// [`codes::RECORD_VALUE`].
+pub fn check_code_edits(funcs: &[Func], ranges: &[Range], edits: &[Edit]) -> Result<(), Code> {
+    let inside = |f: &Func, e: &Edit| f.ranges(ranges).is_ok_and(|parts| parts.iter().any(|r| r.covers(e)));
+    let edited = || funcs.iter().filter(|f| f.edited());
+    let code = || edits.iter().filter(|e| e.code());
+    let held = code().all(|e| edited().any(|f| inside(f, e)));
+    let used = edited().all(|f| code().any(|e| inside(f, e)));
+    if held && used { Ok(()) } else { Err(codes::RECORD_VALUE) }
 }
 
 fn part<T>(all: &[T], first: U32, count: U32) -> Result<&[T], Code> {
@@ -335,6 +359,33 @@ mod tests {
         assert_eq!(func().check(&ranges, &[sites[1], sites[0]]), Err(codes::RECORD_ORDER));
         assert_eq!(func().check(&ranges, &[sites[0], Site { svma: 0x1041.into() }]), Err(codes::RECORD_VALUE));
         assert_eq!(func().check(&[Range::new(0x1000, u64::MAX), ranges[1]], &sites), Err(codes::RECORD_VALUE));
+    }
+
+    #[test]
+    fn an_edited_function_has_no_detour_and_holds_its_edits() {
+        let ranges = [Range::new(0x1000, 0x40), Range::new(0x800, 0x10)];
+        let sites = [0x80f, 0x1040].map(|a: u64| Site { svma: a.into() });
+        let edited =
+            Func { site: 0x1000.into(), window: 0.into(), symbol: 0.into(), flags: FUNC_EDITED.into(), ..func() };
+        assert_eq!(edited.check(&ranges, &sites), Ok(()));
+        assert_eq!(Func { window: 5.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
+        assert_eq!(Func { symbol: 1.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
+        assert_eq!(Func { site: 0x1004.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
+        assert_eq!(Func { flags: 0.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
+        let edit = |svma: u64, size: u32| Edit {
+            svma: svma.into(),
+            size: size.into(),
+            symbol: 1.into(),
+            flags: EDIT_CODE.into(),
+            ..Edit::read_from_bytes(&[0; 48]).unwrap()
+        };
+        let all = |edits: &[Edit]| check_code_edits(&[edited], &ranges, edits);
+        assert_eq!(all(&[edit(0x103c, 4), edit(0x800, 1)]), Ok(()));
+        assert_eq!(all(&[edit(0x103d, 4)]), Err(codes::RECORD_VALUE), "runs over the end of the function");
+        assert_eq!(all(&[edit(0xfff, 4)]), Err(codes::RECORD_VALUE));
+        assert_eq!(all(&[]), Err(codes::RECORD_VALUE), "nothing to edit");
+        assert_eq!(check_code_edits(&[func()], &ranges, &[edit(0x1000, 4)]), Err(codes::RECORD_VALUE), "replaced");
+        assert_eq!(check_code_edits(&[], &ranges, &[Edit { flags: 0.into(), ..edit(0, 4) }]), Ok(()), "data");
     }
 
     #[test]

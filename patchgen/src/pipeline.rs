@@ -6,7 +6,7 @@ use crate::correlate::{self, Correlation, Side};
 use crate::diag::{Finding, Severity};
 use crate::dwarf::{DebugData, DebugInfo};
 use crate::image::{Image, ImageError};
-use crate::include::{self, Analysis, Binder, PatchSet};
+use crate::include::{self, Analysis, Binder, Choices, PatchSet};
 use crate::lift::{self, Lifted};
 use crate::link::{self, PatchImage};
 use crate::types::{self, TypeDiff};
@@ -132,15 +132,16 @@ pub struct Plan {
     pub start_only: bool,
 }
 
-/// Closes, checks and links. Findings of severity `Refuse` mean that `patch` must not be used.
+/// Closes, checks and links. Findings of severity `Refuse` mean that `patch` must not be used. With `replace` no function is edited in
+/// place.
 ///
 /// # Errors
 /// When debug information is damaged.
-pub fn plan(compared: &Compared) -> Result<Plan, ImageError> {
+pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
     let analysis = compared.analysis();
     let attempt = |fresh: bool| {
         let mut binder = Binder::new(analysis);
-        let set = include::close(analysis, &mut binder, fresh);
+        let set = include::close(analysis, &mut binder, Choices { fresh, replace });
         let (patch, linked) = link::link(analysis, &binder, &set);
         let mut findings = compared.findings.clone();
         findings.extend(set.findings.iter().cloned());

@@ -92,10 +92,19 @@ pub struct Summary {
     pub scope: Scope,
     /// Functions replaced, in all modules.
     pub replaced: u64,
+    /// Functions edited in place, in all modules.
+    pub edited: u64,
     /// Functions added, in all modules.
     pub added: u64,
     /// Size of the file in bytes.
     pub size: u64,
+}
+
+impl Summary {
+    /// Functions replaced or edited in place.
+    pub fn changed(&self) -> u64 {
+        self.replaced + self.edited
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +125,10 @@ pub fn inspect(bundle: &Path) -> Result<Summary> {
         fail!("patchgen inspect --json gives no modules");
     };
     let sum = |key: &str| modules.iter().map(|module| module[key].as_u64()).sum::<Option<u64>>();
-    match (sum("functions_replaced"), sum("functions_new")) {
-        (Some(replaced), Some(added)) => Ok(Summary { scope, replaced, added, size: std::fs::metadata(bundle)?.len() }),
+    match (sum("functions_replaced"), sum("functions_edited"), sum("functions_new")) {
+        (Some(replaced), Some(edited), Some(added)) => {
+            Ok(Summary { scope, replaced, edited, added, size: std::fs::metadata(bundle)?.len() })
+        }
         _ => fail!("patchgen inspect --json does not count the functions: {}", output.describe()),
     }
 }

@@ -149,7 +149,9 @@ pub fn judge(pair: &CorpusPair) -> Result<Row> {
         Err(Failure(why)) => Verdict::Error { why },
         Ok(output) => match output.code() {
             Some(0) => match bundle::inspect(&bundle) {
-                Ok(Summary { scope, replaced, added, size }) => {
+                Ok(summary) => {
+                    let Summary { scope, added, size, .. } = summary;
+                    let replaced = summary.changed();
                     Verdict::Bundle { scope: format!("{scope:?}").to_lowercase(), replaced, added, bytes: size }
                 }
                 Err(Failure(why)) => Verdict::Error { why },

@@ -8,6 +8,7 @@
 //! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=...
 //! //#Flags: -pthread            for every build
 //! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
+//! //#Edits: 2                   at least so many functions are edited in place; without this line all are replaced (`--replace`)
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[cc=clang,kind=nopie]: safe   for some rows of the matrix
@@ -32,6 +33,8 @@ pub struct Program {
     matrix: Vec<(String, Vec<String>)>,
     pub flags: Vec<String>,
     pub accepted: Vec<String>,
+    /// Functions that must be edited in place, at least; None: none may be.
+    pub edits: Option<u64>,
     /// Translation units made of the one source.
     pub units: u32,
     expects: Vec<(Vec<(String, String)>, Expect)>,
@@ -103,6 +106,7 @@ impl Program {
             matrix: Vec::new(),
             flags: Vec::new(),
             accepted: Vec::new(),
+            edits: None,
             units: 1,
             expects: Vec::new(),
             warm: Vec::new(),
@@ -163,6 +167,7 @@ impl Program {
             }
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
             "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
+            "Edits" => self.edits = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Expect" => self.expects.push((conditions, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
@@ -174,9 +179,10 @@ impl Program {
         Ok(())
     }
 
-    /// The options of `patchgen build` that accept the reviewed findings.
+    /// The options of `patchgen build` that accept the reviewed findings and choose between new bodies and edits.
     pub fn build_options(&self) -> Vec<&str> {
-        self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]).collect()
+        let replace = if self.edits.is_none() { Some("--replace") } else { None };
+        self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]).chain(replace).collect()
     }
 
     /// What must come out in this row: the last directive whose conditions hold.

@@ -36,6 +36,11 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
         Expect::Safe => true,
     };
     check!(wanted, "expected {:?}, but patchgen build said {:?}:\n{}", program.expect(config), outcome.0, outcome.1);
+    if matches!(outcome.0, Outcome::Live | Outcome::Start) {
+        let edited = bundle::inspect(&bundle)?.edited;
+        let fits = program.edits.map_or(edited == 0, |least| edited >= least);
+        check!(fits, "{edited} functions are edited in place, expected {:?}:\n{}", program.edits, outcome.1);
+    }
     match outcome.0 {
         Outcome::Live => live_cycle(program, &builds, &bundle)?,
         Outcome::Start => start_cycle(program, &builds, &bundle)?,
@@ -117,7 +122,7 @@ fn live_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
     compare_pairs(&mut target, &program.after, "patched")?;
     target.verify()?.expect(0)?;
     let changed = before.change(&Snapshot::take(target.pid())?).is_some();
-    check!(changed == (bundle::inspect(bundle)?.replaced > 0), "executable memory changed: {changed}");
+    check!(changed == (bundle::inspect(bundle)?.changed() > 0), "executable memory changed: {changed}");
     target.revert("fix")?.expect(0)?;
     compare(&mut target, &program.calls, &old, "reverted")?;
     compare_pairs(&mut target, &program.reverted, "reverted")?;

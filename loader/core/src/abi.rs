@@ -121,7 +121,7 @@ pub struct Record {
     pub writes: u64,
     pub write_count: u32,
     pub func_count: u32,
-    /// [`Func`]s, replaced functions of all units.
+    /// [`Func`]s, replaced and edited functions of all units.
     pub funcs: u64,
     /// [`Range`]s of old code that must not be active when the record is applied, ascending.
     pub old_ranges: u64,
@@ -167,18 +167,19 @@ pub struct Unit {
 pub struct Write {
     pub addr: u64,
     pub len: u32,
-    /// Index in the record's [`Func`]s, `u32::MAX` for an edit.
+    /// Index in the record's [`Func`]s, `u32::MAX` for an edit of data.
     pub func: u32,
     /// Address of the bytes before (as they were in memory when the record was prepared) and after.
     pub old: u64,
     pub new: u64,
 }
 
-/// One replaced function.
+/// One replaced function, or one that is edited in place.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Func {
     pub entry: u64,
+    /// `entry` for a function that is edited in place.
     pub replacement: u64,
     pub replacement_len: u64,
     pub name: u64,
@@ -186,6 +187,14 @@ pub struct Func {
     pub flags: u32,
     pub unit: u32,
     pub reserved: u32,
+}
+
+impl Func {
+    /// Its own code was edited; no detour leads anywhere.
+    #[must_use]
+    pub fn edited(&self) -> bool {
+        self.replacement == self.entry
+    }
 }
 
 /// A half-open address range that belongs to a function.

@@ -57,9 +57,15 @@ impl<'a> Payload<'a> {
         let checked = (p.binds.iter().try_for_each(Bind::check))
             .and_then(|()| p.funcs.iter().try_for_each(|f| f.check(p.ranges, p.sites)))
             .and_then(|()| p.guards.iter().try_for_each(Guard::check))
-            .and_then(|()| p.edits.iter().try_for_each(Edit::check));
+            .and_then(|()| p.edits.iter().try_for_each(Edit::check))
+            .and_then(|()| payload::check_code_edits(p.funcs, p.ranges, p.edits));
         checked.map_err(|code| report.refuse(code, format_args!("a record of the payload's tables")))?;
         Ok(p)
+    }
+
+    /// Functions that are replaced, not those that are edited in place.
+    pub fn replaced(&self) -> impl Iterator<Item = &'a Func> {
+        self.funcs.iter().filter(|f| !f.edited())
     }
 
     pub fn symbol_count(&self) -> usize {
@@ -195,11 +201,11 @@ impl<'a> Payload<'a> {
     }
 
     /// True for a base address at which a replacement would share the low 24 bits with its old entry or detour: branch predictors
-    /// take the two for one another, at tens of nanoseconds a call. `offsets` are the replacements' in the mapping.
+    /// take the two for one another, at tens of nanoseconds a call. `offsets` are those of [`Self::replaced`] in the mapping.
     pub fn aliases(&self, base: u64, bias: u64, offsets: &[u64]) -> bool {
         const LOW: u64 = (1 << 24) - 1;
         let same = |a: u64, b: u64| (a ^ b) & LOW == 0;
-        self.funcs.iter().zip(offsets).any(|(f, offset)| {
+        self.replaced().zip(offsets).any(|(f, offset)| {
             let new = base.wrapping_add(*offset);
             same(f.entry.get().wrapping_add(bias), new) || same(f.site.get().wrapping_add(bias), new)
         })

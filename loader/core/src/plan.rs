@@ -83,18 +83,31 @@ impl Counts {
     pub fn of(payload: &Payload<'_>) -> Counts {
         let mut c = Counts::default();
         for f in payload.funcs {
+            let (ranges, sites) = (u64::from(f.range_count.get()), u64::from(f.site_count.get()));
             c.funcs += 1;
-            c.writes += 1;
-            c.old_ranges += u64::from(f.range_count.get());
-            c.old_sites += u64::from(f.site_count.get());
-            c.bytes += 2 * u64::from(payload::DETOUR) + payload.object.name(f.name.get()).len() as u64;
+            c.old_ranges += ranges;
+            c.old_sites += sites;
+            c.bytes += payload.object.name(f.name.get()).len() as u64;
+            if f.edited() {
+                // Over an earlier bundle's changes all of it is written, else its edits alone.
+                let parts = f.ranges(payload.ranges).unwrap_or_default();
+                let size = parts.iter().fold(0u64, |sum, r| sum.saturating_add(r.size.get()));
+                c.writes += ranges;
+                c.new_ranges += ranges;
+                c.new_sites += sites;
+                c.bytes = c.bytes.saturating_add(size.saturating_mul(2));
+            } else {
+                c.writes += 1;
+                c.new_ranges += 2;
+                c.bytes += 2 * u64::from(payload::DETOUR);
+            }
         }
         for e in payload.edits {
             c.writes += 1;
             c.bytes += 2 * u64::from(e.size.get());
         }
-        c.new_ranges = 2 * c.funcs + 1;
-        c.new_sites = payload.payload_sites.len() as u64;
+        c.new_ranges += 1;
+        c.new_sites += payload.payload_sites.len() as u64;
         c
     }
 
@@ -167,10 +180,16 @@ impl<'a> Plan<'a> {
         Some((plan, arena))
     }
 
-    fn keep(&mut self, bytes: &[u8], report: &mut Report) -> Result<&'a mut [u8], Code> {
+    fn room(&mut self, len: usize, report: &mut Report) -> Result<&'a mut [u8], Code> {
         self.bytes
-            .copy(bytes)
+            .take(len)
             .ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("the record's bytes are more than counted")))
+    }
+
+    fn keep(&mut self, bytes: &[u8], report: &mut Report) -> Result<&'a mut [u8], Code> {
+        let out = self.room(bytes.len(), report)?;
+        out.copy_from_slice(bytes);
+        Ok(out)
     }
 
     /// Adds a unit: checks its pre-images in `original` (the process without live records), reads the bytes before from `live`.
@@ -184,19 +203,87 @@ impl<'a> Plan<'a> {
         check_preimages(unit, original, report)?;
         let first = self.funcs.len;
         for func in unit.payload.funcs {
-            self.function(unit, func, live, report)?;
+            if func.edited() {
+                self.edited_function(unit, func, original, live, report)?;
+            } else {
+                self.function(unit, func, live, report)?;
+            }
         }
-        for edit in unit.payload.edits {
-            let size = edit.size.get();
-            let name = Name(unit.payload.object.name(edit.name.get()));
-            let addr = avma(unit, edit.svma.get(), u64::from(size), edit.code(), name, report)?;
-            let at = unit.payload.edit_bytes(edit, unit.places, report)? as usize;
-            let new = unit.linked.get(at..at + size as usize);
-            let new = new
-                .ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("bytes of an edit outside the mapping")))?;
+        for edit in unit.payload.edits.iter().filter(|e| !e.code()) {
+            let (addr, new) = edit_of(unit, edit, report)?;
             self.write(addr, new, NO_FUNC, live, report)?;
         }
         self.new_code(unit, first, report)
+    }
+
+    /// A function whose new code is its old one with some bytes edited.
+    fn edited_function(
+        &mut self,
+        unit: &Unit<'_>,
+        func: &payload::Func,
+        original: &impl Memory,
+        live: &impl Memory,
+        report: &mut Report,
+    ) -> Result<(), Code> {
+        let text = unit.payload.object.name(func.name.get());
+        let index = self.funcs.len as u32;
+        let ranges = func.ranges(unit.payload.ranges)?;
+        let mut stacked = false;
+        for range in ranges {
+            let start = avma(unit, range.svma.get(), range.size.get(), true, Name(text), report)?;
+            stacked |= !same_memory(original, live, start, range.size.get(), report)?;
+            let held = Range { start, end: start + range.size.get(), func: index, reserved: 0 };
+            self.old_ranges.push(held, report)?;
+            self.new_ranges.push(held, report)?;
+        }
+        for s in func.sites(unit.payload.sites)? {
+            let site = unit.image.bias.wrapping_add(s.svma.get());
+            self.old_sites.push(site, report)?;
+            self.new_sites.push(site, report)?;
+        }
+        for range in ranges {
+            let edits = unit.payload.edits.iter().filter(|e| e.code() && range.covers(e));
+            if stacked {
+                self.rewrite(unit, range, edits, index, original, live, report)?;
+            } else {
+                for edit in edits {
+                    let (addr, new) = edit_of(unit, edit, report)?;
+                    self.write(addr, new, index, live, report)?;
+                }
+            }
+        }
+        let entry = unit.image.bias.wrapping_add(func.entry.get());
+        let size = ranges.first().map_or(0, |r| r.size.get());
+        self.name_function(unit, func, (entry, entry, size), report)
+    }
+
+    /// Writes a whole part of an edited function: what an earlier bundle changed in it (a detour, other edits) gives way.
+    #[expect(clippy::too_many_arguments, reason = "the two views of memory and the report go through every step")]
+    fn rewrite<'e>(
+        &mut self,
+        unit: &Unit<'_>,
+        range: &payload::Range,
+        edits: impl Iterator<Item = &'e payload::Edit>,
+        func: u32,
+        original: &impl Memory,
+        live: &impl Memory,
+        report: &mut Report,
+    ) -> Result<(), Code> {
+        let addr = unit.image.bias.wrapping_add(range.svma.get());
+        let size = usize::try_from(range.size.get()).map_err(|_| codes::INTERNAL)?;
+        let new = self.room(size, report)?;
+        if !original.read(addr, new) {
+            return Err(report.refuse(codes::MODULE_CHANGED, format_args!("{addr:#x} isn't readable")));
+        }
+        for edit in edits {
+            let (at, bytes) = edit_of(unit, edit, report)?;
+            let from = (at - addr) as usize;
+            let place = new.get_mut(from..from + bytes.len());
+            place
+                .ok_or_else(|| report.refuse(codes::INTERNAL, format_args!("an edit outside its function")))?
+                .copy_from_slice(bytes);
+        }
+        self.push_write(addr, new, func, live, report)
     }
 
     fn function(
@@ -226,12 +313,23 @@ impl<'a> Plan<'a> {
         for s in func.sites(unit.payload.sites)? {
             self.old_sites.push(unit.image.bias.wrapping_add(s.svma.get()), report)?;
         }
-        let name = self.keep(text, report)?;
         let entry = unit.image.bias.wrapping_add(func.entry.get());
+        self.name_function(unit, func, (entry, replacement, size), report)
+    }
+
+    /// Adds the record of a function; an edited one is its own replacement.
+    fn name_function(
+        &mut self,
+        unit: &Unit<'_>,
+        func: &payload::Func,
+        (entry, replacement, replacement_len): (u64, u64, u64),
+        report: &mut Report,
+    ) -> Result<(), Code> {
+        let name = self.keep(unit.payload.object.name(func.name.get()), report)?;
         let entry = Func {
             entry,
             replacement,
-            replacement_len: size,
+            replacement_len,
             name: address(name),
             name_len: name.len() as u32,
             flags: func.flags.get(),
@@ -242,12 +340,23 @@ impl<'a> Plan<'a> {
     }
 
     fn write(&mut self, addr: u64, new: &[u8], func: u32, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
-        let old = self.keep(new, report)?;
+        let new = self.keep(new, report)?;
+        self.push_write(addr, new, func, live, report)
+    }
+
+    fn push_write(
+        &mut self,
+        addr: u64,
+        new: &'a [u8],
+        func: u32,
+        live: &impl Memory,
+        report: &mut Report,
+    ) -> Result<(), Code> {
+        let old = self.room(new.len(), report)?;
         if !live.read(addr, old) {
             return Err(report.refuse(codes::MODULE_CHANGED, format_args!("{addr:#x} isn't readable")));
         }
         let old = address(old);
-        let new = self.keep(new, report)?;
         self.writes.push(Write { addr, len: new.len() as u32, func, old, new: address(new) }, report)
     }
 
@@ -310,6 +419,35 @@ fn avma(unit: &Unit<'_>, svma: u64, size: u64, code: bool, name: Name<'_>, repor
     within.ok_or_else(|| {
         report.refuse(codes::BAD_BINDING, format_args!("{name}: {svma:#x} isn't in the module's mapping"))
     })
+}
+
+/// Where an edit goes, and the bytes that it writes.
+fn edit_of<'u>(unit: &Unit<'u>, edit: &payload::Edit, report: &mut Report) -> Result<(u64, &'u [u8]), Code> {
+    let size = edit.size.get();
+    let name = Name(unit.payload.object.name(edit.name.get()));
+    let addr = avma(unit, edit.svma.get(), u64::from(size), edit.code(), name, report)?;
+    let at = unit.payload.edit_bytes(edit, unit.places, report)? as usize;
+    match unit.linked.get(at..at + size as usize) {
+        Some(new) => Ok((addr, new)),
+        None => Err(report.refuse(codes::INTERNAL, format_args!("bytes of an edit outside the mapping"))),
+    }
+}
+
+/// Whether two views of memory agree.
+fn same_memory(a: &impl Memory, b: &impl Memory, start: u64, size: u64, report: &mut Report) -> Result<bool, Code> {
+    let (mut x, mut y) = ([0u8; 256], [0u8; 256]);
+    let mut done = 0;
+    while done < size {
+        let n = (size - done).min(x.len() as u64) as usize;
+        if !a.read(start + done, &mut x[..n]) || !b.read(start + done, &mut y[..n]) {
+            return Err(report.refuse(codes::MODULE_CHANGED, format_args!("{:#x} isn't readable", start + done)));
+        }
+        if x[..n] != y[..n] {
+            return Ok(false);
+        }
+        done += n as u64;
+    }
+    Ok(true)
 }
 
 fn check_preimages(unit: &Unit<'_>, original: &impl Memory, report: &mut Report) -> Result<(), Code> {

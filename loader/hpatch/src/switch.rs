@@ -127,20 +127,22 @@ struct Switch<'a> {
 
 /// The code that must not be in use.
 pub fn forbidden(patch: &Patch, direction: Direction) -> Forbidden {
+    // A thread at a detour has yet to enter the function; one at an edit is in its middle.
+    let replaced = |func: u32| patch.funcs.get(func as usize).is_some_and(|f| !f.0.edited());
     match direction {
         Direction::Apply => {
             let mut ranges = patch.old_ranges.clone();
             // Inside a change of bytes nobody may stand, whatever the ranges say.
             ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
-            let mut allowed: Vec<u64> = patch.funcs.iter().map(|f| f.0.entry).collect();
-            allowed.extend(patch.edits.iter().filter(|e| e.func != u32::MAX).map(|e| e.addr));
+            let mut allowed: Vec<u64> = patch.funcs.iter().filter(|f| !f.0.edited()).map(|f| f.0.entry).collect();
+            allowed.extend(patch.edits.iter().filter(|e| replaced(e.func)).map(|e| e.addr));
             Forbidden::new(ranges, patch.old_sites.clone(), allowed)
         }
         Direction::Revert => {
             let mut ranges = patch.new_ranges.clone();
             ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
             // A thread that is about to execute the jump will execute the old bytes.
-            let allowed = patch.edits.iter().filter(|e| e.func != u32::MAX).map(|e| e.addr).collect();
+            let allowed = patch.edits.iter().filter(|e| replaced(e.func)).map(|e| e.addr).collect();
             Forbidden::new(ranges, patch.new_sites.clone(), allowed)
         }
         Direction::Recover => Forbidden::default(),

@@ -81,6 +81,8 @@ pub struct ModuleReport {
     /// Index in the section table.
     pub payload: u16,
     pub functions_replaced: u32,
+    /// Functions that stay where they are, with operands edited.
+    pub functions_edited: usize,
     pub functions_new: u32,
     pub functions: Vec<FunctionReport>,
     pub imports: Vec<ImportReport>,
@@ -102,6 +104,8 @@ pub struct FunctionReport {
     pub old_parts: usize,
     pub new_size: u64,
     pub main_like: bool,
+    /// Edited in place: no detour, no new body.
+    pub edited: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -242,15 +246,17 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
     let symbol_name = |index: u32| object.symbol(index).map_or_else(String::new, |s| shown(s.name));
     let functions = object.funcs.iter().map(|f| {
         let parts = f.ranges(object.ranges).unwrap_or_default();
+        let old_size = parts.iter().fold(0, |sum: u64, r| r.size.get().saturating_add(sum));
         FunctionReport {
             name: shown(object.name(f.name.get())),
             entry: address(f.entry.get()),
             site: address(f.site.get()),
             window: f.window.get(),
-            old_size: parts.iter().fold(0, |sum, r| r.size.get().saturating_add(sum)),
+            old_size,
             old_parts: parts.len(),
-            new_size: object.symbol(f.symbol.get()).map_or(0, |s| s.size),
+            new_size: if f.edited() { old_size } else { object.symbol(f.symbol.get()).map_or(0, |s| s.size) },
             main_like: f.main_like(),
+            edited: f.edited(),
         }
     });
     let imports = object.binds.iter().filter(|b| b.kind == BIND_IMPORT).map(|b| ImportReport {
@@ -288,6 +294,7 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         new_build_id: hex(module.new_build_id),
         payload: module.payload,
         functions_replaced: module.functions_replaced,
+        functions_edited: object.funcs.iter().filter(|f| f.edited()).count(),
         functions_new: module.functions_new,
         functions: functions.collect(),
         imports: imports.collect(),

@@ -152,8 +152,7 @@ impl<'a> Object<'a> {
         for func in self.funcs {
             func.check(self.ranges, self.sites)?;
             self.check_names(&[func.name.get()])?;
-            let section = self.defined(func.symbol.get())?;
-            if !section.exec {
+            if !func.edited() && !self.defined(func.symbol.get())?.exec {
                 return Err(codes::RECORD_VALUE);
             }
         }
@@ -178,7 +177,9 @@ impl<'a> Object<'a> {
             }
             written.push((edit.svma.get(), edit.svma.get() + u64::from(edit.size.get())));
         }
-        written.extend(self.funcs.iter().map(|f| (f.site.get(), f.site.get().saturating_add(payload::DETOUR.into()))));
+        payload::check_code_edits(self.funcs, self.ranges, self.edits)?;
+        let replaced = self.funcs.iter().filter(|f| !f.edited());
+        written.extend(replaced.map(|f| (f.site.get(), f.site.get().saturating_add(payload::DETOUR.into()))));
         written.sort_unstable();
         if written.windows(2).any(|w| w[0].1 > w[1].0) {
             return Err(codes::RECORD_ORDER);

@@ -11,7 +11,7 @@ const SAVERS: [&str; 7] = ["setjmp", "_setjmp", "sigsetjmp", "__sigsetjmp", "get
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    for (old, _, _) in context.set.replaced() {
+    for (old, _, _) in context.set.changed() {
         let function = &a.old.functions[old.index()];
         let import = |target: &Target| match target {
             Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => {

@@ -25,7 +25,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             owners.entry(key(a.new_image.symbol(name))).or_default().push(FuncId::from(index));
         }
     }
-    for (old, new, _) in context.set.replaced() {
+    for (old, new, _) in context.set.changed() {
         let function = &a.old.functions[old.index()];
         for &name in &function.names {
             let symbol = a.old_image.symbol(name);

@@ -5,7 +5,7 @@ use crate::diag::Severity;
 use patchfmt::codes;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
-    for (old, _, _) in context.set.replaced() {
+    for (old, _, _) in context.set.changed() {
         let name = &context.analysis.old.functions[old.index()].name;
         if name == "main" {
             let message =

@@ -7,7 +7,7 @@ use patchfmt::codes;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    for (_, new, _) in context.set.replaced() {
+    for (_, new, _) in context.set.changed() {
         let function = &a.new.functions[new.index()];
         if function.names.iter().any(|&s| a.new_image.symbol(s).kind == SymbolKind::IFunc) {
             let message = format!("`{}` chooses an implementation when the program starts, and changed", function.name);

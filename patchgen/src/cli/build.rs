@@ -1,6 +1,7 @@
 //! `patchgen build`
 
 use super::{Builds, Outcome, print, print_json};
+use crate::addr::FuncId;
 use crate::bundle::{Failure, file};
 use crate::compare::Cause;
 use crate::diag::{Finding, Severity};
@@ -40,6 +41,9 @@ pub struct Args {
     /// Text for whoever reads it
     #[arg(long, default_value = "")]
     note: String,
+    /// Replace every changed function, edit none in place
+    #[arg(long)]
+    replace: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -123,7 +127,7 @@ pub fn run(args: &Args) -> Outcome {
         compared.push(pipeline::compare(old?, new?)?);
         times.push(("compare", started.elapsed()));
     }
-    let plans = compared.iter().map(pipeline::plan).collect::<Result<Vec<_>, _>>()?;
+    let plans = compared.iter().map(|c| pipeline::plan(c, args.replace)).collect::<Result<Vec<_>, _>>()?;
     times.push(("check and link", started.elapsed()));
     let result = finish(args, &accepted, &compared, &plans)?;
     times.push(("emit", started.elapsed()));
@@ -208,7 +212,10 @@ struct ModuleReport {
     /// Functions that stay although line numbers in them differ.
     line_numbers: usize,
     replaced: Vec<FunctionReport>,
+    /// Functions of which only operands change, where they are.
+    edited_in_place: Vec<FunctionReport>,
     new_functions: u32,
+    /// Data that are overwritten.
     edits: Vec<String>,
 }
 
@@ -233,7 +240,7 @@ struct FindingReport {
 }
 
 fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
-    let replaced = plan.set.replaced().map(|(_, new, cause)| {
+    let function = |new: FuncId, cause: Cause| {
         let change = compared.changes.changed.iter().find(|c| c.new == new);
         FunctionReport {
             name: compared.new.lifted.functions[new.index()].name.clone(),
@@ -241,15 +248,16 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
             first_difference: change.and_then(|c| c.first).map(|(a, b)| [a.to_string(), b.to_string()]),
             detail: change.map(|c| c.detail.clone()).unwrap_or_default(),
         }
-    });
+    };
     ModuleReport {
         old: compared.old.image.path.clone(),
         new: compared.new.image.path.clone(),
         same: compared.changes.same,
         line_numbers: compared.changes.changed.iter().filter(|c| c.cause == Cause::LineNumber).count(),
-        replaced: replaced.collect(),
+        replaced: plan.set.replaced().map(|(_, new, cause)| function(new, cause)).collect(),
+        edited_in_place: plan.set.in_place.iter().map(|f| function(f.new, f.cause)).collect(),
         new_functions: plan.patch.new_functions,
-        edits: plan.patch.edits.iter().map(|e| e.name.clone()).collect(),
+        edits: plan.patch.edits.iter().filter(|e| !e.code).map(|e| e.name.clone()).collect(),
     }
 }
 
@@ -293,6 +301,9 @@ fn text(report: &Report) -> String {
         }
         for f in &m.replaced {
             out.push_str(&format!("  replaces {} ({}) {}\n", f.name, f.cause, f.detail));
+        }
+        for f in &m.edited_in_place {
+            out.push_str(&format!("  edits {} in place ({}) {}\n", f.name, f.cause, f.detail));
         }
         if m.new_functions > 0 {
             out.push_str(&format!("  brings {} new functions\n", m.new_functions));

@@ -106,11 +106,17 @@ fn findings(label: &str, list: &[FindingReport], out: &mut String) -> std::fmt::
 fn describe_module(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\nmodule {} ({}), payload in section {}", m.name, m.kind, m.payload)?;
     writeln!(out, "  build-id    {} -> {}", m.old_build_id, m.new_build_id)?;
-    writeln!(out, "  functions   {} replaced, {} new", m.functions_replaced, m.functions_new)?;
+    let edited =
+        if m.functions_edited > 0 { format!(", {} edited in place", m.functions_edited) } else { String::new() };
+    writeln!(out, "  functions   {} replaced, {} new{edited}", m.functions_replaced, m.functions_new)?;
     for f in &m.functions {
         let parts = if f.old_parts > 1 { format!(" in {} parts", f.old_parts) } else { String::new() };
         let main_like = if f.main_like { ", may never leave the stack" } else { "" };
-        writeln!(out, "    {:<12} {} ({} -> {} bytes{parts}{main_like})", f.entry, f.name, f.old_size, f.new_size)?;
+        let sizes = match f.edited {
+            true => format!("{} bytes, edited in place", f.old_size),
+            false => format!("{} -> {} bytes", f.old_size, f.new_size),
+        };
+        writeln!(out, "    {:<12} {} ({sizes}{parts}{main_like})", f.entry, f.name)?;
     }
     for e in &m.edits {
         writeln!(

@@ -12,7 +12,7 @@ const START_UP: [&str; 4] = ["deregister_tm_clones", "register_tm_clones", "__do
 
 /// What two instructions differ in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Diff {
+pub(super) enum Diff {
     Literal,
     Displacement,
     Retarget,
@@ -22,15 +22,15 @@ enum Diff {
 }
 
 /// A function with the means to compare branch targets: the ordinal of each instruction among those that aren't filler.
-struct Body<'a> {
-    f: &'a Function,
-    image: &'a crate::image::Image,
+pub(super) struct Body<'a> {
+    pub f: &'a Function,
+    pub image: &'a crate::image::Image,
     /// For each instruction the ordinal of it or, for filler, of what follows.
     ordinal: Vec<u32>,
 }
 
 impl<'a> Body<'a> {
-    fn new(f: &'a Function, image: &'a crate::image::Image) -> Body<'a> {
+    pub fn new(f: &'a Function, image: &'a crate::image::Image) -> Body<'a> {
         let mut n = 0;
         let ordinal = f
             .insns
@@ -63,7 +63,7 @@ impl<'a> Body<'a> {
         self.f.parts[usize::from(i.part)].start.plus(u64::from(i.offset))
     }
 
-    fn bytes(&self, i: &Insn) -> &'a [u8] {
+    pub fn bytes(&self, i: &Insn) -> &'a [u8] {
         self.image.bytes(self.at(i), u64::from(i.len)).unwrap_or_default()
     }
 
@@ -78,7 +78,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn refs(&self, i: &Insn) -> &'a [CodeRef] {
+    pub fn refs(&self, i: &Insn) -> &'a [CodeRef] {
         &self.f.refs[i.first_ref as usize..][..usize::from(i.ref_count)]
     }
 
@@ -130,7 +130,7 @@ fn is_line_of(number: u64, line: u64) -> bool {
 pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<FuncChange> {
     let a = Body::new(&same.old.lifted.functions[old.index()], same.old.image);
     let b = Body::new(&same.new.lifted.functions[new.index()], same.new.image);
-    let change = |cause, first, detail| Some(FuncChange { old, new, cause, first, detail });
+    let change = |cause, first, detail| Some(FuncChange { old, new, cause, first, detail, edits: None });
     let mut worst: Option<Diff> = None;
     let mut first: Option<(Option<&Insn>, Option<&Insn>)> = None;
     let mut note = |d: Diff, x: Option<&'_ Insn>, y: Option<&'_ Insn>| {
@@ -230,7 +230,7 @@ pub(super) fn only_line_numbers(
         && super::unwind::same_unwind(same, a.f, b.f, &|s, t| a.place(s) == b.place(t))
 }
 
-fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Diff> {
+pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Diff> {
     if x.part != y.part {
         return Some(Diff::Code);
     }
@@ -302,7 +302,7 @@ fn same_branch(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
         && i.segment_prefix() == j.segment_prefix()
 }
 
-fn reference(
+pub(super) fn reference(
     same: &Same<'_>,
     a: &Body<'_>,
     b: &Body<'_>,

@@ -1,6 +1,7 @@
 //! Which functions and data are the same, changed, new or gone, and why.
 
 mod code;
+mod in_place;
 mod same;
 mod unwind;
 
@@ -9,6 +10,8 @@ use crate::correlate::{Correlation, Side};
 use crate::image::SectionKind;
 use crate::lift::{Data, DataKind};
 use code::{compare_function, only_line_numbers};
+pub use in_place::CodeEdit;
+use in_place::in_place;
 use rayon::prelude::*;
 use same::Same;
 
@@ -41,6 +44,8 @@ pub struct FuncChange {
     /// First differing instruction in both images, where there is one.
     pub first: Option<(Svma, Svma)>,
     pub detail: String,
+    /// What makes the old function the new one where it is, when only operands differ.
+    pub edits: Option<Vec<CodeEdit>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,8 +84,15 @@ pub struct ChangeSet {
 /// cycles are no matter: a function that calls a changed one is the same function.
 pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation) -> ChangeSet {
     let same = Same::new(old, new, pairs);
+    let function = |old, new| {
+        let mut change = compare_function(&same, old, new)?;
+        if matches!(change.cause, Cause::Literal | Cause::Displacement) {
+            change.edits = in_place(&same, old, new);
+        }
+        Some(change)
+    };
     let verdicts: Vec<Option<FuncChange>> =
-        pairs.func_to_old.par_iter().map(|p| p.and_then(|p| compare_function(&same, p.old, p.new))).collect();
+        pairs.func_to_old.par_iter().map(|p| p.and_then(|p| function(p.old, p.new))).collect();
     let data: Vec<Option<DataChange>> =
         pairs.data_to_old.par_iter().map(|p| p.and_then(|p| compare_data(&same, p.old, p.new))).collect();
     let paired = pairs.func_to_old.iter().flatten().count();

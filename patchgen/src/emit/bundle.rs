@@ -49,7 +49,7 @@ fn capabilities(patch: &PatchImage) -> Capabilities {
         }
     };
     have(!patch.funcs.is_empty(), Capabilities::TEXT);
-    have(!patch.edits.is_empty(), Capabilities::CONSTANTS);
+    have(patch.edits.iter().any(|e| !e.code), Capabilities::CONSTANTS);
     have(patch.sections.contains_key(&Out::Data) || patch.sections.contains_key(&Out::Bss), Capabilities::NEW_DATA);
     let imports = patch.symbols.iter().any(|s| matches!(s.definition, Definition::Import { .. }));
     have(imports, Capabilities::IMPORTS);
@@ -105,7 +105,7 @@ pub fn bundle(
                 new_build_id: m.new.build_id.clone(),
                 payload: u16::try_from(index).unwrap_or(u16::MAX),
                 kind: kind(m.old),
-                functions_replaced: u32::try_from(m.patch.funcs.len()).unwrap_or(u32::MAX),
+                functions_replaced: u32::try_from(m.patch.replaced()).unwrap_or(u32::MAX),
                 functions_new: m.patch.new_functions,
                 edits: u32::try_from(m.patch.edits.len()).unwrap_or(u32::MAX),
             })

@@ -148,13 +148,17 @@ impl Tables<'_> {
                         entry: f.entry.0.into(),
                         site: f.site.0.into(),
                         window: f.window.into(),
-                        symbol: self.symbol(f.symbol).into(),
+                        symbol: f.symbol.map_or(0, |s| self.symbol(s)).into(),
                         first_range: range.into(),
                         range_count: range_count.into(),
                         first_site: site.into(),
                         site_count: site_count.into(),
                         name: name(&f.name).into(),
-                        flags: if f.main_like { payload::FUNC_MAIN_LIKE } else { 0 }.into(),
+                        flags: flags([
+                            (f.main_like, payload::FUNC_MAIN_LIKE),
+                            (f.symbol.is_none(), payload::FUNC_EDITED),
+                        ])
+                        .into(),
                         preimage: f.preimage,
                     };
                     range += range_count;
@@ -182,13 +186,17 @@ impl Tables<'_> {
                 size: e.size.into(),
                 symbol: self.symbol(e.symbol).into(),
                 name: name(&e.name).into(),
-                flags: 0.into(),
+                flags: flags([(e.code, payload::EDIT_CODE)]).into(),
                 preimage: e.preimage,
                 reserved: 0.into(),
             })),
             _ => Vec::new(),
         }
     }
+}
+
+fn flags<const N: usize>(set: [(bool, u32); N]) -> u32 {
+    set.into_iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit)
 }
 
 fn collect<T: IntoBytes + zerocopy::Immutable>(records: impl Iterator<Item = T>) -> Vec<u8> {

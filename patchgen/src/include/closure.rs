@@ -2,9 +2,9 @@
 
 use super::bind::Unbound;
 use super::unwind::unwind_of;
-use super::{Analysis, Binder, Edit, PatchSet, Place, Role, SlotKey};
+use super::{Analysis, Binder, Edit, InPlace, PatchSet, Place, Role, SlotKey};
 use crate::addr::{DataId, FuncId};
-use crate::compare::{Cause, DataDiff};
+use crate::compare::{Cause, CodeEdit, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
 use crate::lift::{CodeRef, Target};
@@ -29,8 +29,18 @@ struct Closure<'a, 'b> {
     edited: BTreeSet<DataId>,
 }
 
-/// Closes over the changes. With `fresh` no state is alive when the patch is applied (scope `start`): initial values are then the new ones.
-pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, fresh: bool) -> PatchSet {
+/// How the closure is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choices {
+    /// No state is alive when the patch is applied (scope `start`): initial values are then the new ones.
+    pub fresh: bool,
+    /// Edits no function in place, even where only operands differ.
+    pub replace: bool,
+}
+
+/// Closes over the changes.
+pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choices) -> PatchSet {
+    let shared = if choices.replace { BTreeSet::new() } else { shared_code(analysis) };
     loop {
         let mut closure = Closure {
             analysis,
@@ -40,8 +50,8 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, fresh: bool) -
             todo_data: Vec::new(),
             edited: BTreeSet::new(),
         };
-        closure.seed_data(fresh);
-        closure.seed_functions();
+        closure.seed_data(choices.fresh);
+        closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
         while let Some(step) = closure.next() {
             match step {
                 Step::Func(f) => closure.visit_function(f),
@@ -58,6 +68,49 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, fresh: bool) -
         }
         binder.moved.extend(labels);
     }
+}
+
+/// Old functions of which a part belongs to another function too: an edit would change both.
+fn shared_code(analysis: Analysis<'_>) -> BTreeSet<FuncId> {
+    let functions = analysis.old.functions.iter().enumerate();
+    let mut parts: Vec<(u64, u64, FuncId)> = functions
+        .flat_map(|(i, f)| f.parts.iter().map(move |p| (p.start.0, p.end.0, FuncId::from(i))))
+        .filter(|(start, end, _)| start < end)
+        .collect();
+    parts.sort_unstable();
+    let mut shared = BTreeSet::new();
+    // The part that reaches furthest so far.
+    let mut reach: Option<(u64, FuncId)> = None;
+    for (start, end, func) in parts {
+        if let Some((_, other)) = reach.filter(|&(last, other)| start < last && other != func) {
+            shared.extend([func, other]);
+        }
+        if reach.is_none_or(|(last, _)| end > last) {
+            reach = Some((end, func));
+        }
+    }
+    shared
+}
+
+/// Bytes that one edit takes in a payload: its record and the symbol of its bytes.
+const EDIT_COST: u64 = 48 + 24;
+/// Bytes that each relocation of a carried body takes, and what its frame entry and its symbol take.
+const RELOCATION_COST: u64 = 24;
+const BODY_COST: u64 = 40 + 24;
+/// Bytes that it's worth that a function runs without a detour.
+const DETOUR_WORTH: u64 = 64;
+/// `jmp rel32`.
+const DETOUR: u64 = 5;
+
+/// The edits that take less room than a body would, or that are the only way because there is no room for a detour.
+fn editable<'a>(analysis: Analysis<'a>, shared: &BTreeSet<FuncId>, change: &'a FuncChange) -> Option<&'a [CodeEdit]> {
+    let edits = change.edits.as_deref().filter(|_| !shared.contains(&change.old))?;
+    let (old, new) = (&analysis.old.functions[change.old.index()], &analysis.new.functions[change.new.index()]);
+    let cost: u64 = edits.iter().map(|e| EDIT_COST + e.bytes.len() as u64).sum();
+    let code: u64 = new.parts.iter().map(|p| p.size()).sum();
+    let body = code + RELOCATION_COST * new.refs.len() as u64 + BODY_COST + DETOUR_WORTH;
+    let too_short = old.parts.first().is_none_or(|p| p.size() + u64::from(old.padding) < DETOUR);
+    (cost <= body || too_short).then_some(edits)
 }
 
 /// Tables of labels of replaced functions that would still be the old ones: new code must never jump through them into old code.
@@ -197,10 +250,19 @@ impl<'a> Closure<'a, '_> {
         }
     }
 
-    fn seed_functions(&mut self) {
+    /// `editable` gives the edits of a function that is rather edited than replaced.
+    fn seed_functions(&mut self, editable: &dyn Fn(&'a FuncChange) -> Option<&'a [CodeEdit]>) {
         // A line number alone, proven to be one, is no reason to touch a function (C14).
         for change in self.analysis.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber) {
-            self.replace(change.old, change.new, change.cause);
+            match editable(change).filter(|_| !self.set.functions.contains_key(&change.new)) {
+                Some(edits) => self.set.in_place.push(InPlace {
+                    old: change.old,
+                    new: change.new,
+                    cause: change.cause,
+                    edits: edits.to_vec(),
+                }),
+                None => self.replace(change.old, change.new, change.cause),
+            }
         }
     }
 

@@ -9,7 +9,7 @@ mod literals;
 mod unwind;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma};
-use crate::compare::{Cause, ChangeSet};
+use crate::compare::{Cause, ChangeSet, CodeEdit};
 use crate::correlate::Correlation;
 use crate::diag::Finding;
 use crate::image::Image;
@@ -17,7 +17,7 @@ use crate::lift::Lifted;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use bind::{Binder, LEA, LOAD, SlotKey, Unbound, follows};
-pub use closure::close;
+pub use closure::{Choices, close};
 pub use literals::carried_size;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
 
@@ -75,9 +75,21 @@ pub struct Edit {
     pub new: DataId,
 }
 
+/// One function of the old image that becomes the new one by overwriting operands in place.
+#[derive(Clone, Debug)]
+pub struct InPlace {
+    pub old: FuncId,
+    pub new: FuncId,
+    pub cause: Cause,
+    pub edits: Vec<CodeEdit>,
+}
+
 #[derive(Debug, Default)]
 pub struct PatchSet {
+    /// Carried ones.
     pub functions: BTreeMap<FuncId, Role>,
+    /// Ascending by new id; none of them is in `functions`.
+    pub in_place: Vec<InPlace>,
     pub data: BTreeSet<DataId>,
     pub edits: Vec<Edit>,
     pub slots: BTreeSet<SlotKey>,
@@ -89,7 +101,12 @@ pub struct PatchSet {
 
 impl PatchSet {
     pub fn is_empty(&self) -> bool {
-        self.functions.is_empty() && self.edits.is_empty()
+        self.functions.is_empty() && self.edits.is_empty() && self.in_place.is_empty()
+    }
+
+    /// (old, new, cause) of every function whose code changes in the process: replaced, or edited in place.
+    pub fn changed(&self) -> impl Iterator<Item = (FuncId, FuncId, Cause)> + '_ {
+        self.replaced().chain(self.in_place.iter().map(|f| (f.old, f.new, f.cause)))
     }
 
     /// (old, new, cause) of every replaced function.

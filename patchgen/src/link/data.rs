@@ -4,7 +4,7 @@ use super::text::preimage;
 use super::{Definition, EditRecord, Linker, Out, RelocKind};
 use crate::addr::{DataId, FuncId};
 use crate::image::SectionKind;
-use crate::include::{Edit, Place, SlotKey, carried_size, follows};
+use crate::include::{Edit, InPlace, Place, SlotKey, carried_size, follows};
 use crate::lift::{Data, DataRef, Field, Target};
 use patchfmt::codes;
 
@@ -189,7 +189,33 @@ impl Linker<'_, '_> {
                 self.push_edit(edit, start, &new_bytes[start..end], &old_bytes[start..end]);
             }
         }
+        for function in &self.set.in_place {
+            self.fill_code_edits(function);
+        }
         self.out.edits.sort_by_key(|e| e.at);
+    }
+
+    fn fill_code_edits(&mut self, function: &InPlace) {
+        let old = &self.analysis.old.functions[function.old.index()];
+        for edit in &function.edits {
+            let at = old.parts[usize::from(edit.part)].start.plus(u64::from(edit.offset));
+            let size = edit.bytes.len() as u64;
+            let Some(before) = self.analysis.old_image.bytes(at, size) else {
+                self.refuse(codes::NO_BYTES, &old.name, format!("`{}` has no bytes at {at}", old.name));
+                continue;
+            };
+            let offset = self.section(Out::New).append(&edit.bytes);
+            let definition = Definition::Object { out: Out::New, offset, size };
+            let symbol = self.symbols.push(String::new(), definition);
+            self.out.edits.push(EditRecord {
+                name: old.name.clone(),
+                at,
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                symbol,
+                preimage: preimage([before]),
+                code: true,
+            });
+        }
     }
 
     fn old_bytes(&self, id: DataId, size: u64) -> Option<Vec<u8>> {
@@ -263,6 +289,7 @@ impl Linker<'_, '_> {
             size: u32::try_from(size).unwrap_or(u32::MAX),
             symbol,
             preimage: if relocated { [0; 16] } else { preimage([old_bytes]) },
+            code: false,
         });
     }
 }

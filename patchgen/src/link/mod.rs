@@ -99,14 +99,15 @@ impl OutSection {
     }
 }
 
-/// One replaced function, as `.hpatch.func` says it.
+/// One function that is replaced or edited in place, as `.hpatch.func` says it.
 #[derive(Clone, Debug)]
 pub struct FuncRecord {
     pub name: String,
     pub entry: Svma,
     pub site: Svma,
     pub window: u32,
-    pub symbol: u32,
+    /// The replacement, in [`PatchImage::symbols`]; None when it's edited in place.
+    pub symbol: Option<u32>,
     pub ranges: Vec<SvmaRange>,
     pub return_sites: Vec<Svma>,
     pub main_like: bool,
@@ -122,6 +123,8 @@ pub struct EditRecord {
     pub symbol: u32,
     /// Zero where the dynamic linker relocated the old bytes.
     pub preimage: [u8; 16],
+    /// Inside a function that is edited in place.
+    pub code: bool,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +137,13 @@ pub struct PatchImage {
     pub return_sites: Vec<u32>,
     /// Carried functions that the old image doesn't have.
     pub new_functions: u32,
+}
+
+impl PatchImage {
+    /// How many functions are replaced.
+    pub fn replaced(&self) -> usize {
+        self.funcs.iter().filter(|f| f.symbol.is_some()).count()
+    }
 }
 
 /// Where carried things lie in the payload.

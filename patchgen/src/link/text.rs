@@ -244,20 +244,8 @@ impl Linker<'_, '_> {
             let Some(symbol) = self.symbols.function(new, 0) else { continue };
             match self.detour_site(function) {
                 Some((site, window)) => {
-                    let old_image = self.analysis.old_image;
-                    let pieces: Vec<&[u8]> =
-                        function.parts.iter().filter_map(|r| old_image.bytes(r.start, r.size())).collect();
-                    self.out.funcs.push(FuncRecord {
-                        name: function.name.clone(),
-                        entry: function.parts[0].start,
-                        site,
-                        window,
-                        symbol,
-                        ranges: function.parts.clone(),
-                        return_sites: return_sites(function),
-                        main_like: function.name == "main",
-                        preimage: preimage(pieces),
-                    });
+                    let record = FuncRecord { site, window, symbol: Some(symbol), ..self.record(function) };
+                    self.out.funcs.push(record);
                 }
                 None => {
                     let size = function.parts[0].size();
@@ -269,7 +257,28 @@ impl Linker<'_, '_> {
                 }
             }
         }
+        for function in &self.set.in_place {
+            let record = self.record(&self.analysis.old.functions[function.old.index()]);
+            self.out.funcs.push(record);
+        }
         self.out.funcs.sort_by_key(|f| f.entry);
+    }
+
+    /// The record of a function that is edited in place, where no detour is written.
+    fn record(&self, function: &Function) -> FuncRecord {
+        let old_image = self.analysis.old_image;
+        let pieces = function.parts.iter().filter_map(|r| old_image.bytes(r.start, r.size()));
+        FuncRecord {
+            name: function.name.clone(),
+            entry: function.parts[0].start,
+            site: function.parts[0].start,
+            window: 0,
+            symbol: None,
+            ranges: function.parts.clone(),
+            return_sites: return_sites(function),
+            main_like: function.name == "main",
+            preimage: preimage(pieces),
+        }
     }
 
     /// Where the jump goes and how many bytes there may be overwritten. An `endbr64` at the entry stays when there is room behind it.

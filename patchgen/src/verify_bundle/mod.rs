@@ -151,7 +151,7 @@ impl Checker<'_> {
             let walk = walk::walk(&mut self.prover, p, at);
             if walk.wrong().next().is_none() {
                 self.prover.commit();
-                self.count(&name, p, walk);
+                self.count(&name, p, at, walk);
                 return;
             }
             self.prover.roll_back(before);
@@ -163,10 +163,16 @@ impl Checker<'_> {
         }
     }
 
-    fn count(&mut self, name: &str, p: u64, walk: Walk) {
+    fn count(&mut self, name: &str, p: u64, n: u64, walk: Walk) {
         self.reached.extend(walk.reached);
         if p >= self.prover.p.payload {
             self.report.carried += 1;
+        } else if self.prover.p.edited.contains(&p) {
+            // All of its numbers are the new ones, line numbers too.
+            match walk.differences.is_empty() {
+                true => self.report.edited += 1,
+                false => self.report.disagree(name, p, n, walk.differences.iter()),
+            }
         } else if walk.differences.is_empty() {
             self.report.kept += 1;
         } else {

@@ -6,7 +6,7 @@ use goblin::elf::reloc::{R_X86_64_32, R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, 
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_RELA};
 use goblin::elf::sym::{STT_FUNC, STT_OBJECT};
 use goblin::elf::{Elf, header};
-use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, Bind, Edit, Func};
+use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, Bind, Edit, Func, Range};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 const PAGE: u64 = 4096;
@@ -26,7 +26,8 @@ pub fn apply(world: &mut World, payload: &[u8]) -> Result<(), String> {
     let binds = table::<Bind>(&elf, payload, payload::BIND)?;
     let values = symbols(world, &elf, &places, binds)?;
     relocate(world, &elf, &places, &values)?;
-    for func in table::<Func>(&elf, payload, payload::FUNC)? {
+    let funcs = table::<Func>(&elf, payload, payload::FUNC)?;
+    for func in funcs.iter().filter(|f| !f.edited()) {
         let to = *values.get(func.symbol.get() as usize).ok_or("a function record's symbol doesn't exist")?;
         let entry = func.entry.get();
         let names = world.functions.get(&entry).map(|f| f.names.clone()).unwrap_or_default();
@@ -35,7 +36,12 @@ pub fn apply(world: &mut World, payload: &[u8]) -> Result<(), String> {
         replacement.names.splice(0..0, names);
         world.detours.insert(entry, to);
     }
-    for edit in table::<Edit>(&elf, payload, payload::EDIT)? {
+    world.edited.extend(funcs.iter().filter(|f| f.edited()).map(|f| f.entry.get()));
+    let edits = table::<Edit>(&elf, payload, payload::EDIT)?;
+    let ranges = table::<Range>(&elf, payload, payload::RANGE)?;
+    payload::check_code_edits(funcs, ranges, edits)
+        .map_err(|code| format!("code is edited outside of the functions that are held: {code}"))?;
+    for edit in edits {
         let from = *values.get(edit.symbol.get() as usize).ok_or("an edit's symbol doesn't exist")?;
         write_edit(world, edit, from)?;
     }

@@ -35,6 +35,8 @@ pub struct Report {
     pub kept: usize,
     /// Functions that the payload carries, equal to the new image's.
     pub carried: usize,
+    /// Functions that stay with operands edited, equal to the new image's.
+    pub edited: usize,
     /// Functions that stay and differ in numbers that may be line numbers only.
     pub line: usize,
     /// Cold parts that were compared with their functions.
@@ -77,9 +79,10 @@ impl Report {
             ));
         }
         text.push_str(&format!(
-            "functions: {} kept, {} carried, {} line numbers only, {} unresolved, {} differ; {} cold parts\n",
+            "functions: {} kept, {} carried, {} edited in place, {} line numbers only, {} unresolved, {} differ; {} cold parts\n",
             self.kept,
             self.carried,
+            self.edited,
             self.line,
             self.unresolved.len(),
             self.disagreements.len(),

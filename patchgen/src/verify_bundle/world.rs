@@ -90,6 +90,8 @@ pub struct World {
     pub fixed: bool,
     /// Entries of replaced functions, with their replacement.
     pub detours: HashMap<u64, u64>,
+    /// Entries of functions that stay with operands edited.
+    pub edited: HashSet<u64>,
     /// Made-up addresses of imports that the payload binds to.
     pub imports: HashMap<u64, Import>,
     /// Where the payload's relocations are.

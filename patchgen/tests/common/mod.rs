@@ -30,13 +30,14 @@ pub fn payload() -> Vec<u8> {
         entry: Svma(0x1000),
         site: Svma(0x1000),
         window: 16,
-        symbol: 0,
+        symbol: Some(0),
         ranges: vec![SvmaRange::new(Svma(0x1000), 0x20)],
         return_sites: vec![Svma(0x1006), Svma(0x100b)],
         main_like: false,
         preimage: [5; 16],
     }];
-    image.edits = vec![EditRecord { name: "table".into(), at: Svma(0x2000), size: 4, symbol: 3, preimage: [6; 16] }];
+    image.edits =
+        vec![EditRecord { name: "table".into(), at: Svma(0x2000), size: 4, symbol: 3, preimage: [6; 16], code: false }];
     image.return_sites = vec![6, 11];
     emit::payload(&image).unwrap()
 }

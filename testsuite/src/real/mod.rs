@@ -66,7 +66,7 @@ fn make_bundle(pair: &CorpusPair, id: &str, folder: &std::path::Path, story: Sto
     let summary = bundle::inspect(&file)?;
     story.say(&format!(
         "{} changed, {} new, bundle {} bytes with its signature, {seconds:.1} s.",
-        count(summary.replaced, "function"),
+        count(summary.changed(), "function"),
         summary.added,
         summary.size
     ));

@@ -3,6 +3,7 @@
 mod command;
 mod duty;
 mod errors;
+mod in_place;
 mod switch;
 mod trust;
 
@@ -23,7 +24,7 @@ pub struct Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [switch::CASES, trust::CASES, errors::CASES, command::CASES, duty::CASES].concat()
+    [switch::CASES, trust::CASES, errors::CASES, command::CASES, duty::CASES, in_place::CASES].concat()
 }
 
 /// A program of `programs/special` in its two builds with a signed bundle.
@@ -35,14 +36,28 @@ struct Pair {
 impl Pair {
     /// `scene` keeps scenarios that share a program apart on disk.
     fn make(program: &str, scene: &str) -> Result<Pair> {
-        let pair = Pair::unsigned(program, scene, &Config::new(&[]))?;
+        Pair::signed(&special(program)?, scene)
+    }
+
+    /// As [`Self::make`], but no function is edited in place.
+    fn replacing(program: &str, scene: &str) -> Result<Pair> {
+        let mut program = special(program)?;
+        program.edits = None;
+        Pair::signed(&program, scene)
+    }
+
+    fn signed(program: &Program, scene: &str) -> Result<Pair> {
+        let pair = Pair::built(program, scene, &Config::new(&[]))?;
         Signer::shared()?.sign(&pair.bundle)?;
         Ok(pair)
     }
 
     fn unsigned(program: &str, scene: &str, config: &Config) -> Result<Pair> {
-        let program = special(program)?;
-        let builds = compile::compile(&program, config, &folder(scene)?)?;
+        Pair::built(&special(program)?, scene, config)
+    }
+
+    fn built(program: &Program, scene: &str, config: &Config) -> Result<Pair> {
+        let builds = compile::compile(program, config, &folder(scene)?)?;
         let bundle = builds.folder.join("fix.hpatch");
         bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", &program.build_options())?.expect(0)?;
         Ok(Pair { builds, bundle })

@@ -61,7 +61,7 @@ pub fn run() -> Result<()> {
     let summary = bundle::inspect(&file)?;
     Story::Told.say(&format!(
         "{} changed, {} new, bundle {} bytes with its signature.",
-        count(summary.replaced, "function"),
+        count(summary.changed(), "function"),
         summary.added,
         summary.size
     ));

@@ -67,10 +67,9 @@ pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
         m.insert("blockers".into(), json!([]));
     }
     let text = format!(
-        "applied {} to process {pid}: {} function{} replaced, proven live\n  pause {:.3} ms with {} thread{} stopped, {} attempt{}\n",
+        "applied {} to process {pid}: {}, proven live\n  pause {:.3} ms with {} thread{} stopped, {} attempt{}\n",
         patch.id,
-        patch.funcs.len(),
-        s(patch.funcs.len()),
+        done(&patch),
         outcome.pause.as_secs_f64() * 1e3,
         outcome.threads,
         s(outcome.threads),
@@ -78,6 +77,17 @@ pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
         s(outcome.attempts() as usize),
     );
     Ok(Report::new(text, json))
+}
+
+/// What becomes of the functions, in words.
+fn done(patch: &Patch) -> String {
+    let edited = patch.funcs.iter().filter(|f| f.0.edited()).count();
+    let replaced = patch.funcs.len() - edited;
+    match (replaced, edited) {
+        (_, 0) => format!("{replaced} function{} replaced", s(replaced)),
+        (0, _) => format!("{edited} function{} edited in place", s(edited)),
+        _ => format!("{replaced} function{} replaced, {edited} edited in place", s(replaced)),
+    }
 }
 
 pub fn s(n: usize) -> &'static str {

@@ -132,19 +132,23 @@ pub fn list(pid: i32) -> Result<Report> {
         let _ = writeln!(text, "{} ({})", p.id, state_name(p.record.state));
         for (f, name) in &p.funcs {
             let unit = p.units.get(f.unit as usize).map_or("?", |u| u.1.as_str());
-            let _ = writeln!(
-                text,
-                "  {name} in {unit}: {:#x} -> {:#x}, {} bytes",
-                f.entry, f.replacement, f.replacement_len
-            );
+            let _ = match f.edited() {
+                true => writeln!(text, "  {name} in {unit}: {:#x}, edited in place", f.entry),
+                false => writeln!(
+                    text,
+                    "  {name} in {unit}: {:#x} -> {:#x}, {} bytes",
+                    f.entry, f.replacement, f.replacement_len
+                ),
+            };
             all.push(json!({
                 "id": p.id, "state": state_name(p.record.state), "function": name, "module": unit,
                 "entry": format!("{:#x}", f.entry), "replacement": format!("{:#x}", f.replacement), "size": f.replacement_len,
+                "edited": f.edited(),
             }));
         }
     }
     if all.is_empty() {
-        text.push_str("no function is replaced\n");
+        text.push_str("no function is replaced or edited\n");
     }
     Ok(Report::new(text, json!({ "pid": pid, "functions": all })))
 }
