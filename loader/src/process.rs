@@ -70,35 +70,36 @@ impl Facts {
 /// This process's memory, read by the kernel, so that a bad address is an error and not a fault.
 #[derive(Debug)]
 pub struct OwnMemory {
-    pid: u32,
-    /// `/proc/self/mem` where `process_vm_readv(2)` isn't permitted.
+    /// The thread itself: a process whose main thread has ended can't be named by its pid.
+    tid: u32,
+    /// `/proc/thread-self/mem` where `process_vm_readv(2)` isn't permitted.
     file: Option<Fd>,
 }
 
 impl OwnMemory {
     pub fn open() -> Option<OwnMemory> {
-        let pid = sys::getpid();
+        let tid = sys::gettid();
         let mut probe = [0u8; 1];
         let known = [7u8; 1];
-        let file = match sys::read_memory(pid, known.as_ptr() as u64, &mut probe) {
+        let file = match sys::read_memory(tid, known.as_ptr() as u64, &mut probe) {
             Ok(1) => None,
-            _ => Some(sys::open(c"/proc/self/mem", Open::Read).ok()?),
+            _ => Some(sys::open(c"/proc/thread-self/mem", Open::Read).ok()?),
         };
-        Some(OwnMemory { pid, file })
+        Some(OwnMemory { tid, file })
     }
 }
 
 impl Memory for OwnMemory {
     fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
         let n = match &self.file {
-            None => sys::read_memory(self.pid, addr, buf),
+            None => sys::read_memory(self.tid, addr, buf),
             Some(f) => sys::pread(f, buf, addr),
         };
         n == Ok(buf.len())
     }
 }
 
-/// The text of `/proc/self/maps`.
+/// The text of `/proc/thread-self/maps`.
 #[derive(Debug)]
 pub struct Maps {
     pages: Pages,
@@ -110,7 +111,7 @@ impl Maps {
         let mut size = 64 * 1024;
         loop {
             let mut pages = Pages::new(size)?;
-            let file = sys::open(c"/proc/self/maps", Open::Read)?;
+            let file = sys::open(c"/proc/thread-self/maps", Open::Read)?;
             let len = sys::read_full(&file, pages.bytes_mut())?;
             if (len as u64) < pages.len() {
                 return Ok(Maps { pages, len });
@@ -226,10 +227,10 @@ fn program_headers() -> Option<(u64, u64)> {
     auxv_file(|f| (f.phdr, f.phnum)).filter(|f| f.0 != 0)
 }
 
-/// Reads `/proc/self/auxv` and hands it to `f`.
+/// Reads `/proc/thread-self/auxv` and hands it to `f`.
 pub fn auxv_file<R>(f: impl FnOnce(Auxv) -> R) -> Option<R> {
     let mut words = [0u64; 128];
-    let file = sys::open(c"/proc/self/auxv", Open::Read).ok()?;
+    let file = sys::open(c"/proc/thread-self/auxv", Open::Read).ok()?;
     sys::read_full(&file, words.as_mut_bytes()).ok()?;
     Some(f(Auxv::of(words.as_chunks().0.iter().copied())))
 }

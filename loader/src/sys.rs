@@ -39,7 +39,6 @@ mod nr {
     pub const PREAD64: u64 = 17;
     pub const PWRITE64: u64 = 18;
     pub const NANOSLEEP: u64 = 35;
-    pub const GETPID: u64 = 39;
     pub const EXIT: u64 = 60;
     pub const FCNTL: u64 = 72;
     pub const GETEUID: u64 = 107;
@@ -244,11 +243,6 @@ pub fn membarrier_sync_core() -> Result<()> {
         call(nr::MEMBARRIER, [REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0])?;
         call(nr::MEMBARRIER, [PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0]).map(drop)
     }
-}
-
-pub fn getpid() -> u32 {
-    // SAFETY: no arguments, no memory.
-    unsafe { call(nr::GETPID, [0; 6]) }.unwrap_or(0) as u32
 }
 
 pub fn geteuid() -> u32 {

@@ -97,6 +97,74 @@ fn no_blocking_call_notices_the_stop() {
     assert!(repaired >= 10, "the calls that need the repair are in the list: {repaired}");
 }
 
+/// Hazard S5: a signal that arrives during the stop interrupts what it would have interrupted without it, and as soon.
+#[test]
+fn a_signal_during_the_stop_still_interrupts() {
+    let names = std::process::Command::new(calls_program()).output().unwrap();
+    let names: Vec<String> = String::from_utf8(names.stdout).unwrap().lines().map(str::to_owned).collect();
+    let outcome = |stop: bool| {
+        let mut lines = Vec::new();
+        for some in names.chunks(12) {
+            let mut running: Vec<Running> =
+                some.iter().map(|n| Running::start(calls_program(), &[n, "signal"])).collect();
+            std::thread::sleep(Duration::from_millis(150));
+            for r in &running {
+                let target = Target::open(r.pid()).unwrap();
+                let worker = target.tasks().unwrap().into_iter().find(|t| *t != r.pid()).unwrap();
+                let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
+                let stopped = stop.then(|| stopper.stop(&target).unwrap());
+                // SAFETY: no memory is involved.
+                unsafe { libc::syscall(libc::SYS_tgkill, r.pid(), worker, libc::SIGUSR1) };
+                drop(stopped);
+            }
+            lines.extend(running.iter_mut().map(Running::line));
+        }
+        lines
+    };
+    let (alone, stopped) = (outcome(false), outcome(true));
+    let fields = |s: &str| s.split(' ').map(|f| f.parse::<i64>().unwrap_or(-9)).collect::<Vec<_>>();
+    let mut interrupted = 0;
+    for ((name, a), s) in names.iter().zip(&alone).zip(&stopped) {
+        if a == "stuck" && s == "stuck" {
+            continue;
+        }
+        let (a, s) = (fields(a), fields(s));
+        assert_eq!(a[..2], s[..2], "{name}: alone {a:?}, stopped {s:?}");
+        if a[..2] == [-1, i64::from(libc::EINTR)] {
+            interrupted += 1;
+            // Not only when its own timeout of 600 ms ended.
+            assert_eq!(a[2] < 550, s[2] < 550, "{name}: alone {a:?}, stopped {s:?}");
+        }
+    }
+    assert!(interrupted >= 40, "{interrupted} calls were interrupted");
+}
+
+/// Hazards S1 and S5: threads that sleep inside the code are pursued, not caught, and notice nothing.
+#[test]
+fn no_blocking_call_notices_the_pursuit() {
+    let names = std::process::Command::new(calls_program()).output().unwrap();
+    let names: Vec<String> = String::from_utf8(names.stdout).unwrap().lines().map(str::to_owned).collect();
+    for some in names.chunks(12) {
+        let mut running: Vec<Running> = some.iter().map(|n| Running::start(calls_program(), &[n])).collect();
+        std::thread::sleep(Duration::from_millis(50));
+        for r in &running {
+            let target = Target::open(r.pid()).unwrap();
+            let worker = target.tasks().unwrap().into_iter().find(|t| *t != r.pid()).unwrap();
+            let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
+            let mut looks = 0;
+            let caught = stopper.catch(&target, &[worker], Duration::from_millis(20), |_| {
+                looks += 1;
+                true
+            });
+            assert!(matches!(caught, Ok(None)) && looks > 0);
+        }
+        for (name, r) in some.iter().zip(&mut running) {
+            let line = r.line();
+            assert!(!line.starts_with("-1 4 "), "{name}: {line}");
+        }
+    }
+}
+
 /// Hazard S4: threads that are born and end during the stop.
 #[test]
 fn storm_of_births() {

@@ -4,6 +4,7 @@ mod command;
 mod duty;
 mod errors;
 mod in_place;
+mod surroundings;
 mod switch;
 mod trust;
 
@@ -24,7 +25,8 @@ pub struct Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [switch::CASES, trust::CASES, errors::CASES, command::CASES, duty::CASES, in_place::CASES].concat()
+    [switch::CASES, trust::CASES, errors::CASES, command::CASES, duty::CASES, in_place::CASES, surroundings::CASES]
+        .concat()
 }
 
 /// A program of `programs/special` in its two builds with a signed bundle.

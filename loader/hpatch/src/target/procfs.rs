@@ -1,7 +1,7 @@
 //! What `/proc` says about tasks (proc(5)).
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// `PF_IO_WORKER` (include/linux/sched.h): an io_uring worker, which never runs user code.
@@ -114,6 +114,28 @@ pub fn is_vfork_like(nr: i64) -> bool {
     matches!(nr, libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3)
 }
 
+/// Whether a task of an open `/proc/PID/task` is a kernel thread (see [`TaskStat::is_kernel_worker`]); no when it has ended. Allocates nothing.
+pub fn is_kernel_worker(dir: &OwnedFd, tid: i32) -> bool {
+    let mut path = [0u8; 24];
+    let Ok(()) = write!(&mut path[..23], "{tid}/stat") else { return false };
+    let mut buf = [0u8; 512];
+    // SAFETY: `path` ends with a zero byte; the kernel writes at most `buf.len()` bytes to `buf`; the descriptor is closed once.
+    let n = unsafe {
+        let fd = libc::openat(dir.as_raw_fd(), path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return false;
+        }
+        let n = libc::read(fd, buf.as_mut_ptr().cast(), buf.len());
+        libc::close(fd);
+        n
+    };
+    let text = buf.get(..usize::try_from(n).unwrap_or(0)).unwrap_or_default();
+    let Some(close) = text.iter().rposition(|&b| b == b')') else { return false };
+    // After the name: a space, then state, ppid, pgrp, session, tty, tpgid, flags.
+    let flags = text[close + 1..].split(|&b| b == b' ').nth(7).and_then(|f| std::str::from_utf8(f).ok()?.parse().ok());
+    flags.is_some_and(|f: u32| f & (PF_IO_WORKER | PF_USER_WORKER) != 0)
+}
+
 /// Lists the tasks of an open `/proc/PID/task` into `out` without opening a file and, if `out` has room, without allocating.
 pub fn list_tasks(dir: &OwnedFd, out: &mut Vec<i32>) -> io::Result<()> {
     out.clear();
@@ -157,6 +179,15 @@ mod tests {
         assert_eq!((s.comm.as_str(), s.state, s.start_time), ("a) b (c", b'S', 9876));
         assert!(!s.is_kernel_worker());
         assert!(parse_stat(b"7 (x").is_none());
+    }
+
+    #[test]
+    fn this_thread_is_no_worker() {
+        let dir: OwnedFd = fs::File::open("/proc/self/task").unwrap().into();
+        let mut tasks = Vec::new();
+        list_tasks(&dir, &mut tasks).unwrap();
+        assert!(!tasks.is_empty() && tasks.iter().all(|t| !is_kernel_worker(&dir, *t)));
+        assert!(!is_kernel_worker(&dir, i32::MAX));
     }
 
     #[test]

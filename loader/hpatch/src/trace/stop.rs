@@ -255,7 +255,8 @@ impl Stopped<'_> {
         }
         for k in 0..self.listing.len() {
             let tid = self.listing[k];
-            if !self.index.contains_key(&tid) {
+            // An interruption would make a kernel's worker fail the request that it carries out for the program.
+            if !self.index.contains_key(&tid) && !procfs::is_kernel_worker(&self.target.task_dir, tid) {
                 self.seize(tid, ptrace::OPTIONS)?;
             }
         }

@@ -1,5 +1,6 @@
 // One blocking system call per run: `calls NAME` prints "ready", blocks for 600 ms in a worker thread (by its own timeout, or until main
-// releases it), and prints the result, errno and the milliseconds it took. `calls` alone lists the names.
+// releases it), and prints the result, errno and the milliseconds it took. `calls` alone lists the names. With a second argument SIGUSR1 has a
+// handler that interrupts calls.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -112,13 +113,13 @@ W(read_timerfd,return read(tfd,buf,8);)
 W(read_signalfd,return read(sfd,buf,sizeof(struct signalfd_siginfo))>0;)
 W(read_inotify,return read(ino,buf,4096)>0;) R(touch,int f=open("./ino/x",O_CREAT|O_WRONLY,0600);close(f);)
 R(unlock,close(flh);)
-W(open_fifo,return open("./fifo",O_RDONLY)>=0?0:-1;) R(fifo,open("./fifo",O_WRONLY);)
+W(open_fifo,return open("./fifo",O_RDONLY)>=0?0:-1;) R(fifo,open("./fifo",O_WRONLY|O_NONBLOCK);)
 static struct{const char*n;long(*w)(void);void(*r)(void);}T[]={
 #define X(a,b){#a,w_##a,r_##b},
 X(read_pipe,pipe)X(write_fullpipe,drain)X(recv_sock,sock)X(recv_timeo,none)X(recvmmsg_to,sock)X(accept,conn)X(poll,none)X(poll_inf,pipe)X(ppoll,none)X(select,none)X(pselect,none)X(epoll_wait,none)X(epoll_wait_inf,pipe)X(epoll_pwait,none)X(epoll_pwait2,none)X(nanosleep,none)X(nanosleep_norem,none)X(clock_ns_rel,none)X(clock_ns_abs,none)X(libc_usleep,none)X(futex_wait,futex)X(futex_wait_to,none)X(futex_bitset_abs,none)X(futex_lock_pi,futexpi)X(futex_waitv,none)X(pthread_cond,cond)X(sem_wait,sem)X(sem_timedwait,none)X(sigtimedwait,none)X(sigwaitinfo,usr2)X(libc_sigwait,usr2)X(wait4,none)X(waitid,none)X(msgrcv,msg)X(semop,semv)X(semtimedop,none)X(mq_recv,mqs)X(mq_timedrecv,none)X(io_getevents,none)X(io_uring_enter,none)X(io_uring_ext_to,none)X(flock,unlock)X(fcntl_setlkw,unlock)X(read_eventfd,ev)X(read_timerfd,none)X(read_signalfd,usr2)X(read_inotify,touch)X(open_fifo,fifo)};
 enum { COUNT = sizeof T / sizeof *T };
 static int cur;
-static volatile int done;
+static volatile int begun, done;
 static long ret;
 static int err;
 static double took;
@@ -126,12 +127,17 @@ static double took;
 static void *worker(void *unused) {
     (void)unused;
     double t0 = now();
+    begun = 1;
     errno = 0;
     ret = T[cur].w();
     err = errno;
     took = now() - t0;
     done = 1;
     return NULL;
+}
+
+static void on_signal(int s) {
+    (void)s;
 }
 
 static void nap(double ms) {
@@ -195,12 +201,17 @@ int main(int argc, char **argv) {
         nap(600);
         _exit(0);
     }
+    if (argc > 2) {
+        struct sigaction sa = {.sa_handler = on_signal};
+        sigaction(SIGUSR1, &sa, NULL);
+    }
     tfd = timerfd_create(CLOCK_MONOTONIC, 0);
     struct itimerspec it = {{0, 0}, LIMIT};
     timerfd_settime(tfd, 0, &it, NULL);
     pthread_t t;
-    double t0 = now();
     pthread_create(&t, NULL, worker, NULL);
+    while (!begun) nap(1);
+    double t0 = now();
     puts("ready");
     fflush(stdout);
     while (now() - t0 < 600) nap(2);
