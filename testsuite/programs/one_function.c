@@ -2,8 +2,6 @@
 //#Hazard: C1,C2,C20
 //#Matrix: cc=gcc,clang opt=-O0,-O1,-O2,-O3,-Os kind=pie,nopie,shared dwarf=4,5 ld=bfd,gold,lld,mold
 //#Expect: live
-// mold resolves weak references of the start files to empty slots that nothing names.
-//#Expect[ld=mold]: safe
 //#Call: price 1
 //#Call: price 12
 //#Call: price 250

@@ -250,11 +250,10 @@ pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn,
         if let Some(d) = relaxed(same, a, b, x, y).or_else(|| branch_forms(same, a, b, x, y)) {
             return d;
         }
-        let diff = kind_of_difference(a, b, x, y, &r, &s);
-        if diff == Diff::Literal && is_start_up(a.f) && is_start_up(b.f) && same_label_immediate(same, a, b, x, y) {
+        if is_start_up(a.f) && is_start_up(b.f) && same_label_immediate(same, a, b, x, y) {
             return None;
         }
-        return Some(diff);
+        return Some(kind_of_difference(a, b, x, y, &r, &s));
     }
     r.iter().zip(&s).filter_map(|(r, s)| reference(same, a, b, (p, r), (q, s))).max()
 }
@@ -263,10 +262,16 @@ fn is_start_up(f: &Function) -> bool {
     f.opaque && START_UP.contains(&f.name.as_str())
 }
 
-/// Immediates that are places which the linker defines under the same name.
+/// The same instruction but for its immediate, which is in both builds a place that the linker defines under the same name.
 fn same_label_immediate(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
-    let (i, j) = (a.decode(x), b.decode(y));
-    (0..i.op_count()).any(|n| is_immediate(i.op_kind(n)) && same.same_label(Svma(i.immediate(n)), Svma(j.immediate(n))))
+    let (mut i, mut j) = (a.decode(x), b.decode(y));
+    let Some(n) = (0..i.op_count()).find(|&n| is_immediate(i.op_kind(n))) else { return false };
+    if i.code() != j.code() || !same.same_label(Svma(i.immediate(n)), Svma(j.immediate(n))) {
+        return false;
+    }
+    i.set_immediate_i32(n, 0);
+    j.set_immediate_i32(n, 0);
+    i == j
 }
 
 /// The references of one side, without the uncertain ones that have no counterpart: those are plain numbers.

@@ -123,7 +123,7 @@ impl<'a> Same<'a> {
             | (Slot::TlsDesc { import: i, symbol: a, offset: x }, Slot::TlsDesc { import: j, symbol: b, offset: y }) => {
                 self.maybe_imports(*i, *j) && if i.is_some() { x == y } else { self.variables((*a, *x), (*b, *y)) }
             }
-            (Slot::TlsLd, Slot::TlsLd) => true,
+            (Slot::TlsLd, Slot::TlsLd) | (Slot::Null, Slot::Null) => true,
             _ => false,
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Dynamic {
     pub symbolic: bool,
     /// DF_TEXTREL or DT_TEXTREL.
     pub textrel: bool,
+    /// DT_PLTGOT.
+    pub pltgot: Option<Svma>,
     rela: (u64, u64),
     rel: (u64, u64),
     relr: (u64, u64),
@@ -55,6 +57,7 @@ impl Dynamic {
                 elf::DT_JMPREL => out.plt.0 = value,
                 elf::DT_PLTRELSZ => out.plt.1 = value,
                 elf::DT_PLTREL => out.plt_is_rel = value == 17,
+                elf::DT_PLTGOT => out.pltgot = Some(Svma(value)),
                 elf::DT_SYMBOLIC => out.symbolic = true,
                 elf::DT_TEXTREL => out.textrel = true,
                 elf::DT_FLAGS => {

@@ -90,6 +90,7 @@ impl Image {
             soname: dynamic.soname,
             needed: dynamic.needed,
             textrel: dynamic.textrel,
+            pltgot: dynamic.pltgot,
             symbolic: dynamic.symbolic,
             symbols,
             imports: dynsyms.imports,

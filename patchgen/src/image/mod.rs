@@ -190,6 +190,8 @@ pub struct Image {
     pub needed: Vec<String>,
     /// DT_TEXTREL: the dynamic linker changes code.
     pub textrel: bool,
+    /// DT_PLTGOT: the first of three words that the dynamic linker keeps for itself (x86-64 psABI, 5.2).
+    pub pltgot: Option<Svma>,
     /// DF_SYMBOLIC: its own definitions win.
     pub symbolic: bool,
     /// In the order of the section headers; index 0 is the null section.

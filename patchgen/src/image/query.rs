@@ -122,6 +122,18 @@ impl Image {
         self.dynamic.range(range.start..end).map(|(&a, r)| (a, r))
     }
 
+    /// A GOT word that is zero for ever: what mold and gold leave for a weak symbol that nobody defines. The dynamic linker writes
+    /// to such words only for a relocation, for the second half of a TLS descriptor, and to its own three (x86-64 psABI, 5.2).
+    pub fn is_null_slot(&self, a: Svma) -> bool {
+        let descriptor = || self.dynamic.get(&Svma(a.0.wrapping_sub(8)));
+        let reserved = || self.pltgot.is_some_and(|first| (first.0..first.0.saturating_add(24)).contains(&a.0));
+        self.kind_at(a) == Some(SectionKind::Got)
+            && self.read_u64(a) == Some(0)
+            && !self.dynamic.contains_key(&a)
+            && !matches!(descriptor(), Some(DynReloc::TlsDesc { .. }))
+            && !reserved()
+    }
+
     pub fn import(&self, id: ImportId) -> &Import {
         &self.imports[id.index()]
     }

@@ -36,6 +36,7 @@ enum OldSlot {
     Ld,
     Desc(TlsVar),
     Irelative(Svma),
+    Null,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -46,7 +47,7 @@ enum TlsVar {
 
 #[derive(Debug)]
 pub struct Binder<'a> {
-    analysis: Analysis<'a>,
+    pub(super) analysis: Analysis<'a>,
     /// Old PLT stub by (name, version).
     stubs: HashMap<(&'a str, Option<&'a str>), Svma>,
     slots: HashMap<OldSlot, Svma>,
@@ -142,6 +143,10 @@ fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
         };
         slots.entry(key).or_insert(at);
     }
+    let got = old.sections.iter().filter(|s| s.kind == SectionKind::Got).flat_map(|s| s.range.start.0..s.range.end.0);
+    if let Some(at) = got.step_by(8).map(Svma).find(|&at| old.is_null_slot(at)) {
+        slots.insert(OldSlot::Null, at);
+    }
     slots
 }
 
@@ -226,6 +231,7 @@ impl<'a> Binder<'a> {
                 () if other == place || self.constant_at(&second, &place) => Ok(place),
                 () if self.constant_at(&reference.target, &other) => Ok(other),
                 () if self.carried_together(&place, &other) => Ok(place),
+                () if offset > 0 && self.start_is_meant(reference, data, within) => Ok(place),
                 () => {
                     let name = &self.analysis.new.data[data.index()].name;
                     let what = format!("an address that is the end of `{name}` or the start of what follows");
@@ -447,6 +453,13 @@ impl<'a> Binder<'a> {
                 let var = self.tls_slot_var(*import, *symbol, *offset)?;
                 self.old_slot(&OldSlot::Desc(var), || self.tls_name(*import, *symbol))
             }
+            Slot::Null => match self.slots.get(&OldSlot::Null) {
+                Some(&at) => Ok(Place::Old(at)),
+                None => unbound(
+                    codes::UNKNOWN_ADDRESS,
+                    "a symbol that nobody defines, for which the old build has no GOT entry",
+                ),
+            },
             Slot::TlsLd => self.old_slot(&OldSlot::Ld, || "the thread-local block".to_owned()),
         }
     }

@@ -6,6 +6,7 @@
 mod bind;
 mod closure;
 mod literals;
+mod neighbours;
 mod unwind;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma};

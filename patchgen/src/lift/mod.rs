@@ -56,6 +56,8 @@ pub enum Slot {
     /// Address within this image (RELATIVE, or a constant in a fixed-address executable).
     Address(Box<Target>),
     Irelative(Box<Target>),
+    /// Zero for ever: a weak symbol that nobody defines, settled by the link editor.
+    Null,
     TpOff {
         import: Option<ImportId>,
         symbol: Option<SymbolId>,

@@ -1,0 +1,53 @@
+//! Which of two neighbours a computed address means: the end of the one, or the start of the other.
+
+use super::bind::Binder;
+use crate::addr::{DataId, FuncId};
+use crate::lift::{CodeRef, Function, Lifted, Target};
+
+/// Whether the code refers to the object, other than to its end.
+fn uses(lifted: &Lifted, function: &Function, object: DataId) -> bool {
+    let size = lifted.data[object.index()].range.size();
+    function
+        .refs
+        .iter()
+        .any(|r| matches!(r.target, Target::Data { data, offset } if data == object && offset as u64 != size))
+}
+
+/// Whether the code may refer to the object's end, whichever reading is the right one.
+fn may_use_end(lifted: &Lifted, function: &Function, object: DataId) -> bool {
+    let size = lifted.data[object.index()].range.size();
+    let end = |data: DataId, offset: i64| data == object && offset as u64 == size;
+    function.refs.iter().any(|r| {
+        matches!(r.target, Target::Data { data, offset } if end(data, offset))
+            || r.alternative.is_some_and(|(data, offset)| end(data, offset))
+    })
+}
+
+impl Binder<'_> {
+    /// Whether a reference of a new function that is the start of one object or the end of `before` can only mean the start.
+    ///
+    /// A function that walks an array up to its end has its start or an element from somewhere, mostly from a reference of its own.
+    /// Where there is none, the start is meant if the old version of the function used that object as well, and not the end of the
+    /// array; or if the object is new, and nobody refers to it but such functions: somebody has to, or it wouldn't be there.
+    pub(super) fn start_is_meant(&self, reference: &CodeRef, before: DataId, within: FuncId) -> bool {
+        let (old, new) = (self.analysis.old, self.analysis.new);
+        let Target::Data { data, offset } = reference.target else { return false };
+        let function = &new.functions[within.index()];
+        if offset != 0 || uses(new, function, before) {
+            return false;
+        }
+        match (self.old_data(data), self.old_func(within)) {
+            (Some(object), Some(earlier)) => {
+                let earlier = &old.functions[earlier.index()];
+                uses(old, earlier, object)
+                    && self.old_data(before).is_none_or(|array| !may_use_end(old, earlier, array))
+            }
+            (Some(_), None) => false,
+            (None, _) => new
+                .functions
+                .iter()
+                .filter(|f| f.refs.iter().any(|r| matches!(r.target, Target::Data { data: d, .. } if d == data)))
+                .all(|f| !uses(new, f, before)),
+        }
+    }
+}
