@@ -52,7 +52,7 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
     let maps =
         Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
-    let here = Here { mem: &mem, maps: &maps };
+    let here = Here { mem: &mem, maps: &maps, manifest: Sha256::digest(bundle.bundle().manifest()).into() };
     if moment == Moment::Start && !bundle.metadata().modules.iter().any(|m| here.knows(&m)) {
         return Ok(None);
     }
@@ -63,6 +63,9 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     for (slot, module) in modules.iter_mut().zip(bundle.metadata().modules.iter()) {
         let decoded = decode(&bundle, &module, report)?;
         let instances = here.instances(&module).count();
+        if instances == 0 && here.rewritten(&module) {
+            continue;
+        }
         if instances == 0 {
             return Err(here.missing(&module, report));
         }
@@ -73,6 +76,15 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         need.add::<u8>((module.name.len() * instances) as u64);
         units += instances;
         *slot = Some((module, decoded));
+    }
+    if units == 0 {
+        return match moment {
+            Moment::Start => Ok(None),
+            Moment::Running => Err(report.refuse(
+                codes::ALREADY_APPLIED,
+                format_args!("{}: the files that run were rewritten with it", bundle.metadata().id),
+            )),
+        };
     }
     if units > MAX_UNITS {
         return Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("{units} module instances")));
@@ -151,12 +163,21 @@ fn decode(bundle: &VerifiedBundle<'_>, module: &Module<'_>, report: &mut Report)
 struct Here<'a> {
     mem: &'a OwnMemory,
     maps: &'a Maps,
+    /// SHA-256 of the bundle's manifest.
+    manifest: [u8; 32],
 }
 
 impl Here<'_> {
-    /// Every mapped copy of exactly the build that the bundle is for.
+    /// Every mapped copy of exactly the build that the bundle is for, without the files that `patchgen rewrite` has put its patch into.
     fn instances(&self, module: &Module<'_>) -> impl Iterator<Item = Image> {
-        self.maps.images(self.mem).map(|(image, _)| image).filter(move |i| i.build_id() == module.old_build_id)
+        let images = self.maps.images(self.mem).map(|(image, _)| image);
+        images.filter(move |i| i.build_id() == module.old_build_id && !i.was_rewritten(self.mem, &self.manifest))
+    }
+
+    /// A file with the module's patch in it is mapped.
+    fn rewritten(&self, module: &Module<'_>) -> bool {
+        let mut images = self.maps.images(self.mem).map(|(image, _)| image);
+        images.any(|i| i.build_id() == module.old_build_id && i.was_rewritten(self.mem, &self.manifest))
     }
 
     /// The build is here, or another build of a file with that name.
@@ -240,7 +261,6 @@ impl Draft {
         let mut content = Pages::new(layout.len).map_err(|_| no_memory(report))?;
         let linker = Linker {
             object: payload.object,
-            layout,
             places,
             values,
             stubs,

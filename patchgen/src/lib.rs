@@ -17,5 +17,6 @@ pub mod include;
 pub mod lift;
 pub mod link;
 pub mod pipeline;
+pub mod rewrite;
 pub mod types;
 pub mod verify_bundle;

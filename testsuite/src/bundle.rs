@@ -86,6 +86,13 @@ pub fn build_signed(signer: &Signer, old: &Path, new: &Path, bundle: &Path, id: 
     signer.sign(bundle)
 }
 
+/// Runs `patchgen rewrite`; the caller judges its exit code.
+pub fn rewrite(old: &Path, bundle: &Path, output: &Path) -> Result<Output> {
+    let mut command = patchgen()?;
+    command.arg("rewrite").arg("--old").arg(old).arg(bundle).arg("-o").arg(output);
+    process::run(&mut command, TOOL_LIMIT)
+}
+
 /// What `patchgen inspect --json` says about a bundle.
 #[derive(Debug, Clone)]
 pub struct Summary {

@@ -24,6 +24,21 @@ pub struct Build {
     pub module: PathBuf,
 }
 
+impl Builds {
+    /// The old build once more in a folder of its own, where its module can be replaced.
+    pub fn beside(&self, name: &str) -> Result<Build> {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder)?;
+        let copy = |path: &Path| -> Result<PathBuf> {
+            let to = folder.join(path.file_name().unwrap_or_default());
+            std::fs::copy(path, &to)?;
+            Ok(to)
+        };
+        let (program, module) = (copy(&self.old.program)?, copy(&self.old.module)?);
+        Ok(Build { program, module })
+    }
+}
+
 /// Compiles both builds below `folder`.
 pub fn compile(program: &Program, config: &Config, folder: &Path) -> Result<Builds> {
     let old = build(program, config, &folder.join("old"), &[])?;
@@ -48,6 +63,8 @@ pub fn build(program: &Program, config: &Config, folder: &Path, defines: &[&str]
     let mut link = linker(program, config);
     if config.value("kind") == "shared" {
         let library = folder.join(format!("lib{}.so", program.name));
+        // By its name only, so that a copy of the program finds the copy beside it.
+        link.arg(format!("-Wl,-soname,lib{}.so", program.name));
         link.arg("-shared").arg("-o").arg(&library).args(&objects).args(&program.flags);
         process::run_ok(&mut link, LIMIT)?;
         let mut link = linker(program, config);

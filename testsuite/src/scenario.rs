@@ -46,6 +46,9 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
         Outcome::Start => start_cycle(program, &builds, &bundle)?,
         Outcome::Refused | Outcome::Same => {}
     }
+    if matches!(outcome.0, Outcome::Live | Outcome::Start) {
+        rewrite_cycle(program, &builds, &bundle)?;
+    }
     std::fs::write(folder.join("outcome"), format!("{:?}\n{}", outcome.0, outcome.1))?;
     Ok(outcome.0)
 }
@@ -151,6 +154,27 @@ fn start_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> 
     let store = store_with(&builds.folder, &[bundle])?;
     let mut target = Target::start(&builds.old.program, &Launch { store: Some(store), ..launch })?;
     compare(&mut target, &program.calls, &new, "patched at start")?;
+    target.finish()
+}
+
+/// The same patch in the file on disk: the rewritten program answers as the new build does, without a loader and with one.
+fn rewrite_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
+    let (_, new) = oracle(program, builds)?;
+    let rewritten = builds.beside("rewritten")?;
+    bundle::rewrite(&builds.old.module, bundle, &rewritten.module)?.expect(0)?;
+    let mut target = Target::start(&rewritten.program, &Launch::default())?;
+    compare(&mut target, &program.calls, &new, "rewritten")?;
+    target.finish()?;
+    let again = rewritten.module.with_extension("again");
+    bundle::rewrite(&rewritten.module, bundle, &again)?.expect(0)?;
+    check!(std::fs::read(&again)? == std::fs::read(&rewritten.module)?, "rewriting it once more changed the file");
+    // The loader sees that the patch is in.
+    let store = store_with(&builds.folder, &[bundle])?;
+    let launch = Launch { store: Some(store), ..Launch::trusting(Signer::shared()?.trust()) };
+    let mut target = Target::start(&rewritten.program, &launch)?;
+    compare(&mut target, &program.calls, &new, "rewritten, with the bundle in the store")?;
+    check!(target.complaints().is_empty(), "the loader complains: {}", target.complaints());
+    target.apply(bundle)?.expect(4)?;
     target.finish()
 }
 

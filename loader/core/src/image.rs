@@ -42,6 +42,10 @@ pub trait Memory {
 const MAX_SEGMENTS: usize = 16;
 const MAX_BUILD_ID: usize = 32;
 const NT_GNU_BUILD_ID: u32 = 3;
+/// Owner of the notes of `patchgen rewrite`, with the NUL.
+pub const NOTE_OWNER: &[u8; 7] = b"hpatch\0";
+/// Type of the note that names a bundle whose patch is in the file: the SHA-256 of its manifest, then its id.
+pub const NT_HPATCH_APPLIED: u32 = 1;
 
 /// A loadable segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +64,9 @@ pub struct Image {
     pub bias: u64,
     segments: [Segment; MAX_SEGMENTS],
     count: usize,
+    /// Segments of notes; `flags` is their alignment.
+    notes: [Segment; MAX_SEGMENTS],
+    note_count: usize,
     build_id: [u8; MAX_BUILD_ID],
     build_id_len: usize,
     /// svma of the dynamic section, 0 for none.
@@ -80,8 +87,16 @@ impl Image {
         if phentsize != size_of::<Phdr>() {
             return None;
         }
-        let mut image =
-            Image { bias: 0, segments: Default::default(), count: 0, build_id: [0; 32], build_id_len: 0, dynamic: 0 };
+        let mut image = Image {
+            bias: 0,
+            segments: Default::default(),
+            count: 0,
+            notes: Default::default(),
+            note_count: 0,
+            build_id: [0; MAX_BUILD_ID],
+            build_id_len: 0,
+            dynamic: 0,
+        };
         let header = |n: u16| {
             let mut p = Phdr::new_zeroed();
             let at = base.checked_add(head.phoff.get())?.checked_add(u64::from(n) * phentsize as u64)?;
@@ -105,47 +120,67 @@ impl Image {
                     image.count += 1;
                 }
                 PT_DYNAMIC => image.dynamic = p.vaddr.get(),
+                PT_NOTE if image.note_count < MAX_SEGMENTS => {
+                    let align = if p.align.get() == 8 { 8 } else { 4 };
+                    image.notes[image.note_count] =
+                        Segment { svma: p.vaddr.get(), size: p.filesz.get().min(1 << 16), flags: align };
+                    image.note_count += 1;
+                }
                 _ => {}
             }
         }
-        for n in 0..head.phnum.get() {
-            let p = header(n)?;
-            if p.kind.get() == PT_NOTE && image.build_id_len == 0 {
-                image.find_build_id(mem, image.bias.wrapping_add(p.vaddr.get()), p.filesz.get(), p.align.get());
-            }
-        }
+        let mut id = [0u8; MAX_BUILD_ID];
+        let found = image.find_note(mem, NT_GNU_BUILD_ID, b"GNU\0", |at, size| {
+            let len = usize::try_from(size).ok().filter(|n| (1..=MAX_BUILD_ID).contains(n))?;
+            mem.read(at, &mut id[..len]).then_some(len)
+        });
+        (image.build_id, image.build_id_len) = (id, found.unwrap_or(0));
         based.then_some(image)
     }
 
-    /// Notes as elf(5) has them: three words, then name and descriptor, each padded.
-    fn find_build_id(&mut self, mem: &impl Memory, start: u64, size: u64, align: u64) {
-        let align = if align == 8 { 8 } else { 4 };
-        let mut at = 0u64;
-        while at + 12 <= size.min(1 << 16) {
-            let mut head = [0u8; 16];
-            if !mem.read(start.wrapping_add(at), &mut head) {
-                return;
-            }
-            let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
-            let (name_size, desc_size) = (u64::from(word(0)), u64::from(word(4)));
-            let desc = (12 + name_size).next_multiple_of(align);
-            let next = at + (desc + desc_size).next_multiple_of(align);
-            if next > size + align {
-                return;
-            }
-            if word(8) == NT_GNU_BUILD_ID
-                && name_size == 4
-                && head[12..16] == *b"GNU\0"
-                && (1..=MAX_BUILD_ID as u64).contains(&desc_size)
-            {
-                let len = desc_size as usize;
-                if mem.read(start.wrapping_add(at + desc), &mut self.build_id[..len]) {
-                    self.build_id_len = len;
+    /// What `f` makes of the first note of this type and owner for which it makes anything; it gets avma and size of the descriptor.
+    /// Notes are as elf(5) has them: three words, then name and descriptor, each padded.
+    fn find_note<R>(
+        &self,
+        mem: &impl Memory,
+        kind: u32,
+        owner: &[u8],
+        mut f: impl FnMut(u64, u64) -> Option<R>,
+    ) -> Option<R> {
+        for part in &self.notes[..self.note_count] {
+            let (start, align) = (self.bias.wrapping_add(part.svma), u64::from(part.flags));
+            let mut at = 0u64;
+            while at + 12 <= part.size {
+                let (mut head, mut name) = ([0u8; 12], [0u8; 8]);
+                let name = name.get_mut(..owner.len())?;
+                if !mem.read(start.wrapping_add(at), &mut head) {
+                    break;
                 }
-                return;
+                let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
+                let (name_size, size) = (u64::from(word(0)), u64::from(word(4)));
+                let desc = at + (12 + name_size).next_multiple_of(align);
+                if desc + size > part.size {
+                    break;
+                }
+                let named =
+                    name_size == owner.len() as u64 && mem.read(start.wrapping_add(at + 12), name) && *name == *owner;
+                if word(8) == kind
+                    && named
+                    && let Some(found) = f(start.wrapping_add(desc), size)
+                {
+                    return Some(found);
+                }
+                at = desc + size.next_multiple_of(align);
             }
-            at = next;
         }
+        None
+    }
+
+    /// Whether the file that is mapped here was rewritten with the bundle whose manifest has this digest: then its patch is in already.
+    pub fn was_rewritten(&self, mem: &impl Memory, manifest_sha256: &[u8; 32]) -> bool {
+        let mut digest = [0u8; 32];
+        let same = |at, size| (size >= 32 && mem.read(at, &mut digest) && digest == *manifest_sha256).then_some(());
+        self.find_note(mem, NT_HPATCH_APPLIED, NOTE_OWNER, same).is_some()
     }
 
     pub fn build_id(&self) -> &[u8] {

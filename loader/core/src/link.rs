@@ -58,6 +58,9 @@ pub struct Place {
 const ABSENT: u64 = u64::MAX;
 
 impl Place {
+    /// Of a section that isn't mapped.
+    pub const ABSENT: Place = Place { offset: 0, size: ABSENT };
+
     pub fn mapped(&self) -> bool {
         self.size != ABSENT
     }
@@ -95,7 +98,7 @@ impl Layout {
     pub fn new(object: &Object<'_>, places: &mut [Place], stubs: u64) -> Result<Layout, Fault> {
         let mut layout =
             Layout { text_len: 0, stubs_at: 0, constants_at: 0, data_at: 0, len: 0, low: false, eh_frame: (0, 0) };
-        places.fill(Place { offset: 0, size: ABSENT });
+        places.fill(Place::ABSENT);
         let mut cursor = 0u64;
         for pass in 0..3 {
             match pass {
@@ -209,7 +212,6 @@ pub fn defined(symbol: &Sym, places: &[Place], base: u64) -> Result<Option<u64>,
 #[derive(Debug)]
 pub struct Linker<'a> {
     pub object: Object<'a>,
-    pub layout: Layout,
     pub places: &'a [Place],
     /// avma of each symbol.
     pub values: &'a [u64],

@@ -200,7 +200,7 @@ impl<'a> Plan<'a> {
         live: &impl Memory,
         report: &mut Report,
     ) -> Result<(), Code> {
-        check_preimages(unit, original, report)?;
+        check_preimages(unit.payload, unit.image, original, report)?;
         let first = self.funcs.len;
         for func in unit.payload.funcs {
             if func.edited() {
@@ -230,7 +230,7 @@ impl<'a> Plan<'a> {
         let ranges = func.ranges(unit.payload.ranges)?;
         let mut stacked = false;
         for range in ranges {
-            let start = avma(unit, range.svma.get(), range.size.get(), true, Name(text), report)?;
+            let start = avma(unit.image, range.svma.get(), range.size.get(), true, Name(text), report)?;
             stacked |= !same_memory(original, live, start, range.size.get(), report)?;
             let held = Range { start, end: start + range.size.get(), func: index, reserved: 0 };
             self.old_ranges.push(held, report)?;
@@ -295,7 +295,7 @@ impl<'a> Plan<'a> {
     ) -> Result<(), Code> {
         let text = unit.payload.object.name(func.name.get());
         let index = self.funcs.len as u32;
-        let site = avma(unit, func.site.get(), u64::from(payload::DETOUR), true, Name(text), report)?;
+        let site = avma(unit.image, func.site.get(), u64::from(payload::DETOUR), true, Name(text), report)?;
         let (offset, size) = unit.payload.replacement(func, unit.places, unit.layout, report)?;
         let replacement = unit.base + offset;
         let distance = replacement.wrapping_sub(site + u64::from(payload::DETOUR)) as i64;
@@ -307,7 +307,7 @@ impl<'a> Plan<'a> {
         jump[1..].copy_from_slice(&distance.to_le_bytes());
         self.write(site, &jump, index, live, report)?;
         for range in func.ranges(unit.payload.ranges)? {
-            let start = avma(unit, range.svma.get(), range.size.get(), true, Name(text), report)?;
+            let start = avma(unit.image, range.svma.get(), range.size.get(), true, Name(text), report)?;
             self.old_ranges.push(Range { start, end: start + range.size.get(), func: index, reserved: 0 }, report)?;
         }
         for s in func.sites(unit.payload.sites)? {
@@ -414,8 +414,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn avma(unit: &Unit<'_>, svma: u64, size: u64, code: bool, name: Name<'_>, report: &mut Report) -> Result<u64, Code> {
-    let within = unit.image.avma(svma, size, code);
+fn avma(image: &Image, svma: u64, size: u64, code: bool, name: Name<'_>, report: &mut Report) -> Result<u64, Code> {
+    let within = image.avma(svma, size, code);
     within.ok_or_else(|| {
         report.refuse(codes::BAD_BINDING, format_args!("{name}: {svma:#x} isn't in the module's mapping"))
     })
@@ -425,7 +425,7 @@ fn avma(unit: &Unit<'_>, svma: u64, size: u64, code: bool, name: Name<'_>, repor
 fn edit_of<'u>(unit: &Unit<'u>, edit: &payload::Edit, report: &mut Report) -> Result<(u64, &'u [u8]), Code> {
     let size = edit.size.get();
     let name = Name(unit.payload.object.name(edit.name.get()));
-    let addr = avma(unit, edit.svma.get(), u64::from(size), edit.code(), name, report)?;
+    let addr = avma(unit.image, edit.svma.get(), u64::from(size), edit.code(), name, report)?;
     let at = unit.payload.edit_bytes(edit, unit.places, report)? as usize;
     match unit.linked.get(at..at + size as usize) {
         Some(new) => Ok((addr, new)),
@@ -450,21 +450,29 @@ fn same_memory(a: &impl Memory, b: &impl Memory, start: u64, size: u64, report: 
     Ok(true)
 }
 
-fn check_preimages(unit: &Unit<'_>, original: &impl Memory, report: &mut Report) -> Result<(), Code> {
-    let p = unit.payload;
-    let bias = unit.image.bias;
+/// Compares what the payload was made from with `original`: the functions that are replaced, what is relied upon, what is edited.
+///
+/// # Errors
+/// HP1105 for other bytes, HP1106 for an address outside the image.
+pub fn check_preimages(
+    p: &Payload<'_>,
+    image: &Image,
+    original: &impl Memory,
+    report: &mut Report,
+) -> Result<(), Code> {
+    let bias = image.bias;
     for f in p.funcs {
         let name = Name(p.object.name(f.name.get()));
         let mut hash = Sha256::new();
         for range in f.ranges(p.ranges)? {
-            let start = avma(unit, range.svma.get(), range.size.get(), true, name, report)?;
+            let start = avma(image, range.svma.get(), range.size.get(), true, name, report)?;
             hash_memory(&mut hash, original, start, range.size.get(), report)?;
         }
         compare(hash, &f.preimage, original, bias.wrapping_add(f.entry.get()), name, report)?;
     }
     for g in p.guards {
         let name = Name(p.object.name(g.name.get()));
-        let start = avma(unit, g.svma.get(), g.size.get(), false, name, report)?;
+        let start = avma(image, g.svma.get(), g.size.get(), false, name, report)?;
         let mut hash = Sha256::new();
         hash_memory(&mut hash, original, start, g.size.get(), report)?;
         compare(hash, &g.preimage, original, start, name, report)?;
@@ -472,7 +480,7 @@ fn check_preimages(unit: &Unit<'_>, original: &impl Memory, report: &mut Report)
     for e in p.edits.iter().filter(|e| e.preimage != [0; PREIMAGE]) {
         let name = Name(p.object.name(e.name.get()));
         let size = u64::from(e.size.get());
-        let start = avma(unit, e.svma.get(), size, e.code(), name, report)?;
+        let start = avma(image, e.svma.get(), size, e.code(), name, report)?;
         let mut hash = Sha256::new();
         hash_memory(&mut hash, original, start, size, report)?;
         compare(hash, &e.preimage, original, start, name, report)?;

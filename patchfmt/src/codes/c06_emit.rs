@@ -58,4 +58,19 @@ codes! {
         why: "The patch would change other code than was analysed.",
         act: "Name the file that the bundle was built for.",
     }
+    REWRITE_FORM = 612 Refuse "the file has a form that can't be rewritten" {
+        seen: "The ELF file is prelinked, has data behind its sections, or has headers or tables that leave no sound place for what must be added.",
+        why: "Something that reads the file in another way than the kernel and the dynamic linker do would find other things than before.",
+        act: "Apply the bundle at start instead (HPATCH_STORE), or undo the prelinking first.",
+    }
+    REWRITE_IMPORT = 613 Refuse "the file can't import what the patch needs" {
+        seen: "The patch needs a symbol of another library, and the file has no table of dynamic symbols, or of their versions, to name it in.",
+        why: "A static executable has no dynamic linker, and a symbol without its version could be bound to another definition.",
+        act: "Apply the bundle at start instead (HPATCH_STORE): the loader looks it up in what is mapped.",
+    }
+    REWRITE_SITE = 614 Refuse "a place of the patch can't be set in the file" {
+        seen: "An edit lies where the file has no bytes, cuts a dynamic relocation in two, or a field needs an address that is only known in the process.",
+        why: "The dynamic linker would write something else there, or nothing.",
+        act: "Apply the bundle at start instead (HPATCH_STORE).",
+    }
 }

@@ -4,7 +4,7 @@ use super::Failure;
 use patchfmt::codes;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Reads a regular file of at most `limit` bytes.
@@ -43,14 +43,37 @@ pub fn read_bundle(path: &Path) -> Result<Vec<u8>, Failure> {
 /// # Errors
 /// HP0011; the old file is unchanged then.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    replace_as(path, bytes, |_| Some(fs::metadata(target_of(path)).ok()?.permissions().mode() & 0o7777))
+}
+
+/// What [`replace_like`] takes over from a file.
+///
+/// # Errors
+/// HP0010.
+pub fn metadata(path: &Path) -> Result<fs::Metadata, Failure> {
+    fs::metadata(path).map_err(|e| Failure::io(codes::READ_FAILED, path.display(), &e))
+}
+
+/// As [`replace`], with the permissions of another file. The bits that let a program run as its owner are taken over only where the new
+/// file has the same owner and group.
+///
+/// # Errors
+/// HP0011; the old file is unchanged then.
+pub fn replace_like(path: &Path, bytes: &[u8], model: &fs::Metadata) -> Result<(), Failure> {
+    replace_as(path, bytes, |made| {
+        let same = (made.uid(), made.gid()) == (model.uid(), model.gid());
+        Some(model.permissions().mode() & if same { 0o7777 } else { 0o777 })
+    })
+}
+
+fn replace_as(path: &Path, bytes: &[u8], mode: impl FnOnce(&fs::Metadata) -> Option<u32>) -> Result<(), Failure> {
     let io = |e: std::io::Error| Failure::io(codes::WRITE_FAILED, path.display(), &e);
     // Behind a symbolic link lies the file that is meant.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mode = fs::metadata(&target).ok().map(|m| m.permissions().mode() & 0o7777);
+    let target = target_of(path);
     let (temporary, mut file) = create_beside(&target).map_err(io)?;
     let written = (|| {
         file.write_all(bytes)?;
-        if let Some(mode) = mode {
+        if let Some(mode) = mode(&file.metadata()?) {
             file.set_permissions(fs::Permissions::from_mode(mode))?;
         }
         file.sync_all()?;
@@ -76,6 +99,10 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let io = |e: std::io::Error| Failure::io(codes::WRITE_FAILED, path.display(), &e);
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
+}
+
+fn target_of(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn directory_of(path: &Path) -> Option<&Path> {

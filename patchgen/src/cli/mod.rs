@@ -8,6 +8,7 @@ mod explain;
 mod extract;
 mod inspect;
 mod manifest;
+mod rewrite;
 mod sign;
 mod verify;
 
@@ -47,6 +48,8 @@ enum Verb {
     Attach(attach::Args),
     /// Check a bundle's signatures against a directory of trusted keys
     Verify(verify::Args),
+    /// Put the patch of a bundle into the ELF file on disk
+    Rewrite(rewrite::Args),
     /// Explain a diagnostic code
     Explain(explain::Args),
 }
@@ -85,6 +88,7 @@ pub fn main() -> std::process::ExitCode {
         Verb::Sign(a) => ("sign", a.json, sign::run(&a)),
         Verb::Attach(a) => ("attach", a.json, attach::run(&a)),
         Verb::Verify(a) => ("verify", a.json, verify::run(&a)),
+        Verb::Rewrite(a) => ("rewrite", a.json, rewrite::run(&a)),
         Verb::Explain(a) => ("explain", a.json, explain::run(&a)),
     };
     let exit = outcome.unwrap_or_else(|failure| {
