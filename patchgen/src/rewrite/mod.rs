@@ -109,7 +109,7 @@ pub fn rewrite(old: &[u8], bundle: &Contents<'_>) -> Result<Rewritten, Refusal> 
         return Err(Refusal::new(codes::REWRITE_SITE, format_args!("the patch needs {}", words.join(", "))));
     }
     let note = note(&manifest, bundle.metadata().id);
-    Patch::new(&file, &image, bundle, &module, note)
+    Patch::make(&file, &image, bundle, &module, note)
 }
 
 /// The note that says which bundle's patch is in the file: SHA-256 of its manifest, then its id.
@@ -146,7 +146,7 @@ fn with_report<T>(what: impl FnOnce(&mut Report) -> Result<T, Code>) -> Result<T
 }
 
 impl<'a> Patch<'a> {
-    fn new(
+    fn make(
         file: &'a File<'a>,
         image: &Image,
         bundle: &Contents<'_>,

@@ -5,7 +5,6 @@ use super::layout::Part;
 use super::write::Written;
 use goblin::elf::program_header::PT_LOAD;
 use goblin::elf::{Elf, ProgramHeader};
-use std::ops::Range;
 
 /// Compares the new file with what it was made from.
 ///
@@ -28,8 +27,8 @@ pub fn check(file: &File<'_>, bytes: &[u8], written: &Written<'_>) -> Result<(),
 /// The old bytes are where they were, but for those that are meant to change.
 fn old_content(file: &File<'_>, bytes: &[u8], written: &Written<'_>) -> Result<(), String> {
     let header = size_of::<hpatch_core::elf::Ehdr>();
-    let mut changed: Vec<Range<usize>> = vec![0..header];
-    let mut spare = |at: u64, size: usize| changed.push(at as usize..at as usize + size);
+    let mut changed = vec![(0, header)];
+    let mut spare = |at: u64, size: usize| changed.push((at as usize, at as usize + size));
     spare(file.dynamic_at, (file.dynamic.len() + file.spare) * size_of::<super::elf::Dyn>());
     if written.layout.item(Part::Headers).is_none() {
         spare(written.layout.headers.1, usize::from(u16::from_le_bytes([bytes[56], bytes[57]])) * 56);
@@ -42,14 +41,14 @@ fn old_content(file: &File<'_>, bytes: &[u8], written: &Written<'_>) -> Result<(
             return Err(format!("the bytes at 0x{svma:x} are others"));
         }
     }
-    changed.sort_by_key(|r| r.start);
+    changed.sort_unstable();
     let mut at = 0;
-    for range in changed.into_iter().chain(std::iter::once(file.data.len()..file.data.len())) {
-        let end = range.start.max(at);
+    for (start, stop) in changed.into_iter().chain(std::iter::once((file.data.len(), file.data.len()))) {
+        let end = start.max(at);
         if file.data.get(at..end) != bytes.get(at..end) {
             return Err(format!("old bytes between offsets 0x{at:x} and 0x{end:x} changed"));
         }
-        at = at.max(range.end);
+        at = at.max(stop);
     }
     for (part, content) in written.parts {
         let item = written.layout.item(*part).ok_or("a part without a place")?;
