@@ -4,15 +4,17 @@ use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::mem::size_of;
 use core::panic::Location;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::SeqCst;
 
-use hpatch_core::abi::{ABI, Control, LoaderState, MAGIC, Op, PREPARE_NO_TRUST_DIR};
+use hpatch_core::abi::{ABI, Control, LoaderState, MAGIC, Op, PREPARE_NO_TRUST_DIR, PREPARE_REPLACE};
 use hpatch_core::report::Report;
 use patchfmt::{Code, codes};
 
 use crate::mem::{PAGE, Pages, page_up};
 use crate::prepare::{self, Moment};
 use crate::records::{self, Entry};
-use crate::{guard, sys, trust};
+use crate::{guard, store, sys, trust};
 
 /// The control thread's stack. Untouched pages of `.bss` cost nothing.
 const STACK_SIZE: usize = hpatch_core::abi::STACK_SIZE as usize;
@@ -29,7 +31,7 @@ pub struct Block(UnsafeCell<Control<*const u8>>);
 // SAFETY: see the rule above; within the process only one control thread or the constructor is active.
 unsafe impl Sync for Block {}
 
-/// Found by name by the `hpatch` command: the only symbol that the library exports.
+/// Found by name by the `hpatch` command. Beside it the library exports only what it stands in for: `_dl_find_object`, `__gmon_start__`.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name is the interface")]
 pub static hpatch_control: Block = Block(UnsafeCell::new(Control {
@@ -98,20 +100,45 @@ pub fn with<R>(f: impl FnOnce(&mut Control<*const u8>) -> R) -> R {
     f(unsafe { &mut *block() })
 }
 
-/// Whether the constructor is running, on the application's main thread.
-pub fn starting() -> bool {
-    with(|c| c.reserved[STARTING] != 0)
+/// The constructor runs: the dynamic linker has brought the library in.
+pub fn set_preloaded() {
+    with(|c| c.origin = 0);
 }
 
-pub fn set_starting(on: bool) {
-    with(|c| {
-        c.origin = 0;
-        c.reserved[STARTING] = on.into();
-    });
+fn state() -> &'static AtomicU32 {
+    // SAFETY: the field is aligned and lives for ever; everyone who competes for it goes through here.
+    unsafe { AtomicU32::from_ptr(&raw mut (*block()).state) }
 }
 
-/// Index in [`Control::reserved`].
-const STARTING: usize = 0;
+/// Takes the loader for an application thread; false when the command or another thread has it.
+pub fn enter() -> bool {
+    let taken = state().compare_exchange(LoaderState::Idle as u32, LoaderState::Busy as u32, SeqCst, SeqCst).is_ok();
+    if !taken {
+        return false;
+    }
+    // SAFETY: aligned fields of the static block. The command sets `owner` and then looks at the state, this is the other way round: one of
+    // the two gives way.
+    let (owner, tid) = unsafe {
+        let owner = AtomicU32::from_ptr(&raw mut (*block()).owner);
+        (owner, AtomicU32::from_ptr(&raw mut (*block()).control_tid))
+    };
+    tid.store(sys::gettid(), SeqCst);
+    if owner.load(SeqCst) != 0 {
+        leave();
+        return false;
+    }
+    true
+}
+
+/// Gives it back, unless it was blocked meanwhile.
+pub fn leave() {
+    with(|c| c.control_tid = 0);
+    let _ = state().compare_exchange(LoaderState::Busy as u32, LoaderState::Idle as u32, SeqCst, SeqCst);
+}
+
+pub fn stack_top() -> *const u8 {
+    (&raw const STACK).cast::<u8>().wrapping_add(STACK_SIZE)
+}
 
 /// No further operation is accepted in this process.
 pub fn block_loader() {
@@ -178,6 +205,7 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
     const COMMIT: u32 = Op::Commit as u32;
     const RELEASE: u32 = Op::Release as u32;
     const SET_TRUST: u32 = Op::SetTrust as u32;
+    const PREPARE_PENDING: u32 = Op::PreparePending as u32;
     match op {
         ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => Pages::new(arg[0])
             .map(Pages::leak)
@@ -186,11 +214,17 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
             let buffer = adopt(arg, report)?;
             let keys = trust::keys(arg[2] & PREPARE_NO_TRUST_DIR == 0, report)?;
             let bytes = buffer.bytes().get(..arg[1] as usize).unwrap_or_default();
-            // At `Moment::Running` there is no "not for this process".
-            prepare::prepare(bytes, &keys, Moment::Running, report)?.map(Entry::addr).ok_or(codes::INTERNAL)
+            let moment = Moment::Running { replace: arg[2] & PREPARE_REPLACE != 0 };
+            // At that moment there is no "not for this process".
+            prepare::prepare(bytes, &keys, moment, report)?.map(Entry::addr).ok_or(codes::INTERNAL)
         }
         COMMIT => records::find(arg[0], report).and_then(|e| records::commit(e, report)).map(|()| 0),
         RELEASE => records::find(arg[0], report).and_then(|e| records::release(e, report)).map(|()| 0),
+        PREPARE_PENDING => {
+            let (count, record) = store::prepare_pending(arg[0], report);
+            with(|c| c.value[1] = count);
+            record
+        }
         SET_TRUST => {
             trust::give(adopt(arg, report)?, arg[1] as usize);
             Ok(0)

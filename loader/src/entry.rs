@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use crate::mem::Pages;
 use crate::process::{self, Auxv};
 use crate::sys::{self, Open};
-use crate::{control, guard, store};
+use crate::{control, guard, hook, store, unwind};
 
 /// `DT_INIT_ARRAY` (System V gABI). glibc passes `main`'s arguments, musl passes nothing.
 #[used]
@@ -22,9 +22,8 @@ struct Arguments {
 
 extern "C" fn init(argc: usize, argv: *const *const u8, envp: *const *const u8) {
     let mut arguments = Arguments { argc, argv, envp };
-    control::set_starting(true);
+    control::set_preloaded();
     guard::run(start, (&raw mut arguments).cast());
-    control::set_starting(false);
 }
 
 extern "C" fn start(arguments: *mut u8) {
@@ -44,8 +43,10 @@ extern "C" fn start(arguments: *mut u8) {
         }
         f.store().is_some()
     });
+    unwind::find_real();
     if wanted {
         store::apply_all();
+        hook::arm();
     }
 }
 

@@ -9,6 +9,8 @@ mod control;
 mod dir;
 mod entry;
 mod guard;
+mod hook;
+mod jit;
 mod mem;
 mod place;
 mod prepare;

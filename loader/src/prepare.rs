@@ -8,8 +8,8 @@ use hpatch_core::image::Image;
 use hpatch_core::link::{Linker, Place};
 use hpatch_core::payload::Payload;
 use hpatch_core::plan::{self, Counts, Plan, Reverted};
-use hpatch_core::report::{Hex, Report};
-use patchfmt::metadata::{Capabilities, Module, Scope};
+use hpatch_core::report::{Hex, Name, Report};
+use patchfmt::metadata::{Capabilities, Metadata, Module, Scope};
 use patchfmt::{Bundle, Code, FormatError, Policy, VerifiedBundle, codes};
 use sha2::{Digest, Sha256};
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
@@ -19,7 +19,7 @@ use crate::place::Reserved;
 use crate::process::{Maps, OwnMemory, Symbols};
 use crate::records::{self, Entry, OWN_LEN};
 use crate::trust::Keys;
-use crate::unwind;
+use crate::{jit, unwind};
 
 /// Module instances that one record can hold.
 const MAX_UNITS: usize = 64;
@@ -30,7 +30,26 @@ const MAX_MODULES: usize = patchfmt::wire::MAX_MODULES;
 pub enum Moment {
     /// Before `main`: a bundle for modules that aren't here is none of this process's business.
     Start,
-    Running,
+    /// A module is being loaded, the one that holds the avma `inside`: only a bundle for it alone is looked at, and applied by its own thread.
+    Loaded { inside: u64 },
+    /// On the control thread: what of the store isn't applied yet.
+    Pending,
+    /// On the control thread, this one bundle.
+    Running {
+        /// It takes the place of all live ones.
+        replace: bool,
+    },
+}
+
+impl Moment {
+    /// The application runs meanwhile, and this thread isn't one of its own.
+    fn on_control_thread(self) -> bool {
+        matches!(self, Moment::Pending | Moment::Running { .. })
+    }
+
+    fn replaces_all(self) -> bool {
+        self == Moment::Running { replace: true }
+    }
 }
 
 fn malformed(report: &mut Report, e: FormatError) -> Code {
@@ -41,34 +60,40 @@ fn no_memory(report: &mut Report) -> Code {
     report.refuse(codes::OUT_OF_MEMORY, format_args!("mmap refused"))
 }
 
-/// Prepares `bytes`. `Ok(None)`: at the start, nothing of it is for this process.
+/// Prepares `bytes`. `Ok(None)`: unless it was asked for, nothing of it is for this process, or for this moment.
 pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -> Result<Option<Entry>, Code> {
     let bundle = Bundle::parse(bytes).map_err(|e| malformed(report, e))?;
     let bundle = bundle.verify(keys.all(), Policy::default()).map_err(|e| malformed(report, e))?;
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    check_metadata(&bundle, &digest, moment, report)?;
     let mem = OwnMemory::open();
     let mem =
         mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
     let maps =
         Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
-    let here = Here { mem: &mem, maps: &maps, manifest: Sha256::digest(bundle.bundle().manifest()).into() };
-    if moment == Moment::Start && !bundle.metadata().modules.iter().any(|m| here.knows(&m)) {
+    let manifest = Sha256::digest(bundle.bundle().manifest()).into();
+    let here = Here { mem: &mem, maps: &maps, digest: &digest, manifest, moment };
+    records::drop_unloaded(&|u| here.is_here(u));
+    let metadata = bundle.metadata();
+    if moment == Moment::Start && !metadata.modules.iter().any(|m| here.knows(&m)) {
         return Ok(None);
     }
+    if matches!(moment, Moment::Loaded { .. } | Moment::Pending) && !here.has_turn(&metadata, moment) {
+        return Ok(None);
+    }
+    check_metadata(&bundle, &here, moment, report)?;
     let mut modules = [const { None }; MAX_MODULES];
     let mut counts = Counts::default();
     let mut need = Need::default();
     let mut units = 0;
     for (slot, module) in modules.iter_mut().zip(bundle.metadata().modules.iter()) {
         let decoded = decode(&bundle, &module, report)?;
-        let instances = here.instances(&module).count();
-        if instances == 0 && here.rewritten(&module) {
+        if here.mapped(&module).next().is_none() && here.rewritten(&module) {
             continue;
         }
-        if instances == 0 {
+        if here.mapped(&module).next().is_none() {
             return Err(here.missing(&module, report));
         }
+        let instances = here.instances(&module).count();
         counts.add(
             &Counts::of(&Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?),
             instances as u64,
@@ -89,12 +114,13 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     if units > MAX_UNITS {
         return Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("{units} module instances")));
     }
+    let supersedes = metadata.supersedes.iter().map(|id| id.len() as u64 + 1).sum();
     for live in records::live() {
         counts.old_ranges += live.new_ranges().len() as u64;
         counts.old_sites += live.new_sites().len() as u64 * 2;
     }
     counts.need(&mut need);
-    need.add::<Record>(1).add::<Unit>(units as u64).add::<[u64; 8]>(units as u64);
+    need.add::<Record>(1).add::<Unit>(units as u64).add::<[u64; 8]>(units as u64).add::<u8>(supersedes);
     let mut pages = Pages::new(need.bytes()).map_err(|_| no_memory(report))?;
     let own_len = pages.len();
     // SAFETY: the mapping is given away below or, on a refusal, dropped after the arena and everything in it.
@@ -102,20 +128,30 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         unsafe { core::slice::from_raw_parts_mut(pages.bytes_mut().as_mut_ptr(), own_len as usize) };
     let mut draft = Draft::new(Arena::new(memory), &counts, units).ok_or_else(|| no_memory(report))?;
     for (module, decoded) in modules.iter().flatten() {
-        let payload = Payload::read(decoded.0.bytes().get(..decoded.1).unwrap_or_default(), report)?;
+        let file = decoded.0.bytes().get(..decoded.1).unwrap_or_default();
+        let payload = Payload::read(file, report)?;
         for image in here.instances(module) {
-            draft.add_unit(&here, &payload, module, &image, bundle.metadata().id, report)?;
+            draft.add_unit(&here, (&payload, file), module, &image, (&metadata, moment), report)?;
         }
     }
     draft.plan.finish(report)?;
-    let entry = draft.finish(&bundle, digest, own_len);
+    let entry = draft.finish(&bundle, digest, own_len, report)?;
     pages.leak();
+    records::live()
+        .filter(|e| here.goes(*e, &metadata, moment))
+        .for_each(|e| e.set(|r| r.superseded_by = entry.addr()));
+    entry.units().iter().for_each(jit::register);
+    if let Err(code) = unwind::announce(entry, moment.on_control_thread(), report) {
+        let mut ignored = Report::default();
+        let _ = records::release(entry, &mut ignored);
+        return Err(code);
+    }
     Ok(Some(entry))
 }
 
 fn check_metadata(
     bundle: &VerifiedBundle<'_>,
-    digest: &[u8; 32],
+    here: &Here<'_>,
     moment: Moment,
     report: &mut Report,
 ) -> Result<(), Code> {
@@ -126,7 +162,7 @@ fn check_metadata(
     if m.loader_abi > ABI {
         return Err(report.refuse(codes::LOADER_ABI, format_args!("needs ABI {}, this is {ABI}", m.loader_abi)));
     }
-    if m.scope == Scope::Start && moment == Moment::Running {
+    if m.scope == Scope::Start && moment != Moment::Start {
         return Err(report.refuse(codes::SCOPE_START, format_args!("{}", m.id)));
     }
     let known =
@@ -137,15 +173,33 @@ fn check_metadata(
             format_args!("capabilities {:#x} that this loader doesn't have", m.capabilities.0),
         ));
     }
-    let same = |e: &Entry| {
-        let r = e.get();
-        r.bundle_sha256 == *digest || r.id.get(..r.id_len as usize) == Some(m.id.as_bytes())
-    };
     let in_use = |e: &Entry| [RecordState::Writing, RecordState::Live, RecordState::Reverting].iter().any(|s| e.is(*s));
-    if records::all().filter(in_use).any(|e| same(&e)) {
-        return Err(report.refuse(codes::ALREADY_APPLIED, format_args!("{}", m.id)));
+    for e in records::all().filter(in_use) {
+        let name = Name(e.id());
+        if e.get().bundle_sha256 == *here.digest {
+            // The same bundle once more is for copies of its modules that have appeared since.
+            if !m.modules.iter().any(|module| here.instances(&module).next().is_some()) {
+                return Err(report.refuse(codes::ALREADY_APPLIED, format_args!("{}", m.id)));
+            }
+            continue;
+        }
+        if e.supersedes().any(|id| id == m.id.as_bytes()) {
+            return Err(report.refuse(codes::SUPERSEDED, format_args!("{name} is live and supersedes {}", m.id)));
+        }
+        let (have, new) = (e.get().sequence, m.sequence);
+        if new != 0 && new < have && e.units().iter().any(|u| m.modules.iter().any(|module| is_for(u, &module))) {
+            return Err(report
+                .refuse(codes::SUPERSEDED, format_args!("{name} with sequence {have} is live, {} has {new}", m.id)));
+        }
+        if e.id() == m.id.as_bytes() && !here.goes(e, &m, moment) {
+            return Err(report.refuse(codes::ALREADY_APPLIED, format_args!("another bundle named {}", m.id)));
+        }
     }
     Ok(())
+}
+
+fn is_for(unit: &Unit, module: &Module<'_>) -> bool {
+    unit.build_id.get(..unit.build_id_len as usize) == Some(module.old_build_id)
 }
 
 /// A payload, decoded: the memory and how much of it is used.
@@ -163,21 +217,83 @@ fn decode(bundle: &VerifiedBundle<'_>, module: &Module<'_>, report: &mut Report)
 struct Here<'a> {
     mem: &'a OwnMemory,
     maps: &'a Maps,
+    /// Of the bundle.
+    digest: &'a [u8; 32],
     /// SHA-256 of the bundle's manifest.
     manifest: [u8; 32],
+    moment: Moment,
 }
 
 impl Here<'_> {
     /// Every mapped copy of exactly the build that the bundle is for, without the files that `patchgen rewrite` has put its patch into.
+    fn mapped(&self, module: &Module<'_>) -> impl Iterator<Item = Image> {
+        self.copies(module, false)
+    }
+
+    /// Those that the bundle isn't applied to yet.
     fn instances(&self, module: &Module<'_>) -> impl Iterator<Item = Image> {
-        let images = self.maps.images(self.mem).map(|(image, _)| image);
-        images.filter(move |i| i.build_id() == module.old_build_id && !i.was_rewritten(self.mem, &self.manifest))
+        self.copies(module, true)
+    }
+
+    fn copies(&self, module: &Module<'_>, only_new: bool) -> impl Iterator<Item = Image> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let image = self.copy_from(module, only_new, from)?;
+            from = image.extent().1;
+            Some(image)
+        })
+    }
+
+    /// The first copy at or behind avma `from`. Not part of its callers, because of their number and its size.
+    #[inline(never)]
+    fn copy_from(&self, module: &Module<'_>, only_new: bool, mut from: u64) -> Option<Image> {
+        while let Some((image, mapping)) = self.maps.image_from(self.mem, from) {
+            if image.build_id() == module.old_build_id
+                && !image.was_rewritten(self.mem, &self.manifest)
+                && !(only_new && self.is_covered(&image, module))
+            {
+                return Some(image);
+            }
+            from = mapping.end;
+        }
+        None
     }
 
     /// A file with the module's patch in it is mapped.
     fn rewritten(&self, module: &Module<'_>) -> bool {
         let mut images = self.maps.images(self.mem).map(|(image, _)| image);
         images.any(|i| i.build_id() == module.old_build_id && i.was_rewritten(self.mem, &self.manifest))
+    }
+
+    fn is_covered(&self, image: &Image, module: &Module<'_>) -> bool {
+        let mut same = records::live().filter(|e| e.get().bundle_sha256 == *self.digest);
+        let here = |u: &Unit| u.bias == image.bias && is_for(u, module);
+        same.any(|e| e.units().iter().any(|u| here(u) && self.is_here(u)))
+    }
+
+    /// The module that `unit` was made for is mapped, and isn't that same file, loaded anew this moment.
+    fn is_here(&self, unit: &Unit) -> bool {
+        let anew = matches!(self.moment, Moment::Loaded { inside } if (unit.lo..unit.hi).contains(&inside));
+        !anew && records::is_mapped(unit, self.mem, self.maps)
+    }
+
+    /// Whether a live record gives way to the bundle.
+    #[inline(never)]
+    fn goes(&self, live: Entry, bundle: &Metadata<'_>, moment: Moment) -> bool {
+        live.get().bundle_sha256 != *self.digest
+            && (moment.replaces_all() || bundle.supersedes.iter().any(|id| id.as_bytes() == live.id()))
+    }
+
+    /// Whether a bundle of the store that nobody asked for by name is to be applied now: all of its modules are here, at least one copy isn't
+    /// patched, and while a module is being loaded it is for that one alone.
+    fn has_turn(&self, bundle: &Metadata<'_>, moment: Moment) -> bool {
+        let complete = bundle.modules.iter().all(|m| self.mapped(&m).next().is_some() || self.rewritten(&m));
+        let fits = |i: &Image| match moment {
+            Moment::Loaded { inside } => (i.extent().0..i.extent().1).contains(&inside),
+            _ => true,
+        };
+        let mut left = bundle.modules.iter().filter(|m| self.instances(m).next().is_some()).peekable();
+        complete && left.peek().is_some() && left.all(|m| self.instances(&m).all(|i| fits(&i)))
     }
 
     /// The build is here, or another build of a file with that name.
@@ -210,8 +326,14 @@ struct Draft {
     objects: &'static mut [[u64; 8]],
     plan: Plan<'static>,
     names: Arena<'static>,
-    mapped: [Option<Reserved>; MAX_UNITS],
+    /// Units that were made so far; they are unmapped with the draft.
     count: usize,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        self.units[..self.count].iter().for_each(records::unmap);
+    }
 }
 
 /// `n` values in a mapping of their own, for as long as it lives.
@@ -230,16 +352,16 @@ impl Draft {
         let unit_table = arena.take(units)?;
         let objects = arena.take(units)?;
         let (plan, names) = Plan::new(arena, counts)?;
-        Some(Draft { record, units: unit_table, objects, plan, names, mapped: [const { None }; MAX_UNITS], count: 0 })
+        Some(Draft { record, units: unit_table, objects, plan, names, count: 0 })
     }
 
     fn add_unit(
         &mut self,
         here: &Here<'_>,
-        payload: &Payload<'_>,
+        (payload, file): (&Payload<'_>, &[u8]),
         module: &Module<'_>,
         image: &Image,
-        id: &str,
+        (metadata, moment): (&Metadata<'_>, Moment),
         report: &mut Report,
     ) -> Result<(), Code> {
         let (sections, symbols) = (payload.object.sections().len(), payload.symbol_count());
@@ -278,31 +400,37 @@ impl Draft {
             linked: content.bytes(),
             index: self.count as u32,
         };
-        let live_writes = LiveWrites::collect(report)?;
-        let original = Reverted { mem: here.mem, writes: live_writes.newest_first() };
+        let going = |e: Entry| here.goes(e, metadata, moment);
+        let all = LiveWrites::collect(here, &|_| true, report)?;
+        let before = LiveWrites::collect(here, &going, report)?;
+        let original = Reverted { mem: here.mem, writes: all.newest_first() };
+        let without_going = Reverted { mem: here.mem, writes: before.newest_first() };
         let first = self.plan.funcs.items().len();
-        self.plan.add(&unit, &original, here.mem, report)?;
-        self.take_over(first, report)?;
-        room.fill(&layout, content.bytes(), id, report)?;
-        self.describe(&unit, module, image, report)?;
-        self.mapped[self.count] = Some(room);
+        self.plan.add(&unit, &original, &without_going, report)?;
+        self.take_over(first, &going, report)?;
+        room.fill(&layout, content.bytes(), metadata.id, report)?;
+        self.describe(&unit, module, image, file, report)?;
+        room.leak();
         self.count += 1;
         Ok(())
     }
 
-    /// Replacements by live records whose functions are replaced once more: they must not be active either.
-    fn take_over(&mut self, first: usize, report: &mut Report) -> Result<(), Code> {
+    /// Replacements by live records whose functions are replaced once more, and all code of records that give way: they must not be active
+    /// either.
+    fn take_over(&mut self, first: usize, goes: &dyn Fn(Entry) -> bool, report: &mut Report) -> Result<(), Code> {
         for live in records::live() {
             let again = |entry: u64| self.plan.funcs.items()[first..].iter().any(|f| f.entry == entry);
-            if !live.funcs().iter().any(|f| again(f.entry)) {
+            let whole = goes(live);
+            if !whole && !live.funcs().iter().any(|f| again(f.entry)) {
                 continue;
             }
             for range in live.new_ranges() {
                 // Parts that belong to no function in particular may belong to one that is replaced.
-                let ours = live
-                    .funcs()
-                    .get(range.func as usize)
-                    .is_none_or(|f| self.plan.funcs.items()[first..].iter().any(|g| g.entry == f.entry));
+                let ours = whole
+                    || live
+                        .funcs()
+                        .get(range.func as usize)
+                        .is_none_or(|f| self.plan.funcs.items()[first..].iter().any(|g| g.entry == f.entry));
                 let known = self.plan.old_ranges.items().iter().any(|r| r.start == range.start && r.end == range.end);
                 if ours && !known {
                     self.plan.add_old_code(
@@ -321,6 +449,7 @@ impl Draft {
         unit: &plan::Unit<'_>,
         module: &Module<'_>,
         image: &Image,
+        file: &[u8],
         report: &mut Report,
     ) -> Result<(), Code> {
         let name = self.names.copy(module.name.as_bytes()).ok_or_else(|| no_memory(report))?;
@@ -328,6 +457,7 @@ impl Draft {
         let text = &unit.linked[..layout.text_len as usize];
         let slot = &mut self.units[self.count];
         slot.bias = image.bias;
+        (slot.lo, slot.hi) = image.extent();
         slot.map = unit.base;
         slot.map_len = layout.len;
         slot.build_id[..image.build_id().len()].copy_from_slice(image.build_id());
@@ -339,11 +469,34 @@ impl Draft {
         slot.text_len = layout.text_len;
         slot.text_sha256 = Sha256::digest(text).into();
         slot.reserved[unwind::OBJECT] = (&raw const self.objects[self.count]) as u64;
+        let len = file.len();
+        let mut pages = Pages::new((len + jit::HEAD) as u64).map_err(|_| no_memory(report))?;
+        let copy = &mut pages.bytes_mut()[jit::HEAD..][..len];
+        copy.copy_from_slice(file);
+        unit.payload.place_sections(copy, unit.places, unit.base).ok_or(codes::INTERNAL)?;
+        slot.symfile = pages.leak() + jit::HEAD as u64;
+        slot.symfile_len = len as u64;
         Ok(())
     }
 
-    fn finish(mut self, bundle: &VerifiedBundle<'_>, digest: [u8; 32], own_len: u64) -> Entry {
-        let (m, plan, r) = (bundle.metadata(), &self.plan, &mut self.record);
+    fn finish(
+        mut self,
+        bundle: &VerifiedBundle<'_>,
+        digest: [u8; 32],
+        own_len: u64,
+        report: &mut Report,
+    ) -> Result<Entry, Code> {
+        let m = bundle.metadata();
+        let list = self.names.take::<u8>(m.supersedes.iter().map(|id| id.len() + 1).sum());
+        let list = list.ok_or_else(|| no_memory(report))?;
+        let mut at = 0;
+        for id in m.supersedes.iter() {
+            list[at..at + id.len()].copy_from_slice(id.as_bytes());
+            at += id.len() + 1;
+        }
+        let (plan, r) = (&self.plan, &mut self.record);
+        (r.supersedes, r.supersedes_len) = (list.as_ptr() as u64, list.len() as u64);
+        r.sequence = m.sequence;
         let id = m.id.as_bytes();
         let id = &id[..id.len().min(r.id.len())];
         r.state = RecordState::Prepared as u32;
@@ -359,8 +512,8 @@ impl Draft {
         (r.new_ranges, r.new_range_count) = place_of(plan.new_ranges.items());
         (r.new_sites, r.new_site_count) = place_of(plan.new_sites.items());
         r.reserved[OWN_LEN] = own_len;
-        self.mapped.iter_mut().filter_map(Option::take).for_each(Reserved::leak);
-        records::append(self.record)
+        self.count = 0;
+        Ok(records::append(self.record))
     }
 }
 
@@ -375,16 +528,26 @@ struct LiveWrites {
 }
 
 impl LiveWrites {
-    fn collect(report: &mut Report) -> Result<LiveWrites, Code> {
-        let total = records::live().map(|e| e.writes().len()).sum();
+    /// Those of the records that `wanted` picks, in modules that are still mapped.
+    #[inline(never)]
+    fn collect(here: &Here<'_>, wanted: &dyn Fn(Entry) -> bool, report: &mut Report) -> Result<LiveWrites, Code> {
+        let records = records::live().filter(|e| wanted(*e));
+        let stale = |e: Entry, w: &Write| {
+            let mut units = e.units().iter().filter(|u| (u.lo..u.hi).contains(&w.addr));
+            !units.any(|u| here.is_here(u))
+        };
+        let total = records.clone().map(|e| e.writes().len()).sum();
         let mut pages = Pages::new((total * size_of::<Write>()) as u64).map_err(|_| no_memory(report))?;
         let out = scratch::<Write>(&mut pages, total).ok_or(codes::INTERNAL)?;
         // From the back, since the list is in order of application.
         let mut end = total;
-        for live in records::live() {
+        for live in records {
             let writes = live.writes();
             end -= writes.len();
             out[end..end + writes.len()].copy_from_slice(writes);
+            for w in out[end..end + writes.len()].iter_mut().filter(|w| stale(live, w)) {
+                w.len = 0;
+            }
         }
         Ok(LiveWrites { pages, len: total })
     }

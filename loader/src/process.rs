@@ -99,6 +99,27 @@ impl Memory for OwnMemory {
     }
 }
 
+/// Memory that the dynamic linker itself relies upon, read without the kernel's help.
+#[derive(Debug)]
+pub struct Direct;
+
+impl Memory for Direct {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
+        if addr == 0 {
+            return false;
+        }
+        // SAFETY: used only for the list of modules and their dynamic symbol tables, which are mapped as long as they are listed.
+        unsafe { core::ptr::copy_nonoverlapping(addr as *const u8, buf.as_mut_ptr(), buf.len()) };
+        true
+    }
+}
+
+/// The modules of the main namespace, when the list is at rest.
+pub fn main_scope() -> Option<Scope> {
+    let (bias, dynamic) = by_program_headers(&Direct)?;
+    Scope::of_module(&Direct, bias, dynamic, bias)
+}
+
 /// The text of `/proc/thread-self/maps`.
 #[derive(Debug)]
 pub struct Maps {
@@ -126,7 +147,19 @@ impl Maps {
 
     /// Every ELF image that is loaded, with the name of its file.
     pub fn images<'a>(&'a self, mem: &'a OwnMemory) -> impl Iterator<Item = (Image, Mapping<'a>)> {
-        self.iter().filter(|m| m.offset == 0 && m.inode != 0 && m.readable()).filter_map(move |m| {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let found = self.image_from(mem, from)?;
+            from = found.1.end;
+            Some(found)
+        })
+    }
+
+    /// The first one at or behind avma `from`. Not part of its callers: there are many, and it is large.
+    #[inline(never)]
+    pub fn image_from<'a>(&'a self, mem: &'a OwnMemory, from: u64) -> Option<(Image, Mapping<'a>)> {
+        let mut headers = self.iter().filter(|m| m.start >= from && m.offset == 0 && m.inode != 0 && m.readable());
+        headers.find_map(|m| {
             let image = Image::at(mem, m.start)?;
             image.is_loaded(self.iter()).then_some((image, m))
         })
@@ -163,6 +196,11 @@ impl<'m> Symbols<'m> {
         image.is_some_and(|i| (i.extent().0..i.extent().1).contains(&avma))
     }
 
+    /// Whether the module that defines `name` imports `other`.
+    pub fn definer_imports(&self, name: &[u8], other: &[u8]) -> bool {
+        self.scope.is_some_and(|s| s.definer_imports(self.mem, name, other))
+    }
+
     /// Whether the module that defines `name` defines the symbol version `version`.
     pub fn defines_version(&self, name: &[u8], version: &[u8]) -> bool {
         self.scope.is_some_and(|s| s.defines_version(self.mem, name, version))
@@ -197,7 +235,7 @@ fn executable(mem: &OwnMemory) -> Option<(u64, u64)> {
     })
 }
 
-fn by_program_headers(mem: &OwnMemory) -> Option<(u64, u64)> {
+fn by_program_headers(mem: &dyn Memory) -> Option<(u64, u64)> {
     const PT_PHDR: u32 = 6;
     let (phdr, phnum) = program_headers()?;
     let mut own = None;

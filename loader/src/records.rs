@@ -1,12 +1,14 @@
 //! The list of records, and what is done with one after it was prepared.
 
 use hpatch_core::abi::{Func, Range, Record, RecordState, Unit, Write};
+use hpatch_core::image::Image;
 use hpatch_core::report::Report;
 use patchfmt::{Code, codes};
 
 use crate::control;
 use crate::mem::Pages;
-use crate::{sys, unwind};
+use crate::process::{Maps, OwnMemory};
+use crate::{jit, sys, unwind};
 
 /// Index in [`Record::reserved`]: length of the record's own mapping.
 pub const OWN_LEN: usize = 0;
@@ -44,7 +46,22 @@ impl Entry {
     }
 
     pub fn is(self, state: RecordState) -> bool {
-        self.get().state == state as u32
+        // SAFETY: as for `get`; one field instead of a copy of all.
+        unsafe { (*self.0).state == state as u32 }
+    }
+
+    pub fn id(self) -> &'static [u8] {
+        // SAFETY: as for `units`; the field is written before the record is on the list.
+        let r = unsafe { &*self.0 };
+        r.id.get(..r.id_len as usize).unwrap_or_default()
+    }
+
+    /// Ids that its bundle supersedes.
+    pub fn supersedes(self) -> impl Iterator<Item = &'static [u8]> {
+        let r = self.get();
+        // SAFETY: as for `units`.
+        let text: &[u8] = unsafe { table(r.supersedes, r.supersedes_len as u32) };
+        text.split(|b| *b == 0).filter(|id| !id.is_empty())
     }
 
     pub fn units(self) -> &'static [Unit] {
@@ -83,7 +100,8 @@ pub fn all() -> impl Iterator<Item = Entry> + Clone {
     let mut next = control::with(|c| c.first_record);
     core::iter::from_fn(move || {
         let entry = (next != 0).then_some(Entry(next as *mut Record))?;
-        next = entry.get().next;
+        // SAFETY: as for `get`.
+        next = unsafe { (*entry.0).next };
         Some(entry)
     })
 }
@@ -110,15 +128,42 @@ pub fn append(record: &mut Record) -> Entry {
     entry
 }
 
-/// The record has gone live: every core sees its code, unwinders learn its frames.
+/// The module of `unit` is still mapped where it was. After dlclose something else may be there.
+#[inline(never)]
+pub fn is_mapped(unit: &Unit, mem: &OwnMemory, maps: &Maps) -> bool {
+    Image::at(mem, unit.lo).is_some_and(|i| {
+        i.bias == unit.bias
+            && i.build_id() == unit.build_id.get(..unit.build_id_len as usize).unwrap_or_default()
+            && i.is_loaded(maps.iter())
+    })
+}
+
+/// Drops live records all of whose modules were unloaded: their places are somebody else's now, or the same library's that was loaded again.
+pub fn drop_unloaded(is_here: &dyn Fn(&Unit) -> bool) {
+    let gone = |e: &Entry| !e.units().iter().any(is_here);
+    while let Some(entry) = live().find(gone) {
+        entry.set(|r| r.state = RecordState::Reverted as u32);
+        let mut ignored = Report::default();
+        // Where it can't be unmapped it stays on the list, reverted.
+        let _ = release(entry, &mut ignored);
+    }
+}
+
+/// The record has gone live: every core sees its code.
 pub fn commit(entry: Entry, report: &mut Report) -> Result<(), Code> {
     if !entry.is(RecordState::Live) {
         return Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("commit of a record that isn't live")));
     }
     // Old kernels don't know it: all threads have passed a kernel exit since the stop, which serialises in practice.
     let _ = sys::membarrier_sync_core();
-    unwind::announce(entry);
     Ok(())
+}
+
+/// Unmaps what a unit brought, when no thread is in it and no detour leads there.
+pub fn unmap(unit: &Unit) {
+    jit::unregister(unit);
+    // SAFETY: the unit's mapping is the loader's.
+    let _ = unsafe { sys::munmap(unit.map, unit.map_len) };
 }
 
 /// Unmaps what the record brought and takes it off the list.
@@ -135,9 +180,10 @@ pub fn release(entry: Entry, report: &mut Report) -> Result<(), Code> {
         Some(before) => before.set(|r| r.next = record.next),
     }
     control::with(|c| c.record_count -= 1);
+    // Had it been meant to take the place of others, it no longer is.
+    all().filter(|e| e.get().superseded_by == entry.addr()).for_each(|e| e.set(|r| r.superseded_by = 0));
     for unit in entry.units() {
-        // SAFETY: the unit's mapping is the loader's; the command has seen that no thread is in it, and no detour leads there.
-        let _ = unsafe { sys::munmap(unit.map, unit.map_len) };
+        unmap(unit);
     }
     // SAFETY: the record's own mapping, given away once when it was prepared; no reference to it is left.
     drop(unsafe { Pages::adopt(entry.addr(), record.reserved[OWN_LEN]) });

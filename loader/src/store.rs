@@ -1,4 +1,4 @@
-//! The start-up store: bundles that are applied before `main`.
+//! The store: bundles that are applied before `main`, or before the code of a library that is loaded later.
 
 use core::ffi::CStr;
 
@@ -19,29 +19,64 @@ use crate::{control, trust};
 /// Applies every `*.hpatch` of the store, in the order of their names. What is refused is said in one line on standard error; the
 /// program starts all the same.
 pub fn apply_all() {
-    let mut path = [0u8; 4096];
-    process::facts(|f| {
-        if let Some(p) = f.store() {
-            path[..p.count_bytes()].copy_from_slice(p.to_bytes());
-        }
-    });
-    let Ok(path) = CStr::from_bytes_until_nul(&path) else { return };
-    if path.is_empty() {
-        return;
-    }
+    apply_each(Moment::Start);
+}
+
+/// Applies what the store has for the module that holds the avma `inside` and is just being loaded.
+pub fn apply_to_module(inside: u64) {
+    apply_each(Moment::Loaded { inside });
+}
+
+fn apply_each(moment: Moment) {
     let mut report = Report::default();
-    let dir = match sys::open(path, Open::Directory).and_then(|d| Dir::read(&d).map(|names| (d, names))) {
+    let mut path = [0u8; PATH];
+    let Some(opened) = open(&mut path) else { return };
+    let (dir, names) = match opened {
         Ok(dir) => dir,
         Err(e) => {
             let code = report.refuse(codes::LOADER_OPEN, format_args!("error {}", e.0));
+            let path = CStr::from_bytes_until_nul(&path).unwrap_or_default();
             return say(path.to_bytes(), code, &report);
         }
     };
-    for name in dir.1.sorted(b".hpatch") {
-        if let Err(code) = apply(&dir.0, name, &mut report) {
+    for name in names.sorted(b".hpatch") {
+        if let Err(code) = apply(&dir, name, moment, &mut report) {
             say(name.to_bytes(), code, &report);
         }
     }
+}
+
+const PATH: usize = 4096;
+
+/// The store's directory and its names; `None` without a store.
+fn open(path: &mut [u8; PATH]) -> Option<sys::Result<(Fd, Dir)>> {
+    process::facts(|f| f.store().map(|p| path[..p.count_bytes()].copy_from_slice(p.to_bytes())))?;
+    let path = CStr::from_bytes_until_nul(path).ok()?;
+    Some(sys::open(path, Open::Directory).and_then(|d| Dir::read(&d).map(|names| (d, names))))
+}
+
+/// Prepares the bundle with the index `index` in the store for what it isn't applied to yet: how many bundles there are, and the record's
+/// address, 0 when there is nothing to do.
+pub fn prepare_pending(index: u64, report: &mut Report) -> (u64, Result<u64, Code>) {
+    let mut path = [0u8; PATH];
+    let (dir, names) = match open(&mut path) {
+        None => return (0, Ok(0)),
+        Some(Err(e)) => return (0, Err(report.refuse(codes::LOADER_OPEN, format_args!("the store, error {}", e.0)))),
+        Some(Ok(opened)) => opened,
+    };
+    let count = names.sorted(b".hpatch").count() as u64;
+    let Some(name) = names.sorted(b".hpatch").nth(index as usize) else { return (count, Ok(0)) };
+    let prepared = read(&dir, name, report).and_then(|bundle| {
+        let keys = trust::keys(true, report)?;
+        let bytes = bundle.0.bytes().get(..bundle.1).unwrap_or_default();
+        prepare::prepare(bytes, &keys, Moment::Pending, report)
+    });
+    let record = prepared.map(|entry| entry.map_or(0, Entry::addr)).map_err(|code| {
+        let mut named = Report::default();
+        named.refuse(code, format_args!("{}: {}", Name(name.to_bytes()), report.text()));
+        report.refuse(code, format_args!("{}", named.text()))
+    });
+    (count, record)
 }
 
 fn say(name: &[u8], code: Code, report: &Report) {
@@ -54,17 +89,16 @@ fn say(name: &[u8], code: Code, report: &Report) {
     sys::write_stderr(&bytes[..=text.len()]);
 }
 
-fn apply(dir: &Fd, name: &CStr, report: &mut Report) -> Result<(), Code> {
+fn apply(dir: &Fd, name: &CStr, moment: Moment, report: &mut Report) -> Result<(), Code> {
     let bundle = read(dir, name, report)?;
     let keys = trust::keys(true, report)?;
-    if !before_main() {
+    if moment == Moment::Start && !before_main() {
         return Err(report.refuse(codes::SCOPE_START, format_args!("the loader was not there at the start")));
     }
-    if threads() != Some(1) {
+    if moment == Moment::Start && threads() != Some(1) {
         return Err(report.refuse(codes::SCOPE_START, format_args!("another library has started a thread before main")));
     }
-    let Some(entry) =
-        prepare::prepare(bundle.0.bytes().get(..bundle.1).unwrap_or_default(), &keys, Moment::Start, report)?
+    let Some(entry) = prepare::prepare(bundle.0.bytes().get(..bundle.1).unwrap_or_default(), &keys, moment, report)?
     else {
         return Ok(());
     };
@@ -165,7 +199,7 @@ impl Writer {
 
     fn write(&self, addr: u64, new: &[u8]) -> Result<(), Code> {
         if let Some(file) = &self.file {
-            // SAFETY: a planned write: inside a module's extent, its bytes checked, and no thread but this one exists.
+            // SAFETY: a planned write: inside a module's extent, its bytes checked, and no other thread can be in that module yet.
             if unsafe { sys::pwrite(file, new, addr) } == Ok(new.len()) {
                 return Ok(());
             }

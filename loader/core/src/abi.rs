@@ -53,7 +53,8 @@ pub enum Op {
     None = 0,
     /// `arg[0]` bytes wanted → `value[0]` address of a private buffer for a bundle or trusted keys.
     Alloc = 1,
-    /// `arg[0]` bundle address, `arg[1]` length, `arg[2]` flags ([`PREPARE_NO_TRUST_DIR`]) → `value[0]` address of a [`Record`] in state `Prepared`.
+    /// `arg[0]` bundle address, `arg[1]` length, `arg[2]` flags ([`PREPARE_NO_TRUST_DIR`], [`PREPARE_REPLACE`]) → `value[0]` address of a
+    /// [`Record`] in state `Prepared`. Live records that it takes the place of are marked with [`Record::superseded_by`].
     /// Takes the buffer over: it is unmapped on every way out.
     Prepare = 2,
     /// `arg[0]` record, now `Live`: serialise cores, announce unwind data.
@@ -62,6 +63,9 @@ pub enum Op {
     Release = 4,
     /// `arg[0]` address, `arg[1]` length of concatenated OpenSSH public key lines: replaces the trust directory's keys (attach only).
     SetTrust = 5,
+    /// `arg[0]` index in the store → `value[0]` address of a [`Record`] in state `Prepared` for modules that have appeared since, 0 when that
+    /// bundle has nothing to do here; `value[1]` how many bundles the store holds.
+    PreparePending = 6,
 }
 
 /// The control block, `#[repr(C)]`, in the loader's writable data. `P` is the type of its two static addresses: a number for
@@ -97,7 +101,7 @@ pub struct Control<P = u64> {
     pub origin: u32,
     /// Thread id of the running control thread, 0 for none.
     pub control_tid: u32,
-    /// Pid of the command that uses the block, taken and given back by the command.
+    /// Pid of the command that uses the block, taken and given back by the command. While it is set, nothing is applied at dlopen.
     pub owner: u32,
     pub reserved: [u32; 7],
 }
@@ -136,6 +140,14 @@ pub struct Record {
     pub new_sites: u64,
     /// CLOCK_BOOTTIME nanoseconds when it went live, set by the command.
     pub live_since: u64,
+    /// Sequence number of the bundle, 0 for none.
+    pub sequence: u64,
+    /// Ids that the bundle supersedes, each with a NUL behind it.
+    pub supersedes: u64,
+    pub supersedes_len: u64,
+    /// The record that takes this one's place, or has taken it; 0 for none. While that one is `Writing`, both are half-way, and going back
+    /// makes this one live.
+    pub superseded_by: u64,
     pub reserved: [u64; 4],
 }
 
@@ -145,6 +157,9 @@ pub struct Record {
 pub struct Unit {
     /// Load bias: avma = svma + bias.
     pub bias: u64,
+    /// The module's extent when the record was prepared, avma.
+    pub lo: u64,
+    pub hi: u64,
     /// The payload's mapping.
     pub map: u64,
     pub map_len: u64,
@@ -158,6 +173,9 @@ pub struct Unit {
     pub text_len: u64,
     /// SHA-256 of the mapped text after relocation, for `hpatch verify`.
     pub text_sha256: [u8; 32],
+    /// A copy of the payload's file that says where its sections lie, for debuggers and profilers; 0 for none.
+    pub symfile: u64,
+    pub symfile_len: u64,
     pub reserved: [u64; 4],
 }
 
@@ -210,3 +228,5 @@ pub struct Range {
 
 /// `Op::Prepare` flag: use only keys given with [`Op::SetTrust`].
 pub const PREPARE_NO_TRUST_DIR: u64 = 1;
+/// `Op::Prepare` flag: the bundle takes the place of every live one, whatever it says that it supersedes.
+pub const PREPARE_REPLACE: u64 = 2;

@@ -176,6 +176,11 @@ impl<'a> Object<'a> {
         self.sections
     }
 
+    /// File offset of the section headers.
+    pub fn sections_at(&self) -> u64 {
+        Ehdr::ref_from_prefix(self.data).map_or(0, |(head, _)| head.shoff.get())
+    }
+
     pub fn symbols(&self) -> &'a [Sym] {
         self.symbols
     }

@@ -75,7 +75,7 @@ pub struct Image {
 
 impl Image {
     /// Reads the image whose file header is mapped at avma `base`.
-    pub fn at(mem: &impl Memory, base: u64) -> Option<Image> {
+    pub fn at(mem: &dyn Memory, base: u64) -> Option<Image> {
         let mut head = Ehdr::new_zeroed();
         if !mem.read(base, head.as_mut_bytes())
             || head.ident[..7] != *b"\x7fELF\x02\x01\x01"
@@ -142,7 +142,7 @@ impl Image {
     /// Notes are as elf(5) has them: three words, then name and descriptor, each padded.
     fn find_note<R>(
         &self,
-        mem: &impl Memory,
+        mem: &dyn Memory,
         kind: u32,
         owner: &[u8],
         mut f: impl FnMut(u64, u64) -> Option<R>,
@@ -177,7 +177,7 @@ impl Image {
     }
 
     /// Whether the file that is mapped here was rewritten with the bundle whose manifest has this digest: then its patch is in already.
-    pub fn was_rewritten(&self, mem: &impl Memory, manifest_sha256: &[u8; 32]) -> bool {
+    pub fn was_rewritten(&self, mem: &dyn Memory, manifest_sha256: &[u8; 32]) -> bool {
         let mut digest = [0u8; 32];
         let same = |at, size| (size >= 32 && mem.read(at, &mut digest) && digest == *manifest_sha256).then_some(());
         self.find_note(mem, NT_HPATCH_APPLIED, NOTE_OWNER, same).is_some()

@@ -3,10 +3,11 @@
 use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site};
 use patchfmt::{Code, codes};
 
-use crate::elf::{Object, SHN_UNDEF, SHT_RELA};
+use crate::elf::{Object, SHN_UNDEF, SHT_RELA, Shdr};
 use crate::image::Image;
 use crate::link::{self, Fault, Layout, Linker, Place, r};
 use crate::report::{Name, Report};
+use zerocopy::FromBytes;
 
 /// A payload object with its tables.
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +199,16 @@ impl<'a> Payload<'a> {
     /// Fills `image` with the linked sections.
     pub fn link(&self, linker: &Linker<'_>, image: &mut [u8], report: &mut Report) -> Result<(), Code> {
         linker.link(image).map_err(|f| refuse(report, f))
+    }
+
+    /// Makes `copy`, a copy of the payload's file, say where its sections lie, so that debuggers take it for the symbols of the mapping at `base`.
+    pub fn place_sections(&self, copy: &mut [u8], places: &[Place], base: u64) -> Option<()> {
+        let first = self.object.sections_at() as usize;
+        for (n, place) in places.iter().enumerate().filter(|(_, p)| p.mapped()) {
+            let header = copy.get_mut(first + n * size_of::<Shdr>()..)?;
+            Shdr::mut_from_prefix(header).ok()?.0.addr = (base + place.offset).into();
+        }
+        Some(())
     }
 
     /// True for a base address at which a replacement would share the low 24 bits with its old entry or detour: branch predictors

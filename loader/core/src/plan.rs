@@ -196,8 +196,8 @@ impl<'a> Plan<'a> {
     pub fn add(
         &mut self,
         unit: &Unit<'_>,
-        original: &impl Memory,
-        live: &impl Memory,
+        original: &dyn Memory,
+        live: &dyn Memory,
         report: &mut Report,
     ) -> Result<(), Code> {
         check_preimages(unit.payload, unit.image, original, report)?;
@@ -221,8 +221,8 @@ impl<'a> Plan<'a> {
         &mut self,
         unit: &Unit<'_>,
         func: &payload::Func,
-        original: &impl Memory,
-        live: &impl Memory,
+        original: &dyn Memory,
+        live: &dyn Memory,
         report: &mut Report,
     ) -> Result<(), Code> {
         let text = unit.payload.object.name(func.name.get());
@@ -265,8 +265,8 @@ impl<'a> Plan<'a> {
         range: &payload::Range,
         edits: impl Iterator<Item = &'e payload::Edit>,
         func: u32,
-        original: &impl Memory,
-        live: &impl Memory,
+        original: &dyn Memory,
+        live: &dyn Memory,
         report: &mut Report,
     ) -> Result<(), Code> {
         let addr = unit.image.bias.wrapping_add(range.svma.get());
@@ -290,7 +290,7 @@ impl<'a> Plan<'a> {
         &mut self,
         unit: &Unit<'_>,
         func: &payload::Func,
-        live: &impl Memory,
+        live: &dyn Memory,
         report: &mut Report,
     ) -> Result<(), Code> {
         let text = unit.payload.object.name(func.name.get());
@@ -339,7 +339,7 @@ impl<'a> Plan<'a> {
         self.funcs.push(entry, report)
     }
 
-    fn write(&mut self, addr: u64, new: &[u8], func: u32, live: &impl Memory, report: &mut Report) -> Result<(), Code> {
+    fn write(&mut self, addr: u64, new: &[u8], func: u32, live: &dyn Memory, report: &mut Report) -> Result<(), Code> {
         let new = self.keep(new, report)?;
         self.push_write(addr, new, func, live, report)
     }
@@ -349,7 +349,7 @@ impl<'a> Plan<'a> {
         addr: u64,
         new: &'a [u8],
         func: u32,
-        live: &impl Memory,
+        live: &dyn Memory,
         report: &mut Report,
     ) -> Result<(), Code> {
         let old = self.room(new.len(), report)?;
@@ -434,7 +434,7 @@ fn edit_of<'u>(unit: &Unit<'u>, edit: &payload::Edit, report: &mut Report) -> Re
 }
 
 /// Whether two views of memory agree.
-fn same_memory(a: &impl Memory, b: &impl Memory, start: u64, size: u64, report: &mut Report) -> Result<bool, Code> {
+fn same_memory(a: &dyn Memory, b: &dyn Memory, start: u64, size: u64, report: &mut Report) -> Result<bool, Code> {
     let (mut x, mut y) = ([0u8; 256], [0u8; 256]);
     let mut done = 0;
     while done < size {
@@ -457,7 +457,7 @@ fn same_memory(a: &impl Memory, b: &impl Memory, start: u64, size: u64, report: 
 pub fn check_preimages(
     p: &Payload<'_>,
     image: &Image,
-    original: &impl Memory,
+    original: &dyn Memory,
     report: &mut Report,
 ) -> Result<(), Code> {
     let bias = image.bias;
@@ -488,7 +488,7 @@ pub fn check_preimages(
     Ok(())
 }
 
-fn hash_memory(hash: &mut Sha256, mem: &impl Memory, start: u64, size: u64, report: &mut Report) -> Result<(), Code> {
+fn hash_memory(hash: &mut Sha256, mem: &dyn Memory, start: u64, size: u64, report: &mut Report) -> Result<(), Code> {
     let mut buf = [0u8; 1024];
     let mut done = 0;
     while done < size {
@@ -505,7 +505,7 @@ fn hash_memory(hash: &mut Sha256, mem: &impl Memory, start: u64, size: u64, repo
 fn compare(
     hash: Sha256,
     want: &[u8; PREIMAGE],
-    mem: &impl Memory,
+    mem: &dyn Memory,
     at: u64,
     name: Name<'_>,
     report: &mut Report,

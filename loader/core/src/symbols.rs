@@ -10,7 +10,11 @@ const DT_HASH: u64 = 4;
 const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 const DT_STRSZ: u64 = 10;
+const DT_RELA: u64 = 7;
+const DT_RELASZ: u64 = 8;
+const DT_PLTRELSZ: u64 = 2;
 const DT_DEBUG: u64 = 21;
+const DT_JMPREL: u64 = 23;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
 const DT_VERSYM: u64 = 0x6fff_fff0;
 const DT_VERDEF: u64 = 0x6fff_fffc;
@@ -21,6 +25,7 @@ const VERSYM_BASE: u16 = 1;
 const MAX_MODULES: usize = 4096;
 const MAX_CHAIN: usize = 1 << 16;
 const MAX_DYNAMIC: u64 = 512;
+const MAX_RELOCATIONS: u64 = 4096;
 
 /// What an import is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +51,13 @@ struct Dynamic {
     verdef: u64,
     verdef_count: u64,
     debug: u64,
+    /// Relocations of the procedure linkage table and others: avma and size in bytes.
+    jmprel: (u64, u64),
+    rela: (u64, u64),
 }
 
 impl Dynamic {
-    fn read(mem: &impl Memory, bias: u64, at: u64) -> Option<Dynamic> {
+    fn read(mem: &dyn Memory, bias: u64, at: u64) -> Option<Dynamic> {
         let mut d = Dynamic { bias, ..Dynamic::default() };
         // glibc turns the addresses into avma in place, other dynamic linkers leave them as svma.
         let avma = |v: u64| if v < bias { v.wrapping_add(bias) } else { v };
@@ -63,6 +71,10 @@ impl Dynamic {
                 DT_SYMTAB => d.symbols = avma(value),
                 DT_STRSZ => d.strings_size = value,
                 DT_DEBUG => d.debug = value,
+                DT_JMPREL => d.jmprel.0 = avma(value),
+                DT_PLTRELSZ => d.jmprel.1 = value,
+                DT_RELA => d.rela.0 = avma(value),
+                DT_RELASZ => d.rela.1 = value,
                 DT_GNU_HASH => d.gnu_hash = avma(value),
                 DT_VERSYM => d.versym = avma(value),
                 DT_VERDEF => d.verdef = avma(value),
@@ -73,17 +85,17 @@ impl Dynamic {
         Some(d)
     }
 
-    fn string_is(&self, mem: &impl Memory, offset: u32, text: &[u8]) -> bool {
+    fn string_is(&self, mem: &dyn Memory, offset: u32, text: &[u8]) -> bool {
         u64::from(offset) < self.strings_size && mem.string_is(self.strings + u64::from(offset), text)
     }
 
-    fn symbol(&self, mem: &impl Memory, index: u32) -> Option<Sym> {
+    fn symbol(&self, mem: &dyn Memory, index: u32) -> Option<Sym> {
         let mut s = Sym::new_zeroed();
         mem.read(self.symbols.checked_add(u64::from(index) * 24)?, s.as_mut_bytes()).then_some(s)
     }
 
     /// Index of the version `name` among the module's definitions.
-    fn version_index(&self, mem: &impl Memory, name: &[u8]) -> Option<u16> {
+    fn version_index(&self, mem: &dyn Memory, name: &[u8]) -> Option<u16> {
         let mut at = self.verdef;
         for _ in 0..self.verdef_count.min(4096) {
             // Elf64_Verdef: vd_version, vd_flags, vd_ndx, vd_cnt u16; vd_hash, vd_aux, vd_next u32. Elf64_Verdaux: vda_name u32.
@@ -100,7 +112,7 @@ impl Dynamic {
     }
 
     /// The dynamic linker's rule: with a version, that definition (a module without versions satisfies any); without, the default one.
-    fn version_fits(&self, mem: &impl Memory, index: u32, version: &[u8]) -> bool {
+    fn version_fits(&self, mem: &dyn Memory, index: u32, version: &[u8]) -> bool {
         if self.versym == 0 {
             return true;
         }
@@ -114,7 +126,7 @@ impl Dynamic {
         }
     }
 
-    fn candidate(&self, mem: &impl Memory, index: u32, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn candidate(&self, mem: &dyn Memory, index: u32, name: &[u8], version: &[u8]) -> Option<Found> {
         let s = self.symbol(mem, index)?;
         let global = matches!(s.bind(), 1 | 2 | 10);
         if s.shndx.get() == 0
@@ -133,15 +145,27 @@ impl Dynamic {
         }
     }
 
-    fn find(&self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn find(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
         if self.symbols == 0 || self.strings == 0 {
             return None;
         }
         if self.gnu_hash != 0 { self.find_gnu(mem, name, version) } else { self.find_sysv(mem, name, version) }
     }
 
+    /// Whether one of its relocations is for the symbol `name`.
+    fn imports(&self, mem: &dyn Memory, name: &[u8]) -> bool {
+        [self.jmprel, self.rela].into_iter().any(|(table, size)| {
+            (0..(size / 24).min(MAX_RELOCATIONS)).any(|n| {
+                // Elf64_Rela: the upper half of r_info is the symbol.
+                let symbol = table.checked_add(n * 24 + 12).and_then(|at| mem.u32_at(at)).unwrap_or(0);
+                let name_of = |s: Sym| s.shndx.get() == 0 && self.string_is(mem, s.name.get(), name);
+                symbol != 0 && self.symbol(mem, symbol).is_some_and(name_of)
+            })
+        })
+    }
+
     /// nbuckets, symoffset, bloom_size, bloom_shift; bloom words; buckets; chain of hashes whose lowest bit marks the end.
-    fn find_gnu(&self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn find_gnu(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
         let hash = name.iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(u32::from(b)));
         let (buckets, first) = (mem.u32_at(self.gnu_hash)?, mem.u32_at(self.gnu_hash + 4)?);
         let (bloom, shift) = (mem.u32_at(self.gnu_hash + 8)?, mem.u32_at(self.gnu_hash + 12)?);
@@ -172,7 +196,7 @@ impl Dynamic {
     }
 
     /// nbucket, nchain; buckets; chains of symbol indices that end with 0.
-    fn find_sysv(&self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn find_sysv(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
         if self.hash == 0 {
             return None;
         }
@@ -206,7 +230,7 @@ pub struct Scope {
 impl Scope {
     /// The namespace that holds the module with load bias `bias`, else the main one. `dynamic` is the avma of the dynamic section of the
     /// executable, whose `DT_DEBUG` leads to `r_debug`. `None` when there is no dynamic linker, or it is just changing the list.
-    pub fn of_module(mem: &impl Memory, exe_bias: u64, dynamic: u64, bias: u64) -> Option<Scope> {
+    pub fn of_module(mem: &dyn Memory, exe_bias: u64, dynamic: u64, bias: u64) -> Option<Scope> {
         let main = Dynamic::read(mem, exe_bias, dynamic)?.debug;
         let mut scope = None;
         let mut at = main;
@@ -229,7 +253,7 @@ impl Scope {
     }
 
     /// Load bias and dynamic section of each module.
-    fn modules<M: Memory>(self, mem: &M) -> impl Iterator<Item = (u64, u64)> + '_ {
+    fn modules(self, mem: &dyn Memory) -> impl Iterator<Item = (u64, u64)> + '_ {
         // struct link_map: l_addr, l_name, l_ld, l_next, l_prev.
         let mut at = self.first;
         core::iter::from_fn(move || {
@@ -244,17 +268,31 @@ impl Scope {
     }
 
     /// Load bias of the module that was added last.
-    pub fn last(self, mem: &impl Memory) -> Option<u64> {
+    pub fn last(self, mem: &dyn Memory) -> Option<u64> {
         self.modules(mem).last().map(|(bias, _)| bias)
     }
 
     /// The first definition of `name` in `version` (empty for the default one).
-    pub fn find(self, mem: &impl Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+    pub fn find(self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
         self.modules(mem).find_map(|(bias, at)| Dynamic::read(mem, bias, at)?.find(mem, name, version))
     }
 
+    /// The first definition of `name` that isn't at `own`: what it would be without the module that holds `own`.
+    pub fn find_beyond(self, mem: &dyn Memory, name: &[u8], own: u64) -> Option<u64> {
+        self.modules(mem).find_map(|(bias, at)| match Dynamic::read(mem, bias, at)?.find(mem, name, b"") {
+            Some(Found::Address(avma)) if avma != own => Some(avma),
+            _ => None,
+        })
+    }
+
+    /// Whether the module that defines `name` imports `other`.
+    pub fn definer_imports(self, mem: &dyn Memory, name: &[u8], other: &[u8]) -> bool {
+        let owner = |(bias, at): (u64, u64)| Dynamic::read(mem, bias, at).filter(|d| d.find(mem, name, b"").is_some());
+        self.modules(mem).find_map(owner).is_some_and(|d| d.imports(mem, other))
+    }
+
     /// Whether a module that defines `name` also defines the symbol version `version`.
-    pub fn defines_version(self, mem: &impl Memory, name: &[u8], version: &[u8]) -> bool {
+    pub fn defines_version(self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> bool {
         let owner = |(bias, at): (u64, u64)| Dynamic::read(mem, bias, at).filter(|d| d.find(mem, name, b"").is_some());
         self.modules(mem).find_map(owner).is_some_and(|d| d.version_index(mem, version).is_some())
     }

@@ -3,15 +3,21 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use hpatch::cmd::args::{Cli, Verb};
+use hpatch::cmd::args::{Cli, Verb, Which};
 use hpatch::cmd::{self, Report};
 use hpatch::error::{Exit, Result};
 
 fn work(verb: &Verb) -> Result<Report> {
     match verb {
         Verb::Run { store, trust, command } => cmd::run::run(store.as_deref(), trust.as_deref(), command),
-        Verb::Apply { pid, bundle, switching } => cmd::apply::run(pid.pid, bundle, switching),
-        Verb::Revert { pid, id, unmap, switching } => cmd::revert::run(pid.pid, id, *unmap, switching),
+        Verb::Apply { which: Which { pid: Some(pid), .. }, bundle, how, switching } => match bundle {
+            Some(bundle) => cmd::apply::run(*pid, bundle, how, switching),
+            None => cmd::pending::run(*pid, how, switching),
+        },
+        Verb::Revert { which: Which { pid: Some(pid), .. }, id, unmap, switching } => {
+            cmd::revert::run(*pid, id, *unmap, switching)
+        }
+        Verb::Apply { which, .. } | Verb::Revert { which, .. } => cmd::fleet::run(verb.name(), which),
         Verb::Status { pid: Some(pid) } => cmd::show::status(*pid),
         Verb::Status { pid: None } => cmd::show::status_all(),
         Verb::List { pid } => cmd::show::list(pid.pid),

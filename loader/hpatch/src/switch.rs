@@ -30,6 +30,8 @@ pub enum Direction {
     Revert,
     /// Takes back what a killed command left half-way: nobody's place is checked, because threads may already be on both sides.
     Recover,
+    /// Nothing is written: a reverted bundle's code is only seen to be out of use.
+    Drain,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +140,7 @@ pub fn forbidden(patch: &Patch, direction: Direction) -> Forbidden {
             allowed.extend(patch.edits.iter().filter(|e| replaced(e.func)).map(|e| e.addr));
             Forbidden::new(ranges, patch.old_sites.clone(), allowed)
         }
-        Direction::Revert => {
+        Direction::Revert | Direction::Drain => {
             let mut ranges = patch.new_ranges.clone();
             ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
             // A thread that is about to execute the jump will execute the old bytes.
@@ -156,7 +158,9 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         .iter()
         .map(|e| match direction {
             Direction::Apply => Step { addr: e.addr, from: &e.old, to: &e.new },
-            Direction::Revert | Direction::Recover => Step { addr: e.addr, from: &e.new, to: &e.old },
+            Direction::Revert | Direction::Recover | Direction::Drain => {
+                Step { addr: e.addr, from: &e.new, to: &e.old }
+            }
         })
         .collect();
     let longest = patch.edits.iter().map(|e| e.old.len()).max().unwrap_or(0);
@@ -235,7 +239,7 @@ impl Switch<'_> {
                 hits.retain(|h| h.func != u32::MAX);
             }
             let mut reason = None;
-            let revert = self.direction == Direction::Revert;
+            let revert = matches!(self.direction, Direction::Revert | Direction::Drain);
             if hits.is_empty() {
                 let pursued = if look || attempt < FIRST_PURSUIT { Vec::new() } else { blockers.threads() };
                 let most = options.timeout.saturating_sub(begun.elapsed()).min(VIGIL);
@@ -358,17 +362,30 @@ impl Switch<'_> {
             Direction::Apply => (RecordState::Prepared, RecordState::Writing, RecordState::Live),
             Direction::Revert => (RecordState::Live, RecordState::Reverting, RecordState::Reverted),
             Direction::Recover => (RecordState::Reverting, RecordState::Reverting, RecordState::Reverted),
+            Direction::Drain => (RecordState::Reverted, RecordState::Reverted, RecordState::Reverted),
         }
     }
 
-    fn set_state(&self, state: RecordState) -> std::result::Result<(), Failed> {
-        let addr = self.patch.state_addr();
+    fn set_state(&self, addr: u64, state: RecordState) -> std::result::Result<(), Failed> {
         self.target.mem.write_u32(addr, state as u32).map_err(|e| Failed::Io(addr, e))
+    }
+
+    /// First of all the patch's own record says that it is half-way...
+    fn begin(&self) -> std::result::Result<(), Failed> {
+        self.set_state(self.patch.state_addr(), self.states().1)?;
+        self.patch.riders.iter().try_for_each(|r| self.set_state(r.state_addr, r.during))
+    }
+
+    /// ...and last of all that it isn't any more: a recovery in between finds it and knows the others by it.
+    fn end(&self, done: bool) -> std::result::Result<(), Failed> {
+        let pick = |before, after| if done { after } else { before };
+        self.patch.riders.iter().try_for_each(|r| self.set_state(r.state_addr, pick(r.before, r.after)))?;
+        let (before, _, after) = self.states();
+        self.set_state(self.patch.state_addr(), pick(before, after))
     }
 
     /// Compares, writes, reads back. On a failure what was written is taken back at once, and the state with it.
     fn write(&mut self) -> std::result::Result<(), Failed> {
-        let (before, during, after) = self.states();
         for i in 0..self.steps.len() {
             let (addr, from, to) = (self.steps[i].addr, self.steps[i].from, self.steps[i].to);
             // After a killed command each place holds the one or the other.
@@ -379,21 +396,21 @@ impl Switch<'_> {
                 return Err(Failed::Differs { addr, found: found.to_vec() });
             }
         }
-        self.set_state(during)?;
+        self.begin()?;
         fault("writing");
         let result = self.write_steps();
         if result.is_err() {
             for s in &self.steps {
                 let _ = self.target.mem.write(s.addr, s.from);
             }
-            self.set_state(before)?;
+            self.end(false)?;
             return result;
         }
         if self.direction == Direction::Apply {
             let _ = self.target.mem.write_u64(self.patch.live_since_addr(), boot_time());
         }
         fault("written");
-        self.set_state(after)
+        self.end(true)
     }
 
     fn read(&mut self, addr: u64, len: usize) -> std::result::Result<&[u8], Failed> {
@@ -446,7 +463,7 @@ impl Switch<'_> {
 
     fn timed_out(&self, blockers: &Blockers, out: &Outcome, waited: Duration) -> Error {
         let (code, whose) = match self.direction {
-            Direction::Revert => (code::NEW_CODE_ACTIVE, "the patch's code"),
+            Direction::Revert | Direction::Drain => (code::NEW_CODE_ACTIVE, "the patch's code"),
             _ => (code::FUNCTION_ACTIVE, "the code to be replaced"),
         };
         let mut e = Error::new(

@@ -51,4 +51,9 @@ codes! {
         why: "Nothing was changed.",
         act: "Check memory limits of the target.",
     }
+    SUPERSEDED = 1011 Refuse "a newer bundle is live" {
+        seen: "A live bundle supersedes this one, or has a higher sequence number for the same module.",
+        why: "An old fix put on top of a newer one may bring an old fault back.",
+        act: "Revert the newer bundle first if the older one is really wanted.",
+    }
 }

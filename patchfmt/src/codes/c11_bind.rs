@@ -46,4 +46,9 @@ codes! {
         why: "A thread would read another variable.",
         act: "Restart with the bundle in the store.",
     }
+    UNWINDER = 1110 Refuse "exceptions couldn't pass through the patch" {
+        seen: "The process has an unwinder that can't be told of the patch's frames without calling malloc on a thread that isn't its own.",
+        why: "The first exception through a replaced function would end the process.",
+        act: "Start the program with the loader preloaded (`hpatch run -- CMD`).",
+    }
 }

@@ -44,6 +44,12 @@ pub struct Args {
     /// Replace every changed function, edit none in place
     #[arg(long)]
     replace: bool,
+    /// Number in the order of a product's bundles: none with a lower one is applied on top
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sequence: u64,
+    /// Id of a bundle in whose place this one is put, in the same stop
+    #[arg(long, value_name = "ID")]
+    supersedes: Vec<String>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -180,7 +186,13 @@ fn finish(args: &Args, accepted: &Accepted, compared: &[Compared], plans: &[Plan
             Ok(ModulePatch { old: &c.old.image, new: &c.new.image, patch: &p.patch, payload })
         })
         .collect::<Result<Vec<_>, emit::EmitError>>();
-    let labels = Labels { id: args.id.clone(), cves: args.cve.clone(), note: args.note.clone(), ..Labels::default() };
+    let labels = Labels {
+        id: args.id.clone(),
+        cves: args.cve.clone(),
+        note: args.note.clone(),
+        sequence: args.sequence,
+        supersedes: args.supersedes.clone(),
+    };
     let scope = if start { Scope::Start } else { Scope::Live };
     let bytes = modules
         .and_then(|modules| emit::bundle(modules, &labels, scope, &findings, None))

@@ -4,6 +4,8 @@ mod command;
 mod duty;
 mod errors;
 mod in_place;
+mod life;
+mod seen;
 mod surroundings;
 mod switch;
 mod trust;
@@ -25,8 +27,18 @@ pub struct Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [switch::CASES, trust::CASES, errors::CASES, command::CASES, duty::CASES, in_place::CASES, surroundings::CASES]
-        .concat()
+    [
+        switch::CASES,
+        trust::CASES,
+        errors::CASES,
+        command::CASES,
+        duty::CASES,
+        in_place::CASES,
+        surroundings::CASES,
+        life::CASES,
+        seen::CASES,
+    ]
+    .concat()
 }
 
 /// A program of `programs/special` in its two builds with a signed bundle.

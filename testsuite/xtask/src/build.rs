@@ -18,7 +18,9 @@ pub fn all(release: bool) -> Result<PathBuf> {
     run(&mut loader)?;
     let target = target_dir();
     let folder = target.join(if release { "release" } else { "debug" });
-    install(&target.join("loader/libhpatch_loader.so"), &folder.join("libhpatch_loader.so"))?;
+    let stripped = target.join("loader/stripped.so");
+    strip(&target.join("loader/libhpatch_loader.so"), &stripped)?;
+    install(&stripped, &folder.join("libhpatch_loader.so"))?;
     Ok(folder)
 }
 
@@ -31,6 +33,13 @@ fn loader_flags() -> String {
     let backends = ["curve25519_dalek_backend=\"serial\"", "sha2_backend=\"soft\"", "sha2_backend_soft=\"compact\""];
     let flags = backends.iter().flat_map(|b| ["--cfg", b]).chain([sources.as_str()]);
     flags.collect::<Vec<_>>().join("\u{1f}")
+}
+
+/// Leaves two symbols, which debuggers look up in the file (see loader/src/jit.rs); they can't be exported, because programs have their own.
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    let mut strip = Command::new("strip");
+    strip.args(["--strip-all", "-K", "__jit_debug_register_code", "-K", "__jit_debug_descriptor"]);
+    run(strip.arg(from).arg("-o").arg(to))
 }
 
 /// Copies by renaming, because a process may have the file mapped.

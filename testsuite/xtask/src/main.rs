@@ -6,6 +6,7 @@ mod corpus;
 mod corpus_run;
 mod demo;
 mod setup;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -68,6 +69,12 @@ enum Verb {
         #[arg(long)]
         write: bool,
     },
+    /// Apply and revert a bundle again and again in one busy process, and look whether anything is left over or grows
+    Soak {
+        /// How often
+        #[arg(long, default_value_t = 100_000)]
+        cycles: u64,
+    },
     /// Measure against a baseline in the same run
     Bench {
         /// pause, call, start, size or build
@@ -90,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Test { filter, full } => test::run(filter.as_deref(), full),
         Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
         Verb::CorpusRun { packages, json, write } => corpus_run::run(&packages, json.as_deref(), write),
+        Verb::Soak { cycles } => soak::run(cycles),
         Verb::Bench { what } => bench::run(what.as_deref()),
     };
     match result {

@@ -2,6 +2,7 @@
 
 use crate::build::{self, cargo};
 use crate::setup;
+use crate::soak;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
@@ -55,6 +56,10 @@ pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
         if !status.success() {
             totals.broken_suites += 1;
         }
+    }
+    if filter.is_none() {
+        step("apply and revert, again and again");
+        soak::run(300)?;
     }
     println!();
     if totals.skipped_suites > 0 {

@@ -1,51 +1,82 @@
 //! `hpatch apply`.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use hpatch_core::abi::{LoaderState, Op, PREPARE_NO_TRUST_DIR, RecordState};
+use hpatch_core::abi::{LoaderState, Op, PREPARE_NO_TRUST_DIR, PREPARE_REPLACE, RecordState};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Report;
-use super::args::Switching;
+use super::args::{Applying, Switching};
 use super::session::Session;
+use super::{perf_map, revert};
 use crate::error::{Error, Exit, Result, code};
 use crate::switch::{self, Direction};
 use crate::target::control::Patch;
+use crate::target::{Target, compose};
 use crate::trace::rpc::{self, RpcOptions};
 
 /// docs/format.md: a bundle is at most 64 MiB.
 const MAX_BUNDLE: u64 = 64 << 20;
 
-pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
+pub fn run(pid: i32, bundle: &Path, how: &Applying, switching: &Switching) -> Result<Report> {
     let bytes = read_bundle(bundle)?;
-    let options = switching.options();
-    let rpc_options = RpcOptions { allow_seccomp: switching.allow_seccomp };
     let session = Session::open(pid)?;
     let digest: [u8; 32] = Sha256::digest(&bytes).into();
-    if let Some(p) = session.records()?.iter().find(|p| p.is(RecordState::Live) && p.record.bundle_sha256 == digest) {
-        let mut r = Report::new(
-            format!("{} is live already in process {pid}; nothing changed\n", p.id),
-            json!({ "pid": pid, "id": p.id, "changed": false, "code": code::ALREADY_APPLIED.to_string() }),
-        );
-        r.exit = Some(Exit::NothingChanged);
-        return Ok(r);
-    }
     let begun = Instant::now();
-    let patch = prepare(&session, &bytes, rpc_options)?;
-    let prepared = begun.elapsed();
-    let outcome =
-        match check_scope(&patch).and_then(|()| switch::run(&session.target, &patch, Direction::Apply, options)) {
-            Ok(o) => o,
-            Err(e) => {
-                release(&session, &patch, rpc_options);
-                return Err(e);
-            }
-        };
+    let patch = match prepare(&session, &bytes, how, RpcOptions { allow_seccomp: switching.allow_seccomp }) {
+        Ok(patch) => patch,
+        // The loader has looked whether a copy of a module has appeared that the bundle isn't applied to.
+        Err(e) if e.code == code::ALREADY_APPLIED => return already(&session, digest, e),
+        Err(e) => return Err(e),
+    };
+    switch_in(&session, patch, begun.elapsed(), how, switching)
+}
+
+fn already(session: &Session, digest: [u8; 32], error: Error) -> Result<Report> {
+    let (pid, records) = (session.target.pid, session.records()?);
+    let Some(p) = records.iter().find(|p| p.is(RecordState::Live) && p.record.bundle_sha256 == digest) else {
+        return Err(error);
+    };
+    let mut r = Report::new(
+        format!("{} is live already in process {pid}; nothing changed\n", p.id),
+        json!({ "pid": pid, "id": p.id, "changed": false, "code": code::ALREADY_APPLIED.to_string() }),
+    );
+    r.exit = Some(Exit::NothingChanged);
+    Ok(r)
+}
+
+/// Switches a prepared record, and those that give way to it, in one stop. When that fails the record is released.
+pub fn switch_in(
+    session: &Session,
+    patch: Patch,
+    prepared: Duration,
+    how: &Applying,
+    switching: &Switching,
+) -> Result<Report> {
+    let pid = session.target.pid;
+    let rpc_options = RpcOptions { allow_seccomp: switching.allow_seccomp };
+    let records = session.records()?;
+    let going: Vec<Patch> = records.iter().rev().filter(|p| p.record.superseded_by == patch.addr).cloned().collect();
+    let switched = check_scope(&patch).and_then(|()| check_order(&records, &going)).and_then(|()| {
+        let all = compose::in_place_of(patch.clone(), &going, RecordState::Reverted);
+        switch::run(&session.target, &all, Direction::Apply, switching.options())
+    });
+    let outcome = match switched {
+        Ok(o) => o,
+        Err(e) => {
+            release(session, &patch, rpc_options);
+            return Err(e);
+        }
+    };
+    for g in &going {
+        session.target.mem.write_u64(g.superseded_by_addr(), 0).map_err(|_| session.target.vanished())?;
+    }
     let begun = Instant::now();
     rpc::call(&session.target, &session.control, Op::Commit, &[patch.addr], rpc_options).map_err(|e| {
         // The code is switched and proven; what is missing is the announcement to the unwinder.
@@ -54,11 +85,18 @@ pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
         Error { exit: Exit::Blocked, ..e }.note(note)
     })?;
     let commit = begun.elapsed();
+    if how.unmap {
+        going.iter().try_for_each(|g| revert::release(session, g, switching))?;
+    }
+    if how.perf_map {
+        perf_map::write(&session.target, &patch)?;
+    }
     let mut json = outcome.json();
     if let Value::Object(m) = &mut json {
         m.insert("pid".into(), json!(pid));
         m.insert("id".into(), json!(patch.id));
         m.insert("changed".into(), json!(true));
+        m.insert("replaced".into(), going.iter().map(|g| json!(g.id)).collect());
         m.insert("functions".into(), patch.funcs.iter().map(|f| json!(f.1)).collect());
         m.insert("writes".into(), json!(patch.edits.len()));
         m.insert("modules".into(), patch.units.iter().map(|u| json!(u.1)).collect());
@@ -66,7 +104,7 @@ pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
         m.insert("commit_us".into(), json!(commit.as_micros() as u64));
         m.insert("blockers".into(), json!([]));
     }
-    let text = format!(
+    let mut text = format!(
         "applied {} to process {pid}: {}, proven live\n  pause {:.3} ms with {} thread{} stopped, {} attempt{}\n",
         patch.id,
         done(&patch),
@@ -76,6 +114,9 @@ pub fn run(pid: i32, bundle: &Path, switching: &Switching) -> Result<Report> {
         outcome.attempts(),
         s(outcome.attempts() as usize),
     );
+    for g in &going {
+        let _ = writeln!(text, "  in place of {}", g.id);
+    }
     Ok(Report::new(text, json))
 }
 
@@ -111,17 +152,34 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Hands the bundle to the loader, which verifies, maps and links it.
-fn prepare(session: &Session, bytes: &[u8], options: RpcOptions) -> Result<Patch> {
+fn prepare(session: &Session, bytes: &[u8], how: &Applying, options: RpcOptions) -> Result<Patch> {
     let (target, control) = (&session.target, &session.control);
     let buffer = rpc::call(target, control, Op::Alloc, &[bytes.len() as u64], options)?.value[0];
     target.mem.write(buffer, bytes).map_err(|e| Error::io("cannot hand over the bundle", &e))?;
-    let flags = if control.origin(target)? == 1 { PREPARE_NO_TRUST_DIR } else { 0 };
+    let flags = if control.origin(target)? == 1 { PREPARE_NO_TRUST_DIR } else { 0 }
+        | if how.replace { PREPARE_REPLACE } else { 0 };
     let record = rpc::call(target, control, Op::Prepare, &[buffer, bytes.len() as u64, flags], options)?.value[0];
+    prepared(target, record)
+}
+
+/// The record that the loader says it has prepared.
+pub fn prepared(target: &Target, record: u64) -> Result<Patch> {
     let patch = Patch::read(target, record)?;
     if !patch.is(RecordState::Prepared) {
         return Err(Error::new(code::CONTROL_MALFORMED, Exit::Blocked, "the loader gave a record that isn't prepared"));
     }
     Ok(patch)
+}
+
+/// What gives way must not lie under something that stays.
+fn check_order(records: &[Patch], going: &[Patch]) -> Result<()> {
+    let Some(later) = revert::on_top(records, going) else { return Ok(()) };
+    Err(Error::new(
+        code::NOT_ON_TOP,
+        Exit::Refused,
+        format!("{} lies on top of a bundle that is to give way", later.id),
+    )
+    .help("revert it first, or let all give way with --replace"))
 }
 
 fn check_scope(patch: &Patch) -> Result<()> {

@@ -25,7 +25,51 @@ pub struct Pid {
     pub pid: i32,
 }
 
+/// One process, or every one that runs a program.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The process.
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+    /// Every process that has the build with this build-id mapped.
+    #[arg(long, value_name = "BUILD-ID", value_parser = build_id)]
+    pub all: Option<BuildId>,
+    /// Every process that was started from this file, also when the file was replaced since.
+    #[arg(long, value_name = "PATH")]
+    pub exe: Option<PathBuf>,
+}
+
+/// A GNU build-id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildId(pub Vec<u8>);
+
+fn build_id(text: &str) -> Result<BuildId, String> {
+    let digits = text.as_bytes();
+    if !digits.iter().all(u8::is_ascii_hexdigit) || digits.len() % 2 != 0 || !(16..=64).contains(&digits.len()) {
+        return Err("a build-id has 16 to 64 hexadecimal digits".to_owned());
+    }
+    let byte = |pair: &[u8]| pair.iter().fold(0, |n, d| n << 4 | (*d as char).to_digit(16).unwrap_or(0) as u8);
+    Ok(BuildId(digits.chunks(2).map(byte).collect()))
+}
+
+#[derive(Debug, Default, Args)]
+pub struct Applying {
+    /// Take the place of every bundle that is live, in one stop. Bundles that the new one says it supersedes give way in any case.
+    #[arg(long)]
+    pub replace: bool,
+    /// Also unmap the code and data of the bundles that give way. Only when nothing in the process can have kept a pointer into them.
+    #[arg(long)]
+    pub unmap: bool,
+    /// Apply what the process's store has for libraries that were loaded since it started.
+    #[arg(long, conflicts_with_all = ["bundle", "replace", "unmap"])]
+    pub pending: bool,
+    /// Add the patch's functions to /tmp/perf-PID.map, where perf looks for names.
+    #[arg(long)]
+    pub perf_map: bool,
+}
+
+#[derive(Debug, Default, Args)]
 pub struct Switching {
     /// Seconds until the command gives up on code that stays in use.
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
@@ -67,21 +111,26 @@ pub enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Apply a bundle to a running process.
+    /// Apply a bundle to a running process, or to all that run a program.
     Apply {
         #[command(flatten)]
-        pid: Pid,
-        bundle: PathBuf,
+        which: Which,
+        /// The bundle.
+        #[arg(required_unless_present = "pending")]
+        bundle: Option<PathBuf>,
+        #[command(flatten)]
+        how: Applying,
         #[command(flatten)]
         switching: Switching,
     },
     /// Take a bundle back.
     Revert {
         #[command(flatten)]
-        pid: Pid,
+        which: Which,
         /// The bundle's id.
         id: String,
-        /// Also unmap the patch's code and data. Only when nothing in the process can have kept a pointer into them.
+        /// Also unmap the patch's code and data, now or of a bundle that was reverted before. Only when nothing in the process can have kept a
+        /// pointer into them.
         #[arg(long, conflicts_with = "ignore_suspended")]
         unmap: bool,
         #[command(flatten)]
@@ -142,7 +191,8 @@ impl Verb {
     /// Whether the command changes a process, so that its own death half-way matters.
     pub fn switches(&self) -> Option<i32> {
         match self {
-            Self::Apply { pid, .. } | Self::Revert { pid, .. } | Self::Recover { pid } => Some(pid.pid),
+            Self::Apply { which, .. } | Self::Revert { which, .. } => which.pid,
+            Self::Recover { pid } => Some(pid.pid),
             _ => None,
         }
     }

@@ -3,6 +3,9 @@
 pub mod apply;
 pub mod args;
 pub mod attach;
+pub mod fleet;
+pub mod pending;
+pub mod perf_map;
 pub mod recover;
 pub mod revert;
 pub mod run;

@@ -9,30 +9,36 @@ use super::args::Switching;
 use super::session::Session;
 use crate::error::{Error, Exit, Result, code};
 use crate::switch::{self, Direction};
-use crate::target::control::state_name;
+use crate::target::compose;
+use crate::target::control::{Patch, state_name};
 use crate::trace::rpc::{self, RpcOptions};
 
 pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Report> {
     let session = Session::open(pid)?;
     let records = session.records()?;
-    let Some(at) = records.iter().rposition(|p| p.id == id && p.is(RecordState::Live)) else {
+    // A bundle that was applied once more to copies of its modules that appeared later has a record for each time.
+    let of_id = |state| move |p: &&Patch| p.id == id && p.is(state);
+    let live: Vec<Patch> = records.iter().filter(of_id(RecordState::Live)).cloned().collect();
+    if unmap && live.is_empty() && records.iter().any(|p| of_id(RecordState::Reverted)(&p)) {
+        return unmap_reverted(&session, id, &records, switching);
+    }
+    let Some(patch) = compose::together(live.clone()) else {
         let mut e = Error::new(code::NOT_APPLIED, Exit::Refused, format!("no live bundle {id} in process {pid}"));
         for p in &records {
             e = e.note(format!("{} is {}", p.id, state_name(p.record.state)));
         }
         return Err(e);
     };
-    let patch = &records[at];
-    if let Some(later) = records[at + 1..].iter().find(|l| l.is(RecordState::Live) && l.overlaps(patch)) {
+    if let Some(later) = on_top(&records, &live) {
         return Err(Error::new(code::NOT_ON_TOP, Exit::Refused, format!("{} lies on top of {id}", later.id))
+            .note("both change the same place, so the earlier bytes can't come back without the later ones")
             .help(format!("revert {} first", later.id)));
     }
-    let options = switching.options();
-    let outcome = switch::run(&session.target, patch, Direction::Revert, options)?;
+    let outcome = switch::run(&session.target, &patch, Direction::Revert, switching.options())?;
     if unmap {
-        let rpc_options = RpcOptions { allow_seccomp: switching.allow_seccomp };
-        rpc::call(&session.target, &session.control, Op::Release, &[patch.addr], rpc_options)
-            .map_err(|e| e.note("the old bytes are back, proven; the patch's memory stays mapped"))?;
+        for p in live.iter().chain(records.iter().filter(of_id(RecordState::Reverted))) {
+            release(&session, p, switching)?;
+        }
     }
     let mut json = outcome.json();
     if let Value::Object(m) = &mut json {
@@ -50,4 +56,39 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
         s(outcome.threads),
     );
     Ok(Report::new(text, json))
+}
+
+/// A live record that came after one of `going`, stays, and changes the same bytes.
+pub fn on_top<'a>(records: &'a [Patch], going: &[Patch]) -> Option<&'a Patch> {
+    let goes = |p: &Patch| going.iter().any(|g| g.addr == p.addr);
+    let first = |g: &Patch| records.iter().position(|p| p.addr == g.addr).unwrap_or(records.len());
+    going.iter().find_map(|g| {
+        let mut later = records.iter().skip(first(g) + 1).filter(|l| l.is(RecordState::Live) && !goes(l));
+        later.find(|l| l.overlaps(g))
+    })
+}
+
+/// What an earlier revert left mapped.
+fn unmap_reverted(session: &Session, id: &str, records: &[Patch], switching: &Switching) -> Result<Report> {
+    let retired: Vec<Patch> = records.iter().filter(|p| p.id == id && p.is(RecordState::Reverted)).cloned().collect();
+    let mut all = compose::together(retired.clone()).ok_or_else(|| Error::internal("no record to unmap"))?;
+    (all.edits, all.riders) = (Vec::new(), Vec::new());
+    let outcome = switch::run(&session.target, &all, Direction::Drain, switching.options())?;
+    for p in &retired {
+        release(session, p, switching)?;
+    }
+    let pid = session.target.pid;
+    let mut json = outcome.json();
+    if let Value::Object(m) = &mut json {
+        m.extend([("pid".into(), json!(pid)), ("id".into(), json!(id)), ("unmapped".into(), json!(true))]);
+    }
+    Ok(Report::new(format!("unmapped what was left of {id} in process {pid}\n"), json))
+}
+
+/// Gives the memory of a reverted record back.
+pub fn release(session: &Session, patch: &Patch, switching: &Switching) -> Result<()> {
+    let options = RpcOptions { allow_seccomp: switching.allow_seccomp };
+    rpc::call(&session.target, &session.control, Op::Release, &[patch.addr], options)
+        .map_err(|e| e.note("the old bytes are back, proven; the patch's memory stays mapped"))
+        .map(drop)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use hpatch_core::abi::{LoaderState, Op, RecordState};
 
@@ -9,9 +10,13 @@ use crate::error::{Error, Exit, Result, code};
 use crate::fault::recovering;
 use crate::switch::{self, Direction, Options};
 use crate::target::Target;
+use crate::target::compose;
 use crate::target::control::{Control, Patch};
 use crate::target::procfs;
 use crate::trace::rpc::{self, RpcOptions};
+
+/// How long a library that is being loaded is waited for.
+const LOADER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An opened target with its loader. Dropping it gives the loader back.
 #[derive(Debug)]
@@ -26,13 +31,21 @@ impl Session {
     pub fn open(pid: i32) -> Result<Self> {
         let s = Self::open_unrecovered(pid)?;
         s.recover()?;
-        s.release_prepared()?;
+        s.release_unused()?;
         Ok(s)
     }
 
-    /// Gives back the memory of bundles that a killed command prepared and never switched.
-    fn release_prepared(&self) -> Result<()> {
-        for p in self.records()?.iter().filter(|p| p.is(RecordState::Prepared)) {
+    /// Gives back the memory of bundles that a killed command prepared and never switched, and of those whose modules were unloaded.
+    fn release_unused(&self) -> Result<()> {
+        for p in self.records()? {
+            let unloaded = p.is(RecordState::Live) && p.is_unloaded();
+            if unloaded {
+                let reverted = RecordState::Reverted as u32;
+                self.target.mem.write_u32(p.state_addr(), reverted).map_err(|_| self.target.vanished())?;
+            }
+            if !unloaded && !p.is(RecordState::Prepared) {
+                continue;
+            }
             // A leftover is only some kilobytes: not being able to remove it is no reason to refuse the command.
             let _ = rpc::call(&self.target, &self.control, Op::Release, &[p.addr], RpcOptions::default());
         }
@@ -61,7 +74,33 @@ impl Session {
             return Err(owned(pid, owner));
         }
         control.set_owner(&target, me)?;
-        Ok(Self { target, control, _lock: lock })
+        let session = Self { target, control, _lock: lock };
+        session.wait_for_loader()?;
+        Ok(session)
+    }
+
+    /// A thread of the process may be at work in the loader, because a library is being loaded just now. The owner is set: no other begins.
+    fn wait_for_loader(&self) -> Result<()> {
+        let begun = Instant::now();
+        while self.control.state(&self.target)? == LoaderState::Busy as u32 {
+            let tid = self.control.control_tid(&self.target)?;
+            // The one that was at work is gone, for instance because this is the child of a fork: nobody will say that it is done.
+            if tid == 0 || !self.target.tasks()?.contains(&(tid as i32)) {
+                if self.control.control_tid(&self.target)? == tid {
+                    return self.control.set_state(&self.target, LoaderState::Idle);
+                }
+                continue;
+            }
+            if begun.elapsed() > LOADER_PATIENCE {
+                return Err(Error::new(
+                    code::LOADER_BUSY,
+                    Exit::Busy,
+                    format!("thread {tid} of process {} is loading a library and patching it", self.target.pid),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     pub fn records(&self) -> Result<Vec<Patch>> {
@@ -71,14 +110,23 @@ impl Session {
     /// Takes back every record that a killed command left half-way. Gives their ids.
     pub fn recover(&self) -> Result<Vec<String>> {
         let mut done = Vec::new();
-        for p in self.records()?.iter().rev() {
-            if p.is(RecordState::Writing) || p.is(RecordState::Reverting) {
-                recovering(true);
-                let recovered = switch::run(&self.target, p, Direction::Recover, Options::default());
-                recovering(false);
-                recovered?;
-                done.push(p.id.clone());
-            }
+        let records = self.records()?;
+        let half_way = |p: &&Patch| p.is(RecordState::Writing) || p.is(RecordState::Reverting);
+        // Records that give way to a new one go back with it, so they have no turn of their own.
+        let leader = |p: &Patch| records.iter().find(|l| l.addr == p.record.superseded_by).filter(half_way).is_some();
+        for p in records.iter().rev().filter(half_way).filter(|p| !leader(p)) {
+            let going: Vec<Patch> =
+                records.iter().rev().filter(|g| g.record.superseded_by == p.addr).cloned().collect();
+            let all = compose::in_place_of(p.clone(), &going, RecordState::Live);
+            recovering(true);
+            let recovered = switch::run(&self.target, &all, Direction::Recover, Options::default());
+            recovering(false);
+            recovered?;
+            done.push(p.id.clone());
+        }
+        // After the switch, or instead of it, nobody waits for anybody's place.
+        for p in records.iter().filter(|p| p.record.superseded_by != 0) {
+            self.target.mem.write_u64(p.superseded_by_addr(), 0).map_err(|_| self.target.vanished())?;
         }
         if !done.is_empty() {
             eprintln!("note: took back what a killed command left half-way: {}", done.join(", "));

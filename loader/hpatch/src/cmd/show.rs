@@ -203,25 +203,25 @@ pub fn verify(pid: i32) -> Result<Report> {
             continue;
         }
         for e in &p.edits {
-            // What a later bundle overwrote (or brought back) is that one's to answer for.
-            let hidden = records[i + 1..].iter().any(|l| {
-                (l.is(RecordState::Live) || l.is(RecordState::Reverted))
-                    && l.edits.iter().any(|x| x.addr < e.end() && e.addr < x.end())
-            });
-            if hidden {
+            // What a live bundle writes there, a later one unless this one is out of use, is that one's to answer for.
+            let others = if live { &records[i + 1..] } else { &records[..] };
+            let overlaps = |l: &Patch| l.edits.iter().any(|x| x.addr < e.end() && e.addr < x.end());
+            if others.iter().any(|l| l.is(RecordState::Live) && overlaps(l)) {
                 continue;
             }
-            let want = if live { &e.new } else { &e.old };
-            let found = read(e.addr, want.len())?;
+            let found = read(e.addr, e.new.len())?;
             writes += 1;
-            bytes += want.len();
-            if &found != want {
+            bytes += found.len();
+            // The bytes before it may have been another bundle's, which is gone as well: only its own must not be there.
+            let fine = if live { found == e.new } else { found != e.new };
+            if !fine {
+                let wanted =
+                    if live { format!("expected {}", hex(&e.new)) } else { "a reverted bundle's bytes".into() };
                 wrong.push(format!(
-                    "{}: {:#x} ({}): expected {}, found {}",
+                    "{}: {:#x} ({}): {wanted}, found {}",
                     p.id,
                     e.addr,
                     p.func_name(e.func),
-                    hex(want),
                     hex(&found)
                 ));
             }

@@ -1,10 +1,14 @@
 //! The loader's control block and records, read from the target. Every pointer and count is an allegation.
 
+use std::fs::File;
 use std::mem::offset_of;
+use std::os::unix::fs::FileExt;
 
 use hpatch_core::abi::{self, Func, Range, Record, RecordState, Unit, Write};
+use hpatch_core::image::Image;
 
 use super::Target;
+use super::compose::Rider;
 use super::elf;
 use super::maps::Mapping;
 use crate::error::{Error, Exit, Result, code};
@@ -152,6 +156,11 @@ impl Control {
         Ok(Some(Answer { code, value, detail: self.detail(target)? }))
     }
 
+    /// A value of the last answer, which a refusal leaves too.
+    pub fn value(&self, target: &Target, index: u64) -> Result<u64> {
+        self.u64(target, at!(self.value) + index * 8)
+    }
+
     pub fn detail(&self, target: &Target) -> Result<String> {
         let len = self.u32(target, at!(self.detail_len))?.min(512) as usize;
         let text = target.mem.read_vec(at!(self.detail), len).map_err(|_| target.vanished())?;
@@ -162,7 +171,7 @@ impl Control {
         self.u32(target, at!(self.code))
     }
 
-    /// All records, in order of application.
+    /// All records, in order of application, without their changes in modules that were unloaded since.
     pub fn records(&self, target: &Target) -> Result<Vec<Patch>> {
         let mut v = Vec::new();
         let mut next = self.u64(target, at!(self.first_record))?;
@@ -170,7 +179,8 @@ impl Control {
             if v.len() >= MAX_RECORDS {
                 return Err(broken("the list of records doesn't end"));
             }
-            let p = Patch::read(target, next)?;
+            let mut p = Patch::read(target, next)?;
+            p.leave_out_unloaded(target);
             next = p.record.next;
             if p.record.state != RecordState::Empty as u32 {
                 v.push(p);
@@ -178,6 +188,19 @@ impl Control {
         }
         Ok(v)
     }
+}
+
+/// The page at `addr` was never written: it is the file's, or isn't there at all (Documentation/admin-guide/mm/pagemap.rst).
+fn is_file_page(pagemap: &File, addr: u64) -> bool {
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const FILE: u64 = 1 << 61;
+    let mut entry = [0; 8];
+    if pagemap.read_exact_at(&mut entry, addr / 4096 * 8).is_err() {
+        return false;
+    }
+    let flags = u64::from_le_bytes(entry);
+    if flags & (PRESENT | SWAPPED) == 0 { true } else { flags & (PRESENT | FILE) == PRESENT | FILE }
 }
 
 fn broken(what: &str) -> Error {
@@ -213,6 +236,8 @@ pub struct Patch {
     pub old_sites: Vec<u64>,
     pub new_ranges: Vec<Range>,
     pub new_sites: Vec<u64>,
+    /// Other records that are switched with it.
+    pub riders: Vec<Rider>,
 }
 
 impl Patch {
@@ -262,7 +287,33 @@ impl Patch {
             new_ranges: mem.read_pods(r.new_ranges, count(r.new_range_count)?).map_err(fail)?,
             new_sites: mem.read_pods(r.new_sites, count(r.new_site_count)?).map_err(fail)?,
             record: r,
+            riders: Vec::new(),
         })
+    }
+
+    /// After dlclose something else may be where a module was: nothing is compared or written there any more.
+    fn leave_out_unloaded(&mut self, target: &Target) {
+        let mapped = |u: &Unit| {
+            let id = u.build_id.get(..u.build_id_len as usize).unwrap_or_default();
+            Image::at(&target.mem, u.lo).is_some_and(|i| i.bias == u.bias && i.build_id() == id)
+        };
+        // The same file mapped again at the same place is as it was on disk, where a patched one has private pages.
+        let pages = File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid));
+        let fresh = |u: &Unit| {
+            let mut own = self.edits.iter().filter(|e| (u.lo..u.hi).contains(&e.addr)).peekable();
+            let pages = pages.as_ref().ok().filter(|_| own.peek().is_some() && self.is(RecordState::Live));
+            pages.is_some_and(|p| own.all(|e| is_file_page(p, e.addr)))
+        };
+        let stays: Vec<bool> = self.units.iter().map(|(u, _)| mapped(u) && !fresh(u)).collect();
+        let mut stays = stays.into_iter();
+        self.units.retain(|_| stays.next().unwrap_or(true));
+        let units = &self.units;
+        self.edits.retain(|e| units.iter().any(|(u, _)| (u.lo..u.hi).contains(&e.addr)));
+    }
+
+    /// Every module that it changed was unloaded.
+    pub fn is_unloaded(&self) -> bool {
+        self.units.is_empty()
     }
 
     pub fn is(&self, state: RecordState) -> bool {
@@ -275,6 +326,10 @@ impl Patch {
 
     pub fn state_addr(&self) -> u64 {
         self.addr + offset_of!(Record, state) as u64
+    }
+
+    pub fn superseded_by_addr(&self) -> u64 {
+        self.addr + offset_of!(Record, superseded_by) as u64
     }
 
     pub fn live_since_addr(&self) -> u64 {

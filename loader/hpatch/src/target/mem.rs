@@ -66,6 +66,12 @@ impl Mem {
     }
 }
 
+impl hpatch_core::image::Memory for Mem {
+    fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
+        Mem::read(self, addr, buf).is_ok()
+    }
+}
+
 /// A type for which every bit pattern is a value.
 ///
 /// # Safety

@@ -1,5 +1,6 @@
 //! The process that is operated on.
 
+pub mod compose;
 pub mod control;
 pub mod elf;
 pub mod maps;

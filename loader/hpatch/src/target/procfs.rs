@@ -51,6 +51,13 @@ fn parse_stat(raw: &[u8]) -> Option<TaskStat> {
     })
 }
 
+/// The parent's pid.
+pub fn parent(pid: i32) -> io::Result<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("PPid:"));
+    line.and_then(|v| v.trim().parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Fields of `/proc/PID/task/TID/status`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TaskStatus {

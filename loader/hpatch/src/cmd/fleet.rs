@@ -1,0 +1,219 @@
+//! `--all` and `--exe`: one verb in every process that runs a program, a parent before its children.
+//!
+//! Each process is a run of this command of its own, so that one failure says nothing of the others. The list is made again until it shows
+//! nobody new: a worker that is born meanwhile inherits the patch of its parent, or is patched in the next round.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hpatch_core::image::Image;
+use serde_json::{Value, json};
+
+use super::Report;
+use super::args::{BuildId, Which};
+use crate::error::{Error, Exit, Result, code};
+use crate::target::{Target, procfs};
+
+/// Nobody forks faster than that for long.
+const MAX_ROUNDS: usize = 20;
+
+/// From what was wanted to what should never be.
+const ORDER: [Exit; 10] = [
+    Exit::Done,
+    Exit::NothingChanged,
+    Exit::Busy,
+    Exit::Io,
+    Exit::Usage,
+    Exit::Refused,
+    Exit::Untrusted,
+    Exit::RolledBack,
+    Exit::Blocked,
+    Exit::Internal,
+];
+
+/// How bad an exit status is, for the status of all.
+fn badness(exit: u8) -> usize {
+    ORDER.iter().position(|e| *e as u8 == exit).unwrap_or(ORDER.len())
+}
+
+struct One {
+    exit: u8,
+    json: Value,
+    text: String,
+}
+
+pub fn run(verb: &str, which: &Which) -> Result<Report> {
+    let mut done: BTreeMap<(i32, u64), One> = BTreeMap::new();
+    for _ in 0..MAX_ROUNDS {
+        let fresh: Vec<_> =
+            members(which)?.into_iter().filter(|m| !done.contains_key(&(m.pid, m.start_time))).collect();
+        if fresh.is_empty() {
+            return report(verb, done.into_values().collect());
+        }
+        for m in in_order(fresh) {
+            if let Some(one) = one(m.pid)? {
+                done.insert((m.pid, m.start_time), one);
+            }
+        }
+    }
+    Err(Error::new(code::TOO_MANY_THREADS, Exit::Busy, "processes are born faster than they can be patched"))
+}
+
+fn report(verb: &str, all: Vec<One>) -> Result<Report> {
+    let Some(worst) = all.iter().max_by_key(|o| badness(o.exit)) else {
+        return Err(Error::new(code::NO_SUCH_PROCESS, Exit::Io, "no process runs that program"));
+    };
+    let exit = worst.exit;
+    let mut text = String::new();
+    let (mut good, mut bad) = (0, 0);
+    for o in &all {
+        text.push_str(&o.text);
+        *if badness(o.exit) <= 1 { &mut good } else { &mut bad } += 1;
+    }
+    let _ = writeln!(text, "{verb}: {good} of {} processes", good + bad);
+    let processes: Vec<_> = all.into_iter().map(|o| o.json).collect();
+    let mut r = Report::new(text, json!({ "ok": bad == 0, "processes": processes, "done": good, "failed": bad }));
+    r.exit = Some(ORDER.get(badness(exit)).copied().unwrap_or(Exit::Internal));
+    Ok(r)
+}
+
+/// This command for one process; `None` when that one has ended meanwhile.
+fn one(pid: i32) -> Result<Option<One>> {
+    let program = std::env::current_exe().map_err(|e| Error::io("cannot find this program", &e))?;
+    let run = Command::new(program)
+        .args(for_pid(std::env::args_os().skip(1), pid))
+        .output()
+        .map_err(|e| Error::io("cannot start this program again", &e))?;
+    let out = String::from_utf8_lossy(&run.stdout);
+    let line = out.lines().last().unwrap_or_default();
+    let mut json: Value = serde_json::from_str(line).unwrap_or_else(|_| json!({ "ok": false }));
+    let exit = run.status.code().map_or(Exit::Internal as u8, |c| c as u8);
+    json["pid"] = json!(pid);
+    json["exit"] = json!(exit);
+    let ended = [code::NO_SUCH_PROCESS, code::TARGET_GONE].iter().any(|c| json["code"] == c.to_string());
+    if ended {
+        return Ok(None);
+    }
+    let text = match (exit, json["error"].as_str()) {
+        (0, _) => format!("{pid}: done, pause {:.3} ms\n", json["pause_us"].as_f64().unwrap_or(0.0) / 1e3),
+        (3, _) => format!("{pid}: nothing to change\n"),
+        (_, Some(error)) => format!("{pid}: {}: {error}\n", json["code"].as_str().unwrap_or("?")),
+        (_, None) => format!("{pid}: exit {exit} {}\n", String::from_utf8_lossy(&run.stderr).trim()),
+    };
+    Ok(Some(One { exit, json, text }))
+}
+
+/// The arguments of this run, with one process in place of the choice of many.
+fn for_pid(arguments: impl Iterator<Item = OsString>, pid: i32) -> Vec<OsString> {
+    let mut out: Vec<OsString> = Vec::new();
+    let mut arguments = arguments.peekable();
+    let mut value_follows = false;
+    while let Some(a) = arguments.next() {
+        let text = a.to_string_lossy().into_owned();
+        if std::mem::take(&mut value_follows) || text == "--json" {
+            continue;
+        }
+        if text == "--all" || text == "--exe" {
+            value_follows = true;
+        } else if !text.starts_with("--all=") && !text.starts_with("--exe=") {
+            out.push(a);
+        }
+        if text == "--" {
+            out.extend(arguments.by_ref());
+        }
+    }
+    out.splice(0..0, ["--json".into()]);
+    // Behind the verb, in front of everything that might end the options.
+    let at = out.iter().position(|a| a == "apply" || a == "revert").map_or(out.len(), |n| n + 1);
+    out.splice(at..at, ["--pid".into(), pid.to_string().into()]);
+    out
+}
+
+struct Member {
+    pid: i32,
+    start_time: u64,
+    parent: i32,
+}
+
+fn members(which: &Which) -> Result<Vec<Member>> {
+    let entries = std::fs::read_dir("/proc").map_err(|e| Error::io("cannot list /proc", &e))?;
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let path = which.exe.as_deref().map(|p| p.canonicalize().unwrap_or_else(|_| p.to_owned()));
+    let fits = |pid: i32| match (&path, &which.all) {
+        (Some(path), _) => runs(pid, path),
+        (None, Some(id)) => maps(pid, id),
+        (None, None) => false,
+    };
+    let member = |pid| {
+        let stat = procfs::task_stat(pid, pid).ok()?;
+        Some(Member { pid, start_time: stat.start_time, parent: procfs::parent(pid).ok()? })
+    };
+    let me = std::process::id() as i32;
+    Ok(pids.filter(|pid| *pid != me && fits(*pid)).filter_map(member).collect())
+}
+
+/// Started from `path`. A package manager's new file has the name of the old one, which is marked as deleted then.
+fn runs(pid: i32, path: &Path) -> bool {
+    let Ok(link) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    let name = link.as_os_str().as_encoded_bytes();
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    let same_file = || {
+        use std::os::unix::fs::MetadataExt;
+        let at = |p: PathBuf| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
+        let running = at(format!("/proc/{pid}/exe").into());
+        running.is_some() && running == at(path.to_owned())
+    };
+    name == path.as_os_str().as_encoded_bytes() || same_file()
+}
+
+fn maps(pid: i32, id: &BuildId) -> bool {
+    let Ok(target) = Target::open(pid) else { return false };
+    let Ok(maps) = target.maps() else { return false };
+    let mut first = maps.iter().filter(|m| m.offset == 0 && m.inode != 0 && m.read);
+    first.any(|m| Image::at(&target.mem, m.start).is_some_and(|i| i.build_id() == id.0))
+}
+
+/// Parents first.
+fn in_order(mut all: Vec<Member>) -> Vec<Member> {
+    let mut out: Vec<Member> = Vec::new();
+    all.sort_by_key(|m| (m.start_time, m.pid));
+    while !all.is_empty() {
+        let left: BTreeSet<i32> = all.iter().map(|m| m.pid).collect();
+        let (next, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|m| !left.contains(&m.parent));
+        if next.is_empty() {
+            // Pids that were given again meanwhile can look like a circle.
+            out.extend(rest);
+            return out;
+        }
+        out.extend(next);
+        all = rest;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn arguments_for_one_process() {
+        let for_7 = |text: &str| for_pid(words(text).into_iter(), 7);
+        assert_eq!(for_7("apply --exe /a/b x.hpatch --timeout 3"), words("--json apply --pid 7 x.hpatch --timeout 3"));
+        assert_eq!(for_7("--json revert --all=00 fix"), words("--json revert --pid 7 fix"));
+        assert_eq!(for_7("apply --all 00 -- --exe"), words("--json apply --pid 7 -- --exe"));
+    }
+
+    #[test]
+    fn parents_come_first() {
+        let member = |pid, start_time, parent| Member { pid, start_time, parent };
+        let order = in_order(vec![member(9, 5, 4), member(4, 5, 1), member(12, 5, 9), member(3, 9, 1)]);
+        assert_eq!(order.iter().map(|m| m.pid).collect::<Vec<_>>(), [4, 3, 9, 12]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Several records that are switched in one stop, put together as one.
+
+use std::collections::BTreeMap;
+
+use hpatch_core::abi::RecordState;
+
+use super::control::{Edit, Patch};
+
+/// What becomes of another record in the same switch.
+#[derive(Debug, Clone, Copy)]
+pub struct Rider {
+    pub state_addr: u64,
+    pub before: RecordState,
+    pub during: RecordState,
+    pub after: RecordState,
+}
+
+/// One byte of the change.
+struct Byte {
+    old: u8,
+    new: u8,
+    func: u32,
+    /// Bytes of one change stay together.
+    change: usize,
+}
+
+/// `patch`, whose places hold the bytes of `going` for now (the newest first), in their place: what they changed and it doesn't goes back to
+/// what it was before them. The loader has counted their code among what must not be active.
+pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Patch {
+    let mut bytes: BTreeMap<u64, Byte> = BTreeMap::new();
+    let mut change = 0;
+    for g in going {
+        let first = patch.funcs.len() as u32;
+        patch.funcs.extend(g.funcs.iter().cloned());
+        for e in &g.edits {
+            change += 1;
+            let func = if e.func == u32::MAX { u32::MAX } else { first + e.func };
+            for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
+                let byte = Byte { old: *new, new: *old, func, change };
+                bytes.entry(e.addr + i as u64).and_modify(|b| b.new = *old).or_insert(byte);
+            }
+        }
+        patch.riders.push(Rider {
+            state_addr: g.state_addr(),
+            before: RecordState::Live,
+            during: RecordState::Reverting,
+            after,
+        });
+    }
+    for e in &patch.edits {
+        change += 1;
+        for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
+            let byte = bytes.entry(e.addr + i as u64).or_insert(Byte { old: *old, new: *new, func: e.func, change });
+            (byte.new, byte.func, byte.change) = (*new, e.func, change);
+        }
+    }
+    let mut edits: Vec<Edit> = Vec::new();
+    let mut last = 0;
+    for (addr, b) in bytes {
+        match edits.last_mut().filter(|e| e.end() == addr && last == b.change) {
+            Some(e) => {
+                e.old.push(b.old);
+                e.new.push(b.new);
+            }
+            None => edits.push(Edit { addr, func: b.func, old: vec![b.old], new: vec![b.new] }),
+        }
+        last = b.change;
+    }
+    patch.edits = edits;
+    patch
+}
+
+/// Live records that are reverted together: one bundle's copies. Their changes don't overlap.
+pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
+    let mut all = records.pop()?;
+    for r in records {
+        let first = all.funcs.len() as u32;
+        let shift = |func: u32| if func == u32::MAX { func } else { first + func };
+        all.riders.push(Rider {
+            state_addr: r.state_addr(),
+            before: RecordState::Live,
+            during: RecordState::Reverting,
+            after: RecordState::Reverted,
+        });
+        all.edits.extend(r.edits.into_iter().map(|e| Edit { func: shift(e.func), ..e }));
+        all.new_ranges.extend(r.new_ranges.into_iter().map(|n| hpatch_core::abi::Range { func: shift(n.func), ..n }));
+        all.new_sites.extend(r.new_sites);
+        all.units.extend(r.units);
+        all.funcs.extend(r.funcs);
+    }
+    all.edits.sort_by_key(|e| e.addr);
+    all.new_ranges.sort_by_key(|r| r.start);
+    all.new_sites.sort_unstable();
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hpatch_core::abi::Record;
+    use zerocopy::FromZeros;
+
+    fn patch(addr: u64, edits: &[(u64, &str, &str)]) -> Patch {
+        let edit = |(addr, old, new): &(u64, &str, &str)| Edit {
+            addr: *addr,
+            func: u32::MAX,
+            old: old.as_bytes().to_vec(),
+            new: new.as_bytes().to_vec(),
+        };
+        Patch {
+            addr,
+            record: Record::new_zeroed(),
+            id: String::new(),
+            units: Vec::new(),
+            edits: edits.iter().map(edit).collect(),
+            funcs: Vec::new(),
+            old_ranges: Vec::new(),
+            old_sites: Vec::new(),
+            new_ranges: Vec::new(),
+            new_sites: Vec::new(),
+            riders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_replacement_goes_back_to_the_bytes_before_all_that_go() {
+        // "abcdefgh" at 0: one bundle made it "aXXdefgh", the next "aXYYefgh"; the new one writes "ZZ" at 2.
+        let older = patch(0x1000, &[(1, "bc", "XX")]);
+        let newer = patch(0x2000, &[(2, "Xd", "YY")]);
+        let all = in_place_of(patch(0x3000, &[(2, "cd", "ZZ")]), &[newer, older], RecordState::Reverted);
+        let changes: Vec<_> = all
+            .edits
+            .iter()
+            .map(|e| (e.addr, String::from_utf8_lossy(&e.old), String::from_utf8_lossy(&e.new)))
+            .collect();
+        assert_eq!(changes, [(1, "X".into(), "b".into()), (2, "YY".into(), "ZZ".into())]);
+        assert_eq!(all.riders.len(), 2);
+    }
+
+    #[test]
+    fn copies_are_reverted_together() {
+        let all = together(vec![patch(0x1000, &[(8, "a", "b")]), patch(0x2000, &[(4, "c", "d")])]).expect("records");
+        assert_eq!(all.edits.iter().map(|e| e.addr).collect::<Vec<_>>(), [4, 8]);
+        assert_eq!((all.addr, all.riders.len()), (0x2000, 1));
+        assert!(together(Vec::new()).is_none());
+    }
+}

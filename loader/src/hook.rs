@@ -1,0 +1,102 @@
+//! A library that is loaded while the program runs is patched before its code runs.
+//!
+//! The C start-up files (`crti.o`) call `__gmon_start__`, where somebody defines it, from each module's `DT_INIT`: after the module was
+//! relocated, before its constructors. The loader defines it. The dynamic linker holds its lock then, the module isn't in anybody's hands yet,
+//! and no thread can rightly be in its functions: so they are written as those of the program are before `main`.
+
+use core::arch::{global_asm, naked_asm};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::Maps;
+use crate::{control, guard, store, sys};
+
+/// Executable file mappings that were there at the start; modules among them have had their turn.
+const MAX_KNOWN: usize = 512;
+
+struct Known {
+    ranges: core::cell::UnsafeCell<[(u64, u64); MAX_KNOWN]>,
+    /// How many; written last.
+    count: AtomicU32,
+}
+// SAFETY: the ranges are written once, by the constructor, before `count` says that they are there.
+unsafe impl Sync for Known {}
+static KNOWN: Known = Known { ranges: core::cell::UnsafeCell::new([(0, 0); MAX_KNOWN]), count: AtomicU32::new(0) };
+
+// extern "C" fn hpatch_on_stack(f: extern "C" fn(u64), arg: u64, top: *const u8): calls `f(arg)` on another stack.
+global_asm!(
+    r#"
+    .section .text.hpatch_hook, "ax", @progbits
+    .globl hpatch_on_stack
+    .hidden hpatch_on_stack
+    .type hpatch_on_stack, @function
+    hpatch_on_stack:
+        push rbp
+        mov rbp, rsp
+        mov rax, rdi
+        mov rdi, rsi
+        mov rsp, rdx
+        call rax
+        mov rsp, rbp
+        pop rbp
+        ret
+    .size hpatch_on_stack, . - hpatch_on_stack
+    .text
+    "#
+);
+
+unsafe extern "C" {
+    fn hpatch_on_stack(f: extern "C" fn(u64), arg: u64, top: *const u8);
+}
+
+/// Interposed. On to [`module`] with the return address, which says whose start-up code calls.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+pub extern "C" fn __gmon_start__() {
+    naked_asm!("mov rdi, [rsp]", "jmp {module}", module = sym module)
+}
+
+/// From now on modules that aren't mapped yet are looked at when they start.
+pub fn arm() {
+    let Ok(maps) = Maps::read() else { return };
+    let code = maps.iter().filter(|m| m.inode != 0 && m.access[2] == b'x');
+    let mut count = 0;
+    for (n, m) in code.take(MAX_KNOWN).enumerate() {
+        // SAFETY: nobody reads before `count` is set.
+        unsafe { (*KNOWN.ranges.get())[n] = (m.start, m.end) };
+        count = n as u32 + 1;
+    }
+    KNOWN.count.store(count, Ordering::Release);
+}
+
+fn is_known(addr: u64) -> bool {
+    let count = KNOWN.count.load(Ordering::Acquire) as usize;
+    // SAFETY: written before `count`, never again.
+    let ranges = unsafe { &*KNOWN.ranges.get() };
+    // Not armed: no store, or not at the end of the constructor yet.
+    count == 0 || ranges.iter().take(count).any(|r| (r.0..r.1).contains(&addr))
+}
+
+extern "C" fn module(caller: u64) {
+    if is_known(caller) {
+        return;
+    }
+    let Some(mask) = sys::block_signals() else { return };
+    // A command at work has other records in its hands: then the module waits for `hpatch apply --pending`.
+    if control::enter() {
+        let top = control::stack_top();
+        // SAFETY: whoever has entered owns the control thread's stack.
+        unsafe { hpatch_on_stack(on_stack, caller, top) };
+        control::leave();
+    }
+    sys::set_signals(mask);
+}
+
+extern "C" fn on_stack(caller: u64) {
+    let mut caller = caller;
+    guard::run(run, (&raw mut caller).cast());
+}
+
+extern "C" fn run(caller: *mut u8) {
+    // SAFETY: `on_stack` passes its own variable.
+    store::apply_to_module(unsafe { *caller.cast::<u64>() });
+}

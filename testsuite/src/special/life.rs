@@ -1,0 +1,385 @@
+//! The life of patches: bundles on top of and in place of one another, libraries that come and go, children, other programs.
+
+use super::{Case, Pair, compiled, folder};
+use crate::bundle::{self, Signer};
+use crate::compile::{self, Build};
+use crate::process::{self, Output};
+use crate::program::{Config, Program};
+use crate::snapshot::Snapshot;
+use crate::target::{self, Launch, Target};
+use crate::{Result, check, fail, paths};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "stacked on one function", hazards: "S12", run: stacked },
+    Case { name: "in place of others", hazards: "S12,B3", run: replaced },
+    Case { name: "replacing killed at each step", hazards: "S12,S13", run: replacing_killed },
+    Case { name: "an older bundle after a newer", hazards: "B3", run: sequence },
+    Case { name: "unmapped later", hazards: "S12", run: unmapped_later },
+    Case { name: "loaded later", hazards: "I5,S10", run: loaded_later },
+    Case { name: "loaded twice", hazards: "I5", run: loaded_twice },
+    Case { name: "unloaded", hazards: "I5", run: unloaded },
+    Case { name: "another program", hazards: "S10", run: another_program },
+    Case { name: "daemon", hazards: "S10", run: daemon },
+    Case { name: "every process of a program", hazards: "S10", run: fleet },
+];
+
+fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
+    let answer = target.ask(call)?;
+    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
+    Ok(())
+}
+
+/// `hpatch` with any arguments, trusting the shared key.
+fn hpatch(arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.args(arguments).env("HPATCH_TRUST", Signer::shared()?.trust());
+    process::run(&mut command, Duration::from_secs(60))
+}
+
+fn applied(target: &Target, bundle: &Path, more: &[&str]) -> Result<Output> {
+    let pid = target.pid().to_string();
+    hpatch(&[&["apply", "--pid", &pid, &bundle.to_string_lossy()], more].concat())
+}
+
+/// The plain program's old build, and signed bundles that take it to different new ones, each `value` with another answer.
+struct Stack {
+    old: Build,
+    bundles: Vec<PathBuf>,
+}
+
+impl Stack {
+    /// Each bundle is given by its id, the macros of its new build and further options of `patchgen build`.
+    fn make(scene: &str, bundles: &[(&str, &[&str], &[&str])]) -> Result<Stack> {
+        let program = Program::read(&paths::programs().join("special/versions.c"))?;
+        let config = Config::new(&[]);
+        let old = compile::build(&program, &config, &folder(scene)?.join("old"), &[])?;
+        let mut made = Vec::new();
+        for (id, macros, options) in bundles {
+            let new = compile::build(&program, &config, &folder(scene)?.join(id), macros)?;
+            let file = folder(scene)?.join(format!("{id}.hpatch"));
+            bundle::build(&old.module, &new.module, &file, id, options)?.expect(0)?;
+            Signer::shared()?.sign(&file)?;
+            made.push(file);
+        }
+        Ok(Stack { old, bundles: made })
+    }
+
+    fn start(&self) -> Result<Target> {
+        Target::start(&self.old.program, &Launch::trusting(Signer::shared()?.trust()))
+    }
+}
+
+/// The newest one answers, straight from the entry; an older one under it can't be taken out; order is kept on the way back.
+fn stacked() -> Result<()> {
+    let stack =
+        Stack::make("versions-stacked", &[("one", &["V1"], &[]), ("two", &["V2"], &[]), ("side", &["SIDE"], &[])])?;
+    let mut target = stack.start()?;
+    let before = Snapshot::take(target.pid())?;
+    for bundle in &stack.bundles {
+        applied(&target, bundle, &[])?.expect(0)?;
+    }
+    answers(&mut target, "value", "202", "both on one function")?;
+    answers(&mut target, "side", "301", "one aside")?;
+    let list: serde_json::Value =
+        serde_json::from_str(&target::hpatch("list", target.pid(), &["--json"])?.expect(0)?.stdout)?;
+    let newest = list["functions"].as_array().and_then(|all| {
+        all.iter().rfind(|f| f["function"] == "value").map(|f| (f["entry"].clone(), f["replacement"].clone()))
+    });
+    let Some((entry, replacement)) = newest else { fail!("`value` isn't listed: {list}") };
+    check!(jumps_to(&target, &entry, &replacement)?, "the entry {entry} doesn't lead straight to {replacement}");
+    let refused = target.revert("one")?.expect(4)?;
+    check!(refused.text().contains("HP1302"), "expected HP1302: {}", refused.describe());
+    // Not the top, but nothing in common with what came later.
+    target.revert_and_unmap("side")?.expect(0)?;
+    answers(&mut target, "side", "3", "the one aside reverted")?;
+    target.revert_and_unmap("two")?.expect(0)?;
+    answers(&mut target, "value", "102", "the newest reverted")?;
+    target.revert_and_unmap("one")?.expect(0)?;
+    answers(&mut target, "value", "2", "both reverted")?;
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("after all reverts: {difference}");
+    }
+    target.finish()
+}
+
+fn jumps_to(target: &Target, entry: &serde_json::Value, replacement: &serde_json::Value) -> Result<bool> {
+    use std::os::unix::fs::FileExt;
+    let number = |v: &serde_json::Value| {
+        let text = v.as_str().unwrap_or_default().trim_start_matches("0x").to_owned();
+        u64::from_str_radix(&text, 16).map_err(|_| crate::Failure(format!("`{v}` is no address")))
+    };
+    let (entry, replacement) = (number(entry)?, number(replacement)?);
+    let mut code = [0; 9];
+    std::fs::File::open(format!("/proc/{}/mem", target.pid()))?.read_exact_at(&mut code, entry)?;
+    let at = if code[..4] == [0xf3, 0x0f, 0x1e, 0xfa] { 4 } else { 0 };
+    let distance = i32::from_le_bytes([code[at + 1], code[at + 2], code[at + 3], code[at + 4]]);
+    Ok(code[at] == 0xe9 && (entry + at as u64 + 5).wrapping_add_signed(distance.into()) == replacement)
+}
+
+/// A cumulative bundle takes the place of two in one stop, by what it says and by the operator's word.
+fn replaced() -> Result<()> {
+    let stack = Stack::make(
+        "versions-replaced",
+        &[
+            ("one", &["V1"], &[]),
+            ("side", &["SIDE"], &[]),
+            ("all", &["V2"], &["--supersedes", "one", "--supersedes", "side"]),
+            ("plain", &["V2"], &["--note", "not the same bundle as the one above"]),
+        ],
+    )?;
+    let mut target = stack.start()?;
+    let before = Snapshot::take(target.pid())?;
+    for (bundle, more) in [(&stack.bundles[2], &["--unmap"][..]), (&stack.bundles[3], &["--replace", "--unmap"])] {
+        applied(&target, &stack.bundles[0], &[])?.expect(0)?;
+        applied(&target, &stack.bundles[1], &[])?.expect(0)?;
+        answers(&mut target, "value", "102", "two bundles")?;
+        answers(&mut target, "side", "301", "two bundles")?;
+        let done = applied(&target, bundle, more)?.expect(0)?;
+        check!(done.text().contains("in place of one"), "what gave way isn't said: {}", done.describe());
+        answers(&mut target, "value", "202", "replaced")?;
+        // It changes `side` no longer.
+        answers(&mut target, "side", "3", "replaced")?;
+        target.verify()?.expect(0)?;
+        if more.len() == 1 {
+            let refused = applied(&target, &stack.bundles[0], &[])?.expect(5)?;
+            check!(refused.text().contains("HP1011"), "expected HP1011: {}", refused.describe());
+        }
+        let id = if more.len() == 1 { "all" } else { "plain" };
+        target.revert_and_unmap(id)?.expect(0)?;
+        answers(&mut target, "value", "2", "reverted")?;
+        if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+            fail!("after the revert of {id}: {difference}");
+        }
+    }
+    target.finish()
+}
+
+/// The tool dies while one bundle takes another's place: afterwards the first is live, whole.
+fn replacing_killed() -> Result<()> {
+    let stack = Stack::make("versions-killed", &[("one", &["V1"], &[]), ("two", &["V2"], &["--supersedes", "one"])])?;
+    let mut target = stack.start()?;
+    applied(&target, &stack.bundles[0], &[])?.expect(0)?;
+    for step in ["writing", "first-write", "written"] {
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["apply", "--pid", &target.pid().to_string()]).arg(&stack.bundles[1]);
+        command.env("HPATCH_TEST_KILL", format!("all:{step}"));
+        let output = process::run(&mut command, Duration::from_secs(30))?;
+        if output.code() == Some(0) {
+            // A release build has no such switch.
+            return target.finish();
+        }
+        target::hpatch("recover", target.pid(), &[])?.expect(0)?;
+        answers(&mut target, "value", "102", "recovered")?;
+        target.verify()?.expect(0)?;
+        let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
+        check!(status.text().contains("one live"), "after a recovery: {}", status.describe());
+    }
+    applied(&target, &stack.bundles[1], &[])?.expect(0)?;
+    answers(&mut target, "value", "202", "replaced in the end")?;
+    target.revert("two")?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted")?;
+    target.finish()
+}
+
+fn sequence() -> Result<()> {
+    let stack = Stack::make(
+        "versions-sequence",
+        &[("four", &["V1"], &["--sequence", "4"]), ("five", &["V2"], &["--sequence", "5"])],
+    )?;
+    let mut target = stack.start()?;
+    applied(&target, &stack.bundles[1], &[])?.expect(0)?;
+    for more in [&[][..], &["--replace"]] {
+        let refused = applied(&target, &stack.bundles[0], more)?.expect(5)?;
+        check!(refused.text().contains("HP1011"), "expected HP1011: {}", refused.describe());
+    }
+    answers(&mut target, "value", "202", "after the refusals")?;
+    target.revert("five")?.expect(0)?;
+    applied(&target, &stack.bundles[0], &[])?.expect(0)?;
+    answers(&mut target, "value", "102", "the older one, after the operator took the newer back")?;
+    target.finish()
+}
+
+/// A revert leaves the patch mapped; a later one takes it away, when no frame is in it.
+fn unmapped_later() -> Result<()> {
+    let pair = Pair::make("busy", "unmapped-later")?;
+    let target = pair.start()?;
+    let before = Snapshot::take(target.pid())?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    target.revert("fix")?.expect(0)?;
+    check!(before.difference(&Snapshot::take(target.pid())?).is_some(), "the patch isn't mapped any more");
+    target.revert_and_unmap("fix")?.expect(0)?;
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("after the unmapping: {difference}");
+    }
+    target.revert_and_unmap("fix")?.expect(4)?;
+    target.finish()
+}
+
+/// A library in both builds with its bundle, the only one in a store, and a host.
+struct Plugin {
+    host: PathBuf,
+    library: PathBuf,
+    bundle: PathBuf,
+    store: PathBuf,
+}
+
+impl Plugin {
+    fn make(scene: &str) -> Result<Plugin> {
+        let library = compiled("counter", scene, &Config::new(&[("kind", "shared")]))?;
+        let store = library.folder.join("store");
+        std::fs::create_dir_all(&store)?;
+        let bundle = store.join("fix.hpatch");
+        bundle::build_signed(Signer::shared()?, &library.old.module, &library.new.module, &bundle, "fix")?;
+        let host = compiled("loads", &format!("{scene}-host"), &Config::new(&[]))?.old.program;
+        Ok(Plugin { host, library: library.old.module, bundle, store })
+    }
+
+    fn start(&self, with_store: bool) -> Result<Target> {
+        let store = with_store.then(|| self.store.clone());
+        Target::start(&self.host, &Launch { store, ..Launch::trusting(Signer::shared()?.trust()) })
+    }
+
+    fn load(&self, target: &mut Target, how: &str) -> Result<String> {
+        target.ask(&format!("{how} {}", self.library.display()))
+    }
+}
+
+/// A library that isn't there at the start is patched before its code runs, on whichever thread it is loaded.
+fn loaded_later() -> Result<()> {
+    let plugin = Plugin::make("loaded-later")?;
+    for how in ["load", "thread"] {
+        let mut target = plugin.start(true)?;
+        plugin.load(&mut target, how)?;
+        answers(&mut target, "call 0", "101", "loaded after the start")?;
+        target.verify()?.expect(0)?;
+        target.revert("fix")?.expect(0)?;
+        answers(&mut target, "call 0", "2", "reverted")?;
+        check!(target.complaints().is_empty(), "the loader complains: {}", target.complaints());
+        target.finish()?;
+    }
+    Ok(())
+}
+
+/// Copies in namespaces of their own: those that are there are patched together, one that comes later by the same bundle, and all go back in
+/// one stop.
+fn loaded_twice() -> Result<()> {
+    let plugin = Plugin::make("loaded-twice")?;
+    let mut target = plugin.start(true)?;
+    let pid = target.pid().to_string();
+    for _ in 0..2 {
+        plugin.load(&mut target, "space")?;
+    }
+    // Another namespace has no preloaded library, so nothing is applied while they are loaded.
+    answers(&mut target, "call 0", "2", "in a new namespace")?;
+    hpatch(&["apply", "--pending", "--pid", &pid])?.expect(0)?;
+    answers(&mut target, "call 0", "101", "the first copy")?;
+    answers(&mut target, "call 1", "101", "the second copy")?;
+    hpatch(&["apply", "--pending", "--pid", &pid])?.expect(3)?;
+    applied(&target, &plugin.bundle, &[])?.expect(3)?;
+    plugin.load(&mut target, "space")?;
+    applied(&target, &plugin.bundle, &[])?.expect(0)?;
+    answers(&mut target, "call 2", "101", "the third copy")?;
+    target.verify()?.expect(0)?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    for call in ["call 0", "call 1", "call 2"] {
+        answers(&mut target, call, "2", "reverted")?;
+    }
+    target.finish()
+}
+
+/// After dlclose nothing is written where the library was; loaded again, it is patched again.
+fn unloaded() -> Result<()> {
+    let plugin = Plugin::make("unloaded")?;
+    let mut target = plugin.start(true)?;
+    for round in 0..3 {
+        plugin.load(&mut target, "load")?;
+        answers(&mut target, &format!("call {round}"), "101", "loaded")?;
+        answers(&mut target, &format!("close {round}"), "0", "unloaded")?;
+        if round == 1 {
+            target.verify()?.expect(0)?;
+            target.revert("fix")?.expect(4)?;
+        }
+    }
+    let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
+    check!(status.text().matches("fix").count() <= 1, "records of an unloaded library pile up: {}", status.describe());
+    target.finish()
+}
+
+/// A program that is started in the place of another gets the store's bundles, as the first one did.
+fn another_program() -> Result<()> {
+    let pair = Pair::make("counter", "another-program")?;
+    let store = pair.builds.folder.join("store");
+    std::fs::create_dir_all(&store)?;
+    std::fs::copy(&pair.bundle, store.join("fix.hpatch"))?;
+    let host = compiled("loads", "another-program-host", &Config::new(&[]))?.old.program;
+    let launch = Launch { store: Some(store), ..Launch::trusting(Signer::shared()?.trust()) };
+    let mut target = Target::start(&host, &launch)?;
+    target.send(&format!("exec {}", pair.builds.old.program.display()))?;
+    // What is sent before would be lost with the old program's buffers.
+    let start = Instant::now();
+    while std::fs::read_link(format!("/proc/{}/exe", target.pid()))? == host {
+        check!(start.elapsed() < Duration::from_secs(10), "the host is still there");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    answers(&mut target, "value", "101", "after exec")?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "value", "2", "after exec, reverted")?;
+    target.finish()
+}
+
+/// A child in a session of its own, with no terminal, standard stream or parent's hand on it.
+fn daemon() -> Result<()> {
+    let pair = Pair::make("loads", "daemon")?;
+    let mut target = pair.start()?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    let child = target.ask("daemon")?;
+    let Ok(pid) = child.parse::<u32>() else { fail!("`{child}` is no pid") };
+    let list = target::hpatch("list", pid, &[])?.expect(0)?;
+    check!(list.text().contains("own"), "the child doesn't carry the patch: {}", list.describe());
+    target::hpatch("verify", pid, &[])?.expect(0)?;
+    target::revert(pid, "fix", 10)?.expect(0)?;
+    target::apply(pid, &pair.bundle, 10, &Signer::shared()?.trust())?.expect(0)?;
+    target::revert(pid, "fix", 10)?.expect(0)?;
+    answers(&mut target, "own", "101", "the parent")?;
+    process::run(Command::new("kill").arg(&child), Duration::from_secs(5))?.expect(0)?;
+    answers(&mut target, &format!("reap {pid}"), "1", "the daemon's end")?;
+    target.finish()
+}
+
+/// One command for a parent and its children; a child that isn't patched yet and one that is; the report says each.
+fn fleet() -> Result<()> {
+    let pair = Pair::make("children", "fleet")?;
+    let mut target = pair.start()?;
+    for _ in 0..3 {
+        target.ask("fork")?;
+    }
+    let program = pair.builds.old.program.to_string_lossy();
+    let bundle = pair.bundle.to_string_lossy();
+    let output = hpatch(&["--json", "apply", "--exe", &program, &bundle])?.expect(0)?;
+    let said: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    check!(said["done"] == 4 && said["failed"] == 0, "four processes were to be patched: {said}");
+    answers(&mut target, "value", "101", "the parent")?;
+    for child in ["child 0", "child 1", "child 2"] {
+        answers(&mut target, child, "101", "a child")?;
+    }
+    let id = build_id(&pair.builds.old.module)?;
+    hpatch(&["revert", "--all", &id, "fix"])?.expect(0)?;
+    answers(&mut target, "value", "2", "the parent reverted")?;
+    answers(&mut target, "child 1", "2", "a child reverted")?;
+    // Nothing is live any more: every one refuses, and the worst of them is the status.
+    let refused = hpatch(&["revert", "--all", &id, "fix"])?.expect(4)?;
+    check!(refused.text().contains("0 of 4"), "expected four refusals: {}", refused.describe());
+    hpatch(&["apply", "--exe", "/nonexistent", &bundle])?.expect(6)?;
+    Ok(())
+}
+
+fn build_id(file: &Path) -> Result<String> {
+    let notes = process::run_ok(Command::new("readelf").args(["-n", "-W"]).arg(file), Duration::from_secs(10))?;
+    match notes.stdout.split("Build ID: ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
+        Some(id) => Ok(id.to_owned()),
+        None => fail!("{} has no build-id", file.display()),
+    }
+}
