@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::error::{Error, Result};
 use crate::target::Target;
@@ -20,8 +20,11 @@ pub fn write(target: &Target, patch: &Patch) -> Result<()> {
             return Err(Error::internal("the symbol file can't be read"));
         };
         for s in file.symbols().filter(|s| s.size() != 0) {
-            let name = s.name().unwrap_or("?");
-            let _ = writeln!(lines, "{:x} {:x} {name} [{}]", s.address(), s.size(), patch.id);
+            // A relocatable file's symbols count from the section, of which the loader has noted the place.
+            let section = s.section_index().and_then(|n| file.section_by_index(n).ok());
+            let Some(start) = section.map(|s| s.address()).filter(|a| *a != 0) else { continue };
+            let (name, at) = (s.name().unwrap_or("?"), start.wrapping_add(s.address()));
+            let _ = writeln!(lines, "{at:x} {:x} {name} [{}]", s.size(), patch.id);
         }
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", target.pid)).map_err(|_| target.vanished())?;

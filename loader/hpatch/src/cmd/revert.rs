@@ -36,9 +36,7 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
     }
     let outcome = switch::run(&session.target, &patch, Direction::Revert, switching.options())?;
     if unmap {
-        for p in live.iter().chain(records.iter().filter(of_id(RecordState::Reverted))) {
-            release(&session, p, switching)?;
-        }
+        live.iter().try_for_each(|p| release(&session, p, switching))?;
     }
     let mut json = outcome.json();
     if let Value::Object(m) = &mut json {
