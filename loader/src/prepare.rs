@@ -77,7 +77,7 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     if moment == Moment::Start && !metadata.modules.iter().any(|m| here.knows(&m)) {
         return Ok(None);
     }
-    if matches!(moment, Moment::Loaded { .. } | Moment::Pending) && !here.has_turn(&metadata, moment) {
+    if matches!(moment, Moment::Loaded { .. } | Moment::Pending) && !here.has_turn(metadata, moment) {
         return Ok(None);
     }
     check_metadata(&bundle, &here, moment, report)?;
@@ -131,15 +131,13 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         let file = decoded.0.bytes().get(..decoded.1).unwrap_or_default();
         let payload = Payload::read(file, report)?;
         for image in here.instances(module) {
-            draft.add_unit(&here, (&payload, file), module, &image, (&metadata, moment), report)?;
+            draft.add_unit(&here, (&payload, file), module, &image, (metadata, moment), report)?;
         }
     }
     draft.plan.finish(report)?;
     let entry = draft.finish(&bundle, digest, own_len, report)?;
     pages.leak();
-    records::live()
-        .filter(|e| here.goes(*e, &metadata, moment))
-        .for_each(|e| e.set(|r| r.superseded_by = entry.addr()));
+    records::live().filter(|e| here.goes(*e, metadata, moment)).for_each(|e| e.set(|r| r.superseded_by = entry.addr()));
     entry.units().iter().for_each(jit::register);
     if let Err(code) = unwind::announce(entry, moment.on_control_thread(), report) {
         let mut ignored = Report::default();
@@ -191,7 +189,7 @@ fn check_metadata(
             return Err(report
                 .refuse(codes::SUPERSEDED, format_args!("{name} with sequence {have} is live, {} has {new}", m.id)));
         }
-        if e.id() == m.id.as_bytes() && !here.goes(e, &m, moment) {
+        if e.id() == m.id.as_bytes() && !here.goes(e, m, moment) {
             return Err(report.refuse(codes::ALREADY_APPLIED, format_args!("another bundle named {}", m.id)));
         }
     }

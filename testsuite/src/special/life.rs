@@ -23,6 +23,8 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "unloaded", hazards: "I5", run: unloaded },
     Case { name: "another program", hazards: "S10", run: another_program },
     Case { name: "daemon", hazards: "S10", run: daemon },
+    Case { name: "statically linked", hazards: "S7", run: statically_linked },
+    Case { name: "attached under load, beside another preload", hazards: "S3,S7", run: attached_busy },
     Case { name: "every process of a program", hazards: "S10", run: fleet },
 ];
 
@@ -72,10 +74,13 @@ impl Stack {
     }
 }
 
+/// A detour, also where an edit of some bytes would do.
+const ON: &[&str] = &["--replace"];
+
 /// The newest one answers, straight from the entry; an older one under it can't be taken out; order is kept on the way back.
 fn stacked() -> Result<()> {
     let stack =
-        Stack::make("versions-stacked", &[("one", &["V1"], &[]), ("two", &["V2"], &[]), ("side", &["SIDE"], &[])])?;
+        Stack::make("versions-stacked", &[("one", &["V1"], ON), ("two", &["V2"], ON), ("side", &["SIDE"], ON)])?;
     let mut target = stack.start()?;
     let before = Snapshot::take(target.pid())?;
     for bundle in &stack.bundles {
@@ -374,6 +379,45 @@ fn fleet() -> Result<()> {
     check!(refused.text().contains("0 of 4"), "expected four refusals: {}", refused.describe());
     hpatch(&["apply", "--exe", "/nonexistent", &bundle])?.expect(6)?;
     Ok(())
+}
+
+/// No dynamic linker, no C library to call: the loader needs neither.
+fn statically_linked() -> Result<()> {
+    let builds = compiled("static", "static", &Config::new(&[("kind", "nopie")]))?;
+    let bundle = builds.folder.join("fix.hpatch");
+    bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", ON)?.expect(0)?;
+    Signer::shared()?.sign(&bundle)?;
+    let mut target = Target::start(&builds.old.program, &Launch::default())?;
+    applied(&target, &bundle, &[])?.expect(4)?;
+    attach(&target)?;
+    applied(&target, &bundle, &[])?.expect(0)?;
+    answers(&mut target, "value", "101", "patched")?;
+    target.verify()?.expect(0)?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted")?;
+    target.finish()
+}
+
+fn attach(target: &Target) -> Result<()> {
+    let trust = Signer::shared()?.trust();
+    target::hpatch("attach", target.pid(), &["--trust", &trust.to_string_lossy()])?.expect(0).map(drop)
+}
+
+/// The loader comes into a process whose threads are at work, and which has a library of somebody else's preloaded.
+fn attached_busy() -> Result<()> {
+    let pair = Pair::make("threads", "attached-busy")?;
+    let environment = vec![("LD_PRELOAD".to_owned(), "libdl.so.2".to_owned())];
+    let mut target = Target::start(&pair.builds.old.program, &Launch { environment, ..Launch::default() })?;
+    target.ask("start 32")?;
+    attach(&target)?;
+    for _ in 0..5 {
+        target.apply(&pair.bundle)?.expect(0)?;
+        answers(&mut target, "value", "37", "patched")?;
+        target.revert_and_unmap("fix")?.expect(0)?;
+        answers(&mut target, "value", "25", "reverted")?;
+    }
+    answers(&mut target, "stop 32", "wrong 0, calls made", "at the end")?;
+    target.finish()
 }
 
 fn build_id(file: &Path) -> Result<String> {

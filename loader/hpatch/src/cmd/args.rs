@@ -46,7 +46,10 @@ pub struct BuildId(pub Vec<u8>);
 
 fn build_id(text: &str) -> Result<BuildId, String> {
     let digits = text.as_bytes();
-    if !digits.iter().all(u8::is_ascii_hexdigit) || !digits.len().is_multiple_of(2) || !(16..=64).contains(&digits.len()) {
+    if !digits.iter().all(u8::is_ascii_hexdigit)
+        || !digits.len().is_multiple_of(2)
+        || !(16..=64).contains(&digits.len())
+    {
         return Err("a build-id has 16 to 64 hexadecimal digits".to_owned());
     }
     let byte = |pair: &[u8]| pair.iter().fold(0, |n, d| n << 4 | (*d as char).to_digit(16).unwrap_or(0) as u8);
