@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -31,8 +32,9 @@ pub fn write(target: &Target, patch: &Patch) -> Result<()> {
     // The last one is the pid as the process itself sees it.
     let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:")?.split_whitespace().last()).unwrap_or("");
     let inner: i32 = inner.parse().unwrap_or(target.pid);
-    let path = format!("/proc/{}/root/tmp/perf-{inner}.map", target.pid);
-    let fail = |e: std::io::Error| Error::io(format!("the patch is live; cannot write {path}"), &e);
+    let tmp = Path::new("/proc").join(target.pid.to_string()).join("root").join("tmp");
+    let path = tmp.join(format!("perf-{inner}.map"));
+    let fail = |e: std::io::Error| Error::io(format!("the patch is live; cannot write {}", path.display()), &e);
     // Others can write to that directory: nothing but a plain file of root's or of the process's user is taken.
     let options = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
     let mut file =
