@@ -104,8 +104,8 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     }
     if units == 0 {
         return match moment {
-            Moment::Start => Ok(None),
-            Moment::Running => Err(report.refuse(
+            Moment::Start | Moment::Loaded { .. } | Moment::Pending => Ok(None),
+            Moment::Running { .. } => Err(report.refuse(
                 codes::ALREADY_APPLIED,
                 format_args!("{}: the files that run were rewritten with it", bundle.metadata().id),
             )),

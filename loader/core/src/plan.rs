@@ -454,12 +454,7 @@ fn same_memory(a: &dyn Memory, b: &dyn Memory, start: u64, size: u64, report: &m
 ///
 /// # Errors
 /// HP1105 for other bytes, HP1106 for an address outside the image.
-pub fn check_preimages(
-    p: &Payload<'_>,
-    image: &Image,
-    original: &dyn Memory,
-    report: &mut Report,
-) -> Result<(), Code> {
+pub fn check_preimages(p: &Payload<'_>, image: &Image, original: &dyn Memory, report: &mut Report) -> Result<(), Code> {
     let bias = image.bias;
     for f in p.funcs {
         let name = Name(p.object.name(f.name.get()));
