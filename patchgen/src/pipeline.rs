@@ -1,6 +1,7 @@
 //! The phases in order: what `build`, `diff` and `explain` run.
 
-use crate::check;
+use crate::addr::FuncId;
+use crate::check::{self, Calls, Fate, Instances};
 use crate::compare::{self, ChangeSet};
 use crate::correlate::{self, Correlation, Side};
 use crate::diag::{Finding, Severity};
@@ -45,6 +46,9 @@ pub struct Compared {
     pub pairs: Correlation,
     pub changes: ChangeSet,
     pub types: Option<TypeDiff>,
+    pub calls: Calls,
+    /// Of the types whose layout changed.
+    pub instances: Instances,
     /// About the inputs as such.
     pub findings: Vec<Finding>,
 }
@@ -91,12 +95,24 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
     }
     let mut changes = compare::compare(a, b, &pairs);
     let mut findings = Vec::new();
+    let calls = Calls::of(&old.image, &old.lifted);
+    let mut instances = Instances::new();
     let types = match (&old_info, &new_info) {
         (Some(x), Some(y)) => {
             changes.mark_line_numbers(a, b, &pairs, &|at| x.line_number(at), &|at| y.line_number(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
-            Some(types::changes(x, y)?)
+            let types = types::changes(x, y)?;
+            let analysis = Analysis {
+                old_image: &old.image,
+                new_image: &new.image,
+                old: &old.lifted,
+                new: &new.lifted,
+                pairs: &pairs,
+                changes: &changes,
+            };
+            instances = check::instances(analysis, &calls, &types, x, y)?;
+            Some(types)
         }
         _ => {
             for (loaded, which) in [(&old, "old"), (&new, "new")] {
@@ -118,7 +134,7 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
         }
     };
     drop((old_info, new_info));
-    Ok(Compared { old, new, pairs, changes, types, findings })
+    Ok(Compared { old, new, pairs, changes, types, calls, instances, findings })
 }
 
 /// A finished plan for one module.
@@ -140,13 +156,22 @@ pub struct Plan {
 pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
     let analysis = compared.analysis();
     let attempt = |fresh: bool| {
+        // Before `main` there are no frames to wait for.
+        let holders: Vec<(FuncId, FuncId)> =
+            compared.instances.values().flat_map(Fate::holders).filter(|_| !fresh).collect();
         let mut binder = Binder::new(analysis);
-        let set = include::close(analysis, &mut binder, Choices { fresh, replace });
+        let set = include::close(analysis, &mut binder, Choices { holders: &holders, fresh, replace });
         let (patch, linked) = link::link(analysis, &binder, &set);
         let mut findings = compared.findings.clone();
         findings.extend(set.findings.iter().cloned());
         findings.extend(linked);
-        findings.extend(check::check(analysis, &set, compared.types.as_ref()));
+        findings.extend(check::check(check::Context {
+            analysis,
+            set: &set,
+            types: compared.types.as_ref(),
+            instances: &compared.instances,
+            calls: &compared.calls,
+        }));
         (set, patch, findings)
     };
     let (mut set, mut patch, mut findings) = attempt(false);

@@ -3,7 +3,7 @@
 codes! {
     STRUCT_LAYOUT = 501 Start "the layout of a type changed" {
         seen: "A struct, class or union that changed code uses has other members, offsets or size.",
-        why: "Objects of the old layout are alive on heap and stacks; new code would read them wrongly.",
+        why: "Objects of the old layout may be alive in data, on the heap or on stacks; new code would read them wrongly. A note where none can be: no changed function knows the type, or only frames of replaced functions hold one.",
         act: "Use the bundle at start, where no object is alive yet; or keep the layout and put the new member elsewhere.",
         example: "struct conn { int fd; };   ->   struct conn { int fd; int tries; };   /* malloc'ed with 4 bytes, used with 8 */",
     }

@@ -6,6 +6,7 @@ mod exports;
 mod folded;
 mod identity;
 mod initialisers;
+mod instances;
 mod main_like;
 mod producers;
 mod resolvers;
@@ -17,6 +18,7 @@ use crate::include::{Analysis, PatchSet};
 use crate::types::TypeDiff;
 use patchfmt::codes::Code;
 
+pub use instances::{Calls, Fate, Instances, instances};
 pub use producers::producers;
 
 /// What a rule looks at.
@@ -26,6 +28,8 @@ pub struct Context<'a> {
     pub set: &'a PatchSet,
     /// None without debug information in both builds.
     pub types: Option<&'a TypeDiff>,
+    pub instances: &'a Instances,
+    pub calls: &'a Calls,
 }
 
 type Rule = fn(Context<'_>, &mut Findings);
@@ -58,10 +62,10 @@ impl Findings {
 }
 
 /// Runs every rule.
-pub fn check(analysis: Analysis<'_>, set: &PatchSet, types: Option<&TypeDiff>) -> Vec<Finding> {
+pub fn check(context: Context<'_>) -> Vec<Finding> {
     let mut findings = Findings::default();
     for rule in RULES {
-        rule(Context { analysis, set, types }, &mut findings);
+        rule(context, &mut findings);
     }
     findings.0
 }

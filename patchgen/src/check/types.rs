@@ -1,6 +1,7 @@
 //! Types: layouts, enumerators and prototypes that differ between the builds (DWARF 5, chapters 3 and 5).
 
-use super::{Context, Findings};
+use super::{Context, Fate, Findings};
+use crate::addr::FuncId;
 use crate::diag::Severity;
 use crate::types::TypeDiff;
 use patchfmt::codes;
@@ -8,19 +9,46 @@ use std::collections::BTreeSet;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let Some(types) = context.types else { return };
-    layouts(types, findings);
+    layouts(context, types, findings);
     enums(types, findings);
     prototypes(context, types, findings);
 }
 
-fn layouts(types: &TypeDiff, findings: &mut Findings) {
+/// Reasons that are printed at most.
+const REASONS: usize = 6;
+
+fn layouts(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
     for change in &types.layouts {
         let mut message = format!("`{}`: {}", change.name, change.detail);
         if change.ambiguous {
             message.push_str("; several types have this name");
         }
         let code = if change.only_vtable { codes::VTABLE } else { codes::STRUCT_LAYOUT };
-        findings.at(Severity::Start, code, &change.name, change.place.clone(), message);
+        let severity = match context.instances.get(&change.name).filter(|_| !change.only_vtable) {
+            Some(Fate::Unread) => {
+                message.push_str("; no function that changed knows the type");
+                Severity::Note
+            }
+            Some(Fate::Frames(_)) => {
+                message.push_str("; instances are only in frames of functions that are replaced");
+                Severity::Note
+            }
+            Some(Fate::Alive(reasons)) => {
+                message.push_str("; instances may be alive: ");
+                message.push_str(&listed(reasons));
+                Severity::Start
+            }
+            None => Severity::Start,
+        };
+        findings.at(severity, code, &change.name, change.place.clone(), message);
+    }
+}
+
+fn listed(reasons: &BTreeSet<String>) -> String {
+    let first: Vec<&str> = reasons.iter().take(REASONS).map(String::as_str).collect();
+    match reasons.len().saturating_sub(REASONS) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 
@@ -52,11 +80,14 @@ fn prototypes(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
     for change in &types.prototypes {
         let name = change.symbol.as_str();
         let message = format!("`{name}` was {} and is now {}", change.old, change.new);
-        let severity = match exported.contains(name) {
+        let functions = context.analysis.old.functions.iter().enumerate().filter(|(_, f)| f.name == name);
+        let stored = functions.map(|(i, _)| FuncId::from(i)).any(|f| context.calls.address_taken(f));
+        let (severity, code) = match exported.contains(name) {
             // Callers in other modules pass what the old one took.
-            true => Severity::Refuse,
-            false => Severity::Note,
+            true => (Severity::Refuse, codes::EXPORTED_PROTOTYPE),
+            false if stored => (Severity::Review, codes::STORED_PROTOTYPE),
+            false => (Severity::Note, codes::EXPORTED_PROTOTYPE),
         };
-        findings.at(severity, codes::EXPORTED_PROTOTYPE, name, change.place.clone(), message);
+        findings.at(severity, code, name, change.place.clone(), message);
     }
 }

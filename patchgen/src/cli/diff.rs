@@ -68,6 +68,7 @@ fn cause(c: Cause) -> &'static str {
         Cause::Retarget => "retarget",
         Cause::Unwind => "unwind",
         Cause::Reader => "reader",
+        Cause::Holder => "holder",
         Cause::Unproven => "unproven",
     }
 }

@@ -32,6 +32,8 @@ pub enum Cause {
     Unwind,
     /// Its code is the same, but it reads a constant that can't be changed in place, or it inherits a part that changed.
     Reader,
+    /// Its code is the same, but an instance of a type whose layout changed may be in its frame.
+    Holder,
     /// Could not be proven the same.
     Unproven,
 }

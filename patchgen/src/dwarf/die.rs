@@ -135,6 +135,11 @@ pub(crate) fn is_aggregate(tag: DwTag) -> bool {
 impl<'i> DebugInfo<'i> {
     /// Reads the entries of one unit.
     pub(crate) fn read_table(&self, unit: u32) -> gimli::Result<Table<'i>> {
+        self.read_entries(unit, false)
+    }
+
+    /// Reads the entries of one unit; with `inlined` also the inlined calls in functions, which are many.
+    pub(crate) fn read_entries(&self, unit: u32, inlined: bool) -> gimli::Result<Table<'i>> {
         let u = &self.units[unit as usize];
         let dwarf = &self.dwarfs[u.dwarf as usize];
         let mut raw = u.unit.entries_raw(None)?;
@@ -153,7 +158,7 @@ impl<'i> DebugInfo<'i> {
                 let closed = open.pop().map_or(NONE, |(_, i)| i);
                 out.nodes[closed as usize].end = out.nodes.len() as u32;
             }
-            if !wanted(abbrev.tag()) {
+            if !wanted(abbrev.tag()) && !(inlined && abbrev.tag() == dw::DW_TAG_inlined_subroutine) {
                 raw.skip_attributes(abbrev.attributes())?;
                 skip = abbrev.has_children().then_some(depth);
                 continue;

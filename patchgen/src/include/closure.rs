@@ -31,7 +31,9 @@ struct Closure<'a, 'b> {
 
 /// How the closure is made.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Choices {
+pub struct Choices<'c> {
+    /// Functions (old, new) that must not be active when the patch is applied, whether they changed or not.
+    pub holders: &'c [(FuncId, FuncId)],
     /// No state is alive when the patch is applied (scope `start`): initial values are then the new ones.
     pub fresh: bool,
     /// Edits no function in place, even where only operands differ.
@@ -39,7 +41,7 @@ pub struct Choices {
 }
 
 /// Closes over the changes.
-pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choices) -> PatchSet {
+pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choices<'_>) -> PatchSet {
     let shared = if choices.replace { BTreeSet::new() } else { shared_code(analysis) };
     loop {
         let mut closure = Closure {
@@ -52,6 +54,7 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
         };
         closure.seed_data(choices.fresh);
         closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
+        closure.seed_holders(choices.holders);
         while let Some(step) = closure.next() {
             match step {
                 Step::Func(f) => closure.visit_function(f),
@@ -262,6 +265,15 @@ impl<'a> Closure<'a, '_> {
                     edits: edits.to_vec(),
                 }),
                 None => self.replace(change.old, change.new, change.cause),
+            }
+        }
+    }
+
+    fn seed_holders(&mut self, holders: &[(FuncId, FuncId)]) {
+        for &(old, new) in holders {
+            // An edited function is looked for on the stacks as a replaced one is.
+            if !self.set.in_place.iter().any(|f| f.old == old) {
+                self.replace(old, new, Cause::Holder);
             }
         }
     }

@@ -18,6 +18,8 @@ struct Differing {
     /// Units that declare it so.
     units: BTreeSet<String>,
     ambiguous: bool,
+    /// Each unit shows the change by itself.
+    by_unit: bool,
 }
 
 pub(super) fn diff(old: &DebugInfo<'_>, a: &[Entry], new: &DebugInfo<'_>, b: &[Entry]) -> TypeDiff {
@@ -73,15 +75,18 @@ fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>
         return;
     }
     let mut found: HashMap<(Shape, Shape), Differing> = HashMap::new();
-    let mut add = |old: &Entry, new: &Entry, unit: String, ambiguous: bool| {
+    let mut add = |old: &Entry, new: &Entry, unit: String, ambiguous: bool, by_unit: bool| {
         let key = ((old.shape, old.vtable), (new.shape, new.vtable));
         let d = found.entry(key).or_insert_with(|| Differing {
             kind: old.kind,
             old: *old,
             new: *new,
             units: BTreeSet::new(),
-            ambiguous,
+            ambiguous: false,
+            by_unit,
         });
+        d.ambiguous |= ambiguous;
+        d.by_unit &= by_unit;
         d.units.insert(unit);
     };
     let by_unit = |entries: &[Entry]| {
@@ -92,6 +97,8 @@ fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>
         units
     };
     let (units_a, units_b) = (by_unit(a), by_unit(b));
+    // A unit that declares it in one build only doesn't show how it changed there.
+    let everywhere = units_a.keys().eq(units_b.keys());
     let mut paired = false;
     for (unit, in_a) in &units_a {
         let Some(in_b) = units_b.get(unit) else { continue };
@@ -102,7 +109,7 @@ fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>
         // Several of one name in one unit (in different blocks of a function, say): paired in order, and said so.
         let ambiguous = gone.len() > 1 || come.len() > 1 || gone.len() != come.len();
         for (x, y) in gone.iter().zip(&come) {
-            add(x, y, new.name_at(y.at.unit).to_owned(), ambiguous);
+            add(x, y, new.name_at(y.at.unit).to_owned(), ambiguous, everywhere);
         }
     }
     if !paired {
@@ -115,7 +122,8 @@ fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>
         if let (Some(come), Some(from)) = (come, gone.or(first)) {
             let local = come.kind != Kind::Type && common;
             if !local {
-                add(from, come, new.name_at(come.at.unit).to_owned(), common || all_a.len() > 1 || all_b.len() > 1);
+                let several = common || all_a.len() > 1 || all_b.len() > 1;
+                add(from, come, new.name_at(come.at.unit).to_owned(), several, false);
             }
         }
     }
@@ -148,6 +156,8 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
     let (Some(a), Some(b)) = (x.bare(Some(d.old.at)), y.bare(Some(d.new.at))) else { return };
     let (old_kind, new_kind) = (kind_of(&a), kind_of(&b));
     let name = name::qualified(&y.view, d.new.at).unwrap_or_default();
+    // Type units have no name.
+    let nameless = d.units.contains("");
     let units = d.units.into_iter().collect();
     let place = place(new, b.at).or_else(|| place(new, d.new.at));
     let (old_size, new_size) = (a.node().size, b.node().size);
@@ -189,6 +199,7 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
         only_vtable,
         causes,
         ambiguous: d.ambiguous,
+        all_units: d.by_unit && !nameless,
         detail: String::new(),
     };
     change.detail = detail(&change);

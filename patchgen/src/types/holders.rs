@@ -34,9 +34,7 @@ pub struct Holders {
 pub fn holders(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Holders, ImageError> {
     let of_unit = |unit: u32| -> Result<Holders, ImageError> {
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        let mut finder =
-            Finder { shapes: Shapes::new(View { info, unit, local: &table }), names, known: HashMap::new() };
-        Ok(finder.unit())
+        Ok(Finder::new(View { info, unit, local: &table }, names).unit())
     };
     let found: Result<Vec<Holders>, ImageError> = (0..info.units.len() as u32).into_par_iter().map(of_unit).collect();
     let mut out = Holders::default();
@@ -52,13 +50,18 @@ pub fn holders(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Holders
     Ok(out)
 }
 
-struct Finder<'a, 'i, 'n> {
-    shapes: Shapes<'a, 'i>,
-    names: &'n BTreeSet<String>,
+/// Finds what a type has in it, or leads to, of some named types.
+pub(super) struct Finder<'a, 'i, 'n> {
+    pub shapes: Shapes<'a, 'i>,
+    pub names: &'n BTreeSet<String>,
     known: HashMap<DieRef, BTreeSet<String>>,
 }
 
-impl Finder<'_, '_, '_> {
+impl<'a, 'i, 'n> Finder<'a, 'i, 'n> {
+    pub fn new(view: View<'a, 'i>, names: &'n BTreeSet<String>) -> Finder<'a, 'i, 'n> {
+        Finder { shapes: Shapes::new(view), names, known: HashMap::new() }
+    }
+
     fn unit(&mut self) -> Holders {
         let view = self.shapes.view;
         let unit_name = view.info.name_at(view.unit);
@@ -89,7 +92,7 @@ impl Finder<'_, '_, '_> {
     }
 
     /// Which of the names are in a value of type `ty`.
-    fn by_value(&mut self, ty: Option<DieRef>, depth: u32) -> BTreeSet<String> {
+    pub fn by_value(&mut self, ty: Option<DieRef>, depth: u32) -> BTreeSet<String> {
         let mut out = BTreeSet::new();
         let Some(b) = self.shapes.bare(ty).filter(|_| depth < 64) else { return out };
         let node = b.node();
@@ -117,7 +120,7 @@ impl Finder<'_, '_, '_> {
     }
 
     /// Which of the names a pointer of type `ty` (to any depth) leads to, or one in an array.
-    fn pointed(&mut self, ty: Option<DieRef>) -> BTreeSet<String> {
+    pub fn pointed(&mut self, ty: Option<DieRef>) -> BTreeSet<String> {
         let (mut ty, mut pointer) = (ty, false);
         for _ in 0..16 {
             let Some(b) = self.shapes.bare(ty) else { break };

@@ -4,11 +4,13 @@
 //! that changed doesn't change what holds the pointer; a struct inside another does.
 
 mod diff;
+mod frames;
 mod holders;
 mod index;
 mod name;
 mod shape;
 
+pub use frames::{Frame, Frames, frames};
 pub use holders::{Holder, Holders, holders};
 
 use crate::addr::Svma;
@@ -82,6 +84,8 @@ pub struct LayoutChange {
     pub causes: Vec<String>,
     /// Several types have this name, and which of the old ones became which can't be told.
     pub ambiguous: bool,
+    /// `units` are all in which it changed. Else it may have changed in others too.
+    pub all_units: bool,
     /// One line for a reader.
     pub detail: String,
 }

@@ -1,0 +1,233 @@
+//! Whether an instance of a type whose layout changed can be alive, in old code that stays or in data, when the patch is applied.
+//!
+//! Two proofs. *Unread*: no function that changed belongs to a unit that declares the type, so that whatever reads an instance afterwards
+//! is code that both builds have. *Frames only*: by the declarations every instance is in the frame of a function that declares one, and
+//! all these functions are replaced; the stack check then finds none of them active. Everything else counts as alive.
+
+use crate::addr::{FuncId, Svma};
+use crate::compare::Cause;
+use crate::dwarf::DebugInfo;
+use crate::image::{DynReloc, Image, ImageError};
+use crate::include::Analysis;
+use crate::lift::{Lifted, Slot, Target};
+use crate::types::{Frame, Frames, LayoutChange, TypeDiff, frames};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What becomes of the instances of a type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Code that changed doesn't know the type.
+    Unread,
+    /// They are in frames of these functions (old, new), which are to be replaced.
+    Frames(BTreeSet<(FuncId, FuncId)>),
+    /// They may be alive, for these reasons.
+    Alive(BTreeSet<String>),
+}
+
+impl Fate {
+    /// Functions (old, new) that must be replaced so that it holds.
+    pub fn holders(&self) -> impl Iterator<Item = (FuncId, FuncId)> + '_ {
+        let holders = match self {
+            Fate::Frames(holders) => Some(holders),
+            Fate::Unread | Fate::Alive(_) => None,
+        };
+        holders.into_iter().flatten().copied()
+    }
+}
+
+/// By qualified name of the type.
+pub type Instances = BTreeMap<String, Fate>;
+
+/// Functions that others than direct calls may enter, and who calls which directly.
+#[derive(Debug)]
+pub struct Calls {
+    taken: BTreeSet<FuncId>,
+    callers: BTreeMap<FuncId, BTreeSet<FuncId>>,
+}
+
+impl Calls {
+    pub fn of(image: &Image, lifted: &Lifted) -> Calls {
+        let (mut taken, mut callers) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        for (i, function) in lifted.functions.iter().enumerate() {
+            let caller = FuncId::from(i);
+            if function.names.iter().any(|&s| image.symbol(s).exported) {
+                taken.insert(caller);
+            }
+            for reference in &function.refs {
+                match reference.target {
+                    Target::Func { func, .. } if reference.branch => {
+                        drop(callers.entry(func).or_default().insert(caller))
+                    }
+                    ref other => taken.extend(address_of(other).filter(|&f| f != caller)),
+                }
+            }
+        }
+        for datum in &lifted.data {
+            taken.extend(datum.refs.iter().chain(&datum.ambiguous).filter_map(|r| address_of(&r.target)));
+        }
+        for reloc in image.dynamic.values() {
+            let target = match reloc {
+                DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. } => *target,
+                _ => continue,
+            };
+            taken.extend(lifted.func_at.get(&target));
+        }
+        Calls { taken, callers }
+    }
+
+    /// Its address is known to data, to another module, or to code that does more than call it.
+    pub fn address_taken(&self, func: FuncId) -> bool {
+        self.taken.contains(&func)
+    }
+}
+
+/// The function whose address a target is or holds.
+fn address_of(target: &Target) -> Option<FuncId> {
+    match target {
+        Target::Func { func, part: 0, offset: 0 } => Some(*func),
+        Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => address_of(inner),
+        _ => None,
+    }
+}
+
+struct Judge<'a> {
+    analysis: Analysis<'a>,
+    calls: &'a Calls,
+    old: Frames,
+    new: Frames,
+    /// Entries of functions that changed or are new, in the builds that have them.
+    changed: Vec<(Option<FuncId>, FuncId)>,
+}
+
+/// Decides for every type of `types.layouts` whose instances changed.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn instances(
+    analysis: Analysis<'_>,
+    calls: &Calls,
+    types: &TypeDiff,
+    old: &DebugInfo<'_>,
+    new: &DebugInfo<'_>,
+) -> Result<Instances, ImageError> {
+    let mut layouts: BTreeMap<&str, Vec<&LayoutChange>> = BTreeMap::new();
+    for change in types.layouts.iter().filter(|l| !l.only_vtable) {
+        layouts.entry(&change.name).or_default().push(change);
+    }
+    if layouts.is_empty() {
+        return Ok(Instances::new());
+    }
+    let names: BTreeSet<String> = layouts.keys().map(|&n| n.to_owned()).collect();
+    let (before, after) = rayon::join(|| frames(old, &names), || frames(new, &names));
+    let edited = analysis.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber);
+    let changed =
+        edited.map(|c| (Some(c.old), c.new)).chain(analysis.changes.new_funcs.iter().map(|&f| (None, f))).collect();
+    let judge = Judge { analysis, calls, old: before?, new: after?, changed };
+    Ok(layouts.iter().map(|(&name, all)| (name.to_owned(), judge.fate(name, all))).collect())
+}
+
+fn knows(frame: &Frame, name: &str) -> bool {
+    [&frame.values, &frame.passed, &frame.pointers].iter().any(|s| s.contains(name))
+}
+
+impl Judge<'_> {
+    fn old_entry(&self, func: FuncId) -> Svma {
+        self.analysis.old.functions[func.index()].parts[0].start
+    }
+
+    fn old_name(&self, func: FuncId) -> &str {
+        &self.analysis.old.functions[func.index()].name
+    }
+
+    fn frames_of(&self, (old, new): (Option<FuncId>, FuncId)) -> (Option<&Frame>, Option<&Frame>) {
+        let entry = self.analysis.new.functions[new.index()].parts[0].start;
+        (old.and_then(|f| self.old.functions.get(&self.old_entry(f))), self.new.functions.get(&entry))
+    }
+
+    fn fate(&self, name: &str, changes: &[&LayoutChange]) -> Fate {
+        // None: the units that declare the type aren't known.
+        let known = changes.iter().all(|c| c.all_units && !c.ambiguous);
+        let units: Option<BTreeSet<&str>> =
+            known.then(|| changes.iter().flat_map(|c| &c.units).map(String::as_str).collect());
+        let blind: Vec<_> = self.changed.iter().filter(|&&c| self.may_touch(c, units.as_ref())).collect();
+        if blind.is_empty() {
+            return Fate::Unread;
+        }
+        let mut reasons = self.old.outside.get(name).cloned().unwrap_or_default();
+        if self.is_thrown(name) {
+            reasons.insert("it has type information, with which instances are thrown".to_owned());
+        }
+        for &&pair in &blind {
+            let (old, new) = self.frames_of(pair);
+            if ![old, new].into_iter().flatten().any(|f| knows(f, name)) {
+                let function = &self.analysis.new.functions[pair.1.index()].name;
+                reasons.insert(format!("`{function}` changed and may reach one without a variable of the type"));
+            }
+        }
+        let holders = self.holders(name, &mut reasons);
+        if reasons.is_empty() { Fate::Frames(holders) } else { Fate::Alive(reasons) }
+    }
+
+    /// A changed function that is in one of `units`, or of which no unit is known.
+    fn may_touch(&self, pair: (Option<FuncId>, FuncId), units: Option<&BTreeSet<&str>>) -> bool {
+        let Some(units) = units else { return true };
+        let within = |frame: Option<&Frame>| match frame.and_then(|f| f.units.as_ref()) {
+            Some(own) => own.iter().any(|u| units.contains(u.as_str())),
+            None => true,
+        };
+        let (old, new) = self.frames_of(pair);
+        (pair.0.is_some() && within(old)) || within(new)
+    }
+
+    /// Exceptions live outside of frames (Itanium C++ ABI, 2.9.1: `typeinfo for` symbols).
+    fn is_thrown(&self, name: &str) -> bool {
+        let base = name.rsplit("::").next().unwrap_or(name);
+        let base = base.split('<').next().unwrap_or(base);
+        let mangled = format!("{}{base}", base.len());
+        self.analysis.old_image.symbols.iter().any(|s| s.name.starts_with("_ZTI") && s.name.contains(&mangled))
+    }
+
+    /// Functions in whose frames instances are, as (old, new).
+    fn holders(&self, name: &str, reasons: &mut BTreeSet<String>) -> BTreeSet<(FuncId, FuncId)> {
+        let (mut holders, mut all, mut by_pointer) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for (entry, frame) in self.old.functions.iter().filter(|(_, f)| knows(f, name)) {
+            let Some(&func) = self.analysis.old.func_at.get(entry) else {
+                reasons.insert(format!("a function at {entry} has one"));
+                continue;
+            };
+            all.insert(func);
+            let (passed, pointer) = (frame.passed.contains(name), frame.pointers.contains(name));
+            if (passed || pointer) && self.calls.address_taken(func) {
+                let function = self.old_name(func);
+                reasons.insert(format!("`{function}` takes one and may be called from anywhere"));
+            }
+            if frame.values.contains(name) {
+                holders.insert(func);
+            }
+            let callers = self.calls.callers.get(&func).into_iter().flatten().filter(|&&c| c != func);
+            if passed {
+                // A temporary has no declaration.
+                holders.extend(callers.clone());
+            }
+            if pointer {
+                by_pointer.extend(callers.map(|&c| (c, func)));
+            }
+        }
+        all.extend(&holders);
+        for (caller, callee) in by_pointer {
+            if !all.contains(&caller) {
+                let (caller, callee) = (self.old_name(caller), self.old_name(callee));
+                reasons.insert(format!("`{caller}` gives one to `{callee}` that it has from elsewhere"));
+            }
+        }
+        let mut out = BTreeSet::new();
+        for old in holders {
+            let pair = self.analysis.pairs.func_to_new[old.index()].map(|p| p.new);
+            match pair.filter(|_| !self.analysis.old.functions[old.index()].opaque) {
+                Some(new) => drop(out.insert((old, new))),
+                None => drop(reasons.insert(format!("`{}` holds one and can't be replaced", self.old_name(old)))),
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,247 @@
+//! Which types have instances in stack frames only, as far as declarations say.
+//!
+//! An instance lives in a variable, in another object, or in memory that a pointer leads to. Where nothing but automatic variables and
+//! parameters has the type, and nothing but parameters points to it, each instance is in the frame of a function that declares one.
+
+use super::holders::Finder;
+use crate::addr::Svma;
+use crate::dwarf::die::{Home, NONE, Node, Table};
+use crate::dwarf::vars::View;
+use crate::dwarf::{DebugInfo, DieRef};
+use crate::image::ImageError;
+use gimli::constants as dw;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What a function's own declarations say, and those of the functions inlined into it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Frame {
+    /// Types with an instance in the frame.
+    pub values: BTreeSet<String>,
+    /// Types of which it takes or gives an instance by value: its callers have one in their frames too.
+    pub passed: BTreeSet<String>,
+    /// Types that a parameter points to.
+    pub pointers: BTreeSet<String>,
+    /// Units whose code is in it. None: there is one that can't be named.
+    pub units: Option<BTreeSet<String>>,
+}
+
+/// Where instances of some types can be.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Frames {
+    /// By entry: every function with code.
+    pub functions: BTreeMap<Svma, Frame>,
+    /// By type: what lets an instance outlive a call, or be anywhere. In words.
+    pub outside: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// One entry of a function: an abstract one, or one with code.
+struct Part {
+    at: DieRef,
+    entry: Option<Svma>,
+    /// The entries that it is an instance of, or that are inlined into it.
+    origins: Vec<DieRef>,
+    frame: Frame,
+}
+
+type Found = (Vec<Part>, BTreeMap<String, BTreeSet<String>>);
+
+/// Looks for the types in `names` (qualified, as [`super::LayoutChange::name`] has them) in all units.
+pub fn frames(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Frames, ImageError> {
+    let of_unit = |unit: u32| -> Result<Found, ImageError> {
+        let table = info.read_entries(unit, true).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
+        let mut search = Search {
+            finder: Finder::new(View { info, unit, local: &table }, names),
+            outside: BTreeMap::new(),
+            parts: Vec::new(),
+        };
+        search.unit();
+        Ok((search.parts, search.outside))
+    };
+    let found: Result<Vec<Found>, ImageError> = (0..info.units.len() as u32).into_par_iter().map(of_unit).collect();
+    let (mut out, mut parts) = (Frames::default(), Vec::new());
+    for (of_unit, outside) in found? {
+        parts.extend(of_unit);
+        for (ty, reasons) in outside {
+            out.outside.entry(ty).or_default().extend(reasons);
+        }
+    }
+    let by_die: HashMap<DieRef, usize> = parts.iter().enumerate().map(|(i, p)| (p.at, i)).collect();
+    for part in &parts {
+        let Some(entry) = part.entry else { continue };
+        let frame =
+            out.functions.entry(entry).or_insert_with(|| Frame { units: Some(BTreeSet::new()), ..Frame::default() });
+        frame.add(&part.frame, info.name_at(part.at.unit));
+        for origin in &part.origins {
+            match by_die.get(origin) {
+                Some(&i) => frame.add(&parts[i].frame, info.name_at(origin.unit)),
+                // A declaration: it has no variables, but its unit counts.
+                None => frame.add(&Frame::default(), info.name_at(origin.unit)),
+            }
+        }
+    }
+    Ok(out)
+}
+
+impl Frame {
+    fn add(&mut self, other: &Frame, unit: &str) {
+        self.values.extend(other.values.iter().cloned());
+        self.passed.extend(other.passed.iter().cloned());
+        self.pointers.extend(other.pointers.iter().cloned());
+        match &mut self.units {
+            // Partial units, type units.
+            _ if unit.is_empty() => self.units = None,
+            Some(units) => drop(units.insert(unit.to_owned())),
+            None => {}
+        }
+    }
+}
+
+struct Search<'a, 'i, 'n> {
+    finder: Finder<'a, 'i, 'n>,
+    outside: BTreeMap<String, BTreeSet<String>>,
+    parts: Vec<Part>,
+}
+
+impl<'a, 'i> Search<'a, 'i, '_> {
+    fn unit(&mut self) {
+        let View { unit, local, .. } = self.finder.shapes.view;
+        // The innermost function around each entry.
+        let mut around: Vec<u32> = Vec::new();
+        for (i, node) in local.nodes.iter().enumerate() {
+            while around.last().is_some_and(|&f| local.node(f).end <= i as u32) {
+                around.pop();
+            }
+            match node.tag {
+                dw::DW_TAG_subprogram => {
+                    self.function(local, i as u32);
+                    around.push(i as u32);
+                }
+                dw::DW_TAG_member | dw::DW_TAG_inheritance => self.member(node),
+                dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
+                    let at = DieRef { unit, offset: node.offset };
+                    let in_type = parent(local, node).is_some_and(|p| p.tag == dw::DW_TAG_subroutine_type);
+                    if !in_type {
+                        self.variable(at, node, !around.is_empty());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn reason(&mut self, types: BTreeSet<String>, reason: impl Fn() -> String) {
+        for ty in types {
+            self.outside.entry(ty).or_default().insert(reason());
+        }
+    }
+
+    fn name(&self, at: DieRef) -> String {
+        super::name::qualified(&self.finder.shapes.view, at).unwrap_or_else(|| "(unnamed)".into())
+    }
+
+    /// A member that points to one, or has one inside an object whose own layout isn't asked for.
+    fn member(&mut self, node: &Node<'i>) {
+        let View { unit, local, .. } = self.finder.shapes.view;
+        let held = self.finder.by_value(node.ty, 0);
+        let pointed = self.finder.pointed(node.ty);
+        if held.is_empty() && pointed.is_empty() {
+            return;
+        }
+        let outer = parent(local, node).map(|p| DieRef { unit, offset: p.offset });
+        // What has one inside changed itself, and is looked for by its own name. A struct without a name isn't.
+        let outer = outer.and_then(|at| super::name::qualified(&self.finder.shapes.view, at));
+        let known = outer.is_some_and(|name| self.finder.names.contains(&name));
+        let name = self.name(DieRef { unit, offset: node.offset });
+        if !known {
+            self.reason(held, || format!("`{name}` holds one"));
+        }
+        self.reason(pointed, || format!("`{name}` points to one"));
+    }
+
+    fn variable(&mut self, at: DieRef, node: &Node<'i>, in_function: bool) {
+        let view = self.finder.shapes.view;
+        let ty = node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty));
+        let held = self.finder.by_value(ty, 0);
+        let pointed = self.finder.pointed(ty);
+        if held.is_empty() && pointed.is_empty() {
+            return;
+        }
+        let name = self.name(at);
+        let parameter = node.tag == dw::DW_TAG_formal_parameter;
+        let automatic = in_function && !node.external && !node.declaration && node.home.is_none();
+        if !automatic {
+            self.reason(held, || format!("the variable `{name}` holds one"));
+        }
+        if !(parameter && automatic) {
+            self.reason(pointed, || format!("the variable `{name}` points to one, which may be anywhere"));
+        }
+    }
+
+    fn function(&mut self, table: &Table<'i>, index: u32) {
+        let view = self.finder.shapes.view;
+        let node = table.node(index);
+        let at = DieRef { unit: view.unit, offset: node.offset };
+        let result = node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty));
+        let returned = self.finder.pointed(result);
+        if !returned.is_empty() {
+            let name = self.name(at);
+            self.reason(returned, || format!("`{name}` returns a pointer to one"));
+        }
+        let mut frame = Frame { passed: self.finder.by_value(result, 0), ..Frame::default() };
+        let mut origins = Vec::new();
+        self.chain(node.origin, &mut origins);
+        for i in index + 1..node.end {
+            let inner = table.node(i);
+            match inner.tag {
+                dw::DW_TAG_inlined_subroutine => self.chain(inner.origin, &mut origins),
+                dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
+                    let here = DieRef { unit: view.unit, offset: inner.offset };
+                    let ty = inner.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
+                    let held = self.finder.by_value(ty, 0);
+                    if inner.tag == dw::DW_TAG_formal_parameter {
+                        frame.pointers.extend(self.finder.pointed(ty));
+                        frame.passed.extend(held.iter().cloned());
+                    }
+                    frame.values.extend(held);
+                }
+                _ => {}
+            }
+        }
+        frame.values.extend(frame.passed.iter().cloned());
+        let entry = match node.home {
+            Some(Home::At(entry)) if node.code => Some(entry),
+            _ => None,
+        };
+        self.parts.push(Part { at, entry, origins, frame });
+    }
+
+    /// What an entry is an instance of, and what that completes.
+    fn chain(&self, origin: Option<DieRef>, out: &mut Vec<DieRef>) {
+        let mut next = origin;
+        for _ in 0..8 {
+            let Some(at) = next else { return };
+            out.push(at);
+            next = self.finder.shapes.view.node(at).and_then(|n| n.origin);
+        }
+    }
+}
+
+fn parent<'t, 'i>(table: &'t Table<'i>, node: &Node<'i>) -> Option<&'t Node<'i>> {
+    (node.parent != NONE).then(|| table.node(node.parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_of_an_unnamed_unit_may_be_anywhere() {
+        let mut frame = Frame { units: Some(BTreeSet::new()), ..Frame::default() };
+        frame.add(&Frame::default(), "a.c");
+        assert_eq!(frame.units, Some(BTreeSet::from(["a.c".to_owned()])));
+        frame.add(&Frame::default(), "");
+        frame.add(&Frame::default(), "b.c");
+        assert_eq!(frame.units, None);
+    }
+}
