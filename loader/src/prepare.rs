@@ -165,6 +165,7 @@ fn check_metadata(
     }
     let known =
         Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
+    let known = known.with(Capabilities::TLS);
     if !known.contains(m.capabilities) {
         return Err(report.refuse(
             codes::LOADER_ABI,

@@ -208,6 +208,11 @@ impl<'m> Symbols<'m> {
 }
 
 impl hpatch_core::payload::Lookup for Symbols<'_> {
+    fn word(&self, at: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.mem.read(at, &mut bytes).then(|| u64::from_le_bytes(bytes))
+    }
+
     fn find(&self, name: &[u8], version: &[u8]) -> Result<Option<u64>, &'static str> {
         let Some(scope) = self.scope else { return Ok(None) };
         match scope.find(self.mem, name, version) {

@@ -27,6 +27,8 @@ pub const DETOUR: u32 = 5;
 pub const BIND_OLD: u8 = 1;
 /// [`Bind::kind`]: looked up by name and version in the target.
 pub const BIND_IMPORT: u8 = 2;
+/// [`Bind::kind`]: the eight bytes at an svma in the old image, as they are when the bundle is bound.
+pub const BIND_WORD: u8 = 3;
 /// [`Bind::flags`]: 0 when not found.
 pub const BIND_WEAK: u8 = 1;
 
@@ -45,11 +47,11 @@ pub const EDIT_AT_SITE: u32 = 2;
 pub struct Bind {
     /// Index in `.symtab`.
     pub symbol: U32,
-    /// [`BIND_OLD`] or [`BIND_IMPORT`].
+    /// [`BIND_OLD`], [`BIND_IMPORT`] or [`BIND_WORD`].
     pub kind: u8,
     pub flags: u8,
     pub reserved: [u8; 2],
-    /// svma for [`BIND_OLD`], else 0.
+    /// svma for [`BIND_OLD`] and [`BIND_WORD`], else 0.
     pub value: U64,
     /// Import name, else 0.
     pub name: U32,
@@ -159,6 +161,10 @@ impl Bind {
             version: 0.into(),
         }
     }
+    #[must_use]
+    pub fn word(symbol: u32, svma: u64) -> Bind {
+        Bind { kind: BIND_WORD, ..Bind::old(symbol, svma) }
+    }
     /// `name` and `version` are offsets in `.strtab`.
     #[must_use]
     pub fn import(symbol: u32, name: u32, version: u32, weak: bool) -> Bind {
@@ -183,7 +189,7 @@ impl Bind {
     /// [`codes::RECORD_VALUE`].
     pub fn check(&self) -> Result<(), Code> {
         let fits = match self.kind {
-            BIND_OLD => self.flags == 0 && self.name == 0 && self.version == 0,
+            BIND_OLD | BIND_WORD => self.flags == 0 && self.name == 0 && self.version == 0,
             BIND_IMPORT => self.flags & !BIND_WEAK == 0 && self.value == 0 && self.name != 0,
             _ => false,
         };
@@ -391,9 +397,11 @@ mod tests {
     #[test]
     fn bindings_and_edits_are_checked() {
         assert_eq!(Bind::old(1, 0).check(), Ok(()));
+        assert_eq!(Bind::word(1, 8).check(), Ok(()));
+        assert_eq!(Bind { name: 1.into(), ..Bind::word(1, 8) }.check(), Err(codes::RECORD_VALUE));
         assert_eq!(Bind::import(1, 5, 0, true).check(), Ok(()));
         assert_eq!(Bind::import(1, 0, 0, false).check(), Err(codes::RECORD_VALUE));
-        assert_eq!(Bind { kind: 3, ..Bind::old(1, 0) }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(Bind { kind: 4, ..Bind::old(1, 0) }.check(), Err(codes::RECORD_VALUE));
         let edit = Edit { size: 4.into(), symbol: 1.into(), ..Edit::read_from_bytes(&[0; 48]).unwrap() };
         assert_eq!(edit.check(), Ok(()));
         assert_eq!(Edit { flags: 4.into(), ..edit }.check(), Err(codes::RECORD_VALUE));

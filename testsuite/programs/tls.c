@@ -1,6 +1,6 @@
 // Thread-local variables that exist in both builds, read and written by a patched function in two threads.
 //#Hazard: D9
-//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
+//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared cflags=-ftls-model=global-dynamic,-ftls-model=local-dynamic,-ftls-model=initial-exec
 //#Expect: live
 //#Warm: add 3
 //#Warm: thread 5

@@ -26,6 +26,9 @@ pub struct Payload<'a> {
 pub trait Lookup {
     /// avma of the definition of `name` in `version` (empty for none), `Ok(None)` when there is none.
     fn find(&self, name: &[u8], version: &[u8]) -> Result<Option<u64>, &'static str>;
+
+    /// The eight bytes at an avma of the module.
+    fn word(&self, at: u64) -> Option<u64>;
 }
 
 fn refuse(report: &mut Report, fault: Fault) -> Code {
@@ -141,6 +144,13 @@ impl<'a> Payload<'a> {
             let within = image.avma(svma, 0, false);
             return within.ok_or_else(|| {
                 report.refuse(codes::BAD_BINDING, format_args!("address {svma:#x} isn't in the module"))
+            });
+        }
+        if bind.kind == payload::BIND_WORD {
+            let svma = bind.value.get();
+            let word = image.avma(svma, 8, false).and_then(|at| lookup.word(at));
+            return word.ok_or_else(|| {
+                report.refuse(codes::BAD_BINDING, format_args!("the word at {svma:#x} isn't in the module"))
             });
         }
         let (name, version) = (self.object.name(bind.name.get()), self.object.name(bind.version.get()));

@@ -176,6 +176,11 @@ impl Memory for Own {
 struct Symbols<'a>(&'a Own, hpatch_core::symbols::Scope);
 
 impl Lookup for Symbols<'_> {
+    fn word(&self, at: u64) -> Option<u64> {
+        // Of a module whose memory holds nothing but its own addresses.
+        Some(at)
+    }
+
     fn find(&self, name: &[u8], version: &[u8]) -> Result<Option<u64>, &'static str> {
         use hpatch_core::symbols::Found;
         match self.1.find(self.0, name, version) {

@@ -56,9 +56,9 @@ impl Calls {
             for reference in &function.refs {
                 match reference.target {
                     Target::Func { func, .. } if reference.branch => {
-                        drop(callers.entry(func).or_default().insert(caller))
+                        callers.entry(func).or_default().insert(caller);
                     }
-                    ref other => taken.extend(address_of(other).filter(|&f| f != caller)),
+                    ref other => taken.extend(address_of(other)),
                 }
             }
         }
@@ -224,8 +224,12 @@ impl Judge<'_> {
         for old in holders {
             let pair = self.analysis.pairs.func_to_new[old.index()].map(|p| p.new);
             match pair.filter(|_| !self.analysis.old.functions[old.index()].opaque) {
-                Some(new) => drop(out.insert((old, new))),
-                None => drop(reasons.insert(format!("`{}` holds one and can't be replaced", self.old_name(old)))),
+                Some(new) => {
+                    out.insert((old, new));
+                }
+                None => {
+                    reasons.insert(format!("`{}` holds one and can't be replaced", self.old_name(old)));
+                }
             }
         }
         out

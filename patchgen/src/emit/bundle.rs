@@ -53,6 +53,7 @@ fn capabilities(patch: &PatchImage) -> Capabilities {
     have(patch.sections.contains_key(&Out::Data) || patch.sections.contains_key(&Out::Bss), Capabilities::NEW_DATA);
     let imports = patch.symbols.iter().any(|s| matches!(s.definition, Definition::Import { .. }));
     have(imports, Capabilities::IMPORTS);
+    have(patch.symbols.iter().any(|s| matches!(s.definition, Definition::Word(_))), Capabilities::TLS);
     all
 }
 

@@ -17,8 +17,9 @@ struct SymbolOrder {
 }
 
 fn order(image: &PatchImage) -> SymbolOrder {
-    let is_undefined =
-        |i: &usize| matches!(image.symbols[*i].definition, Definition::Old(_) | Definition::Import { .. });
+    let is_undefined = |i: &usize| {
+        matches!(image.symbols[*i].definition, Definition::Old(_) | Definition::Word(_) | Definition::Import { .. })
+    };
     let (undefined, defined): (Vec<usize>, Vec<usize>) = (0..image.symbols.len()).partition(is_undefined);
     let mut index = vec![0; image.symbols.len()];
     for (position, &i) in defined.iter().chain(&undefined).enumerate() {
@@ -136,6 +137,7 @@ impl Tables<'_> {
                         Bind::import(self.order.index[i], name(symbol), version, *weak)
                     }
                     Definition::Old(at) => Bind::old(self.order.index[i], at.0),
+                    Definition::Word(at) => Bind::word(self.order.index[i], at.0),
                     _ => Bind::old(self.order.index[i], 0),
                 });
                 collect(binds)
@@ -337,7 +339,9 @@ fn sym(symbol: &crate::link::OutSymbol, st_name: u32, index: &BTreeMap<Out, Sect
         Definition::Code { offset, size } => (elf::STT_FUNC, elf::STB_LOCAL, index.get(&Out::Text), *offset, *size),
         Definition::Object { out, offset, size } => (elf::STT_OBJECT, elf::STB_LOCAL, index.get(out), *offset, *size),
         Definition::Import { weak: true, .. } => (elf::STT_NOTYPE, elf::STB_WEAK, None, 0, 0),
-        Definition::Old(_) | Definition::Import { .. } => (elf::STT_NOTYPE, elf::STB_GLOBAL, None, 0, 0),
+        Definition::Old(_) | Definition::Word(_) | Definition::Import { .. } => {
+            (elf::STT_NOTYPE, elf::STB_GLOBAL, None, 0, 0)
+        }
     };
     Sym {
         section: section.map(|s| s.0),

@@ -14,6 +14,27 @@ pub enum SlotKey {
     /// Address of an imported symbol plus addend.
     Import(ImportId, i64),
     Address(Box<Place>),
+    /// Offset of a thread-local variable from the thread pointer: what a word of the old image holds for another variable of its block,
+    /// and the distance between the two.
+    ThreadOffset {
+        word: Svma,
+        delta: i64,
+    },
+    /// Arguments of `__tls_get_addr`: the module's id, which a word of the old image holds, and an offset in its block.
+    ThreadPair {
+        word: Svma,
+        offset: i64,
+    },
+}
+
+impl SlotKey {
+    /// In bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            SlotKey::ThreadPair { .. } => 16,
+            _ => 8,
+        }
+    }
 }
 
 /// A reference that has no proven meaning in the patched process.
@@ -443,11 +464,26 @@ impl<'a> Binder<'a> {
             }
             Slot::TpOff { import, symbol, offset } => {
                 let var = self.tls_slot_var(*import, *symbol, *offset)?;
-                self.old_slot(&OldSlot::TpOff(var), || self.tls_name(*import, *symbol))
+                // The block lies at the same distance from the thread pointer in all threads, or no variable had such a slot (psABI).
+                let base = self.least_slot(|s| match s {
+                    OldSlot::TpOff(TlsVar::Own(at)) => Some(*at),
+                    _ => None,
+                });
+                let own = match (&var, base) {
+                    (TlsVar::Own(at), Some((word, base))) => {
+                        Some(SlotKey::ThreadOffset { word, delta: at.wrapping_sub(base) })
+                    }
+                    _ => None,
+                };
+                self.tls_slot(&OldSlot::TpOff(var), own, || self.tls_name(*import, *symbol))
             }
             Slot::TlsGd { import, symbol, offset } => {
                 let var = self.tls_slot_var(*import, *symbol, *offset)?;
-                self.old_slot(&OldSlot::Gd(var), || self.tls_name(*import, *symbol))
+                let own = match var {
+                    TlsVar::Own(offset) => self.thread_pair(offset),
+                    TlsVar::Import(_) => None,
+                };
+                self.tls_slot(&OldSlot::Gd(var), own, || self.tls_name(*import, *symbol))
             }
             Slot::TlsDesc { import, symbol, offset } => {
                 let var = self.tls_slot_var(*import, *symbol, *offset)?;
@@ -460,7 +496,29 @@ impl<'a> Binder<'a> {
                     "a symbol that nobody defines, for which the old build has no GOT entry",
                 ),
             },
-            Slot::TlsLd => self.old_slot(&OldSlot::Ld, || "the thread-local block".to_owned()),
+            Slot::TlsLd => self.tls_slot(&OldSlot::Ld, self.thread_pair(0), || "the thread-local block".to_owned()),
+        }
+    }
+
+    /// Of the old slots that `pick` gives a number for, the one at the lowest address, with its number.
+    fn least_slot(&self, pick: impl Fn(&OldSlot) -> Option<i64>) -> Option<(Svma, i64)> {
+        self.slots.iter().filter_map(|(key, &at)| Some((at, pick(key)?))).min()
+    }
+
+    /// A pair of the patch's own for a variable of the module, whose id another pair holds.
+    fn thread_pair(&self, offset: i64) -> Option<SlotKey> {
+        let (word, _) = self.least_slot(|s| match s {
+            OldSlot::Gd(TlsVar::Own(_)) | OldSlot::Ld => Some(0),
+            _ => None,
+        })?;
+        Some(SlotKey::ThreadPair { word, offset })
+    }
+
+    /// The old slot of that meaning, else one of the patch's own.
+    fn tls_slot(&self, key: &OldSlot, own: Option<SlotKey>, name: impl Fn() -> String) -> Result<Place, Unbound> {
+        match (self.slots.get(key), own) {
+            (None, Some(own)) => Ok(Place::Slot(own)),
+            _ => self.old_slot(key, name),
         }
     }
 

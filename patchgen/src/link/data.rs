@@ -1,8 +1,8 @@
 //! Data: carried objects and literals, jump tables, slots, and the bytes that overwrite old constants.
 
 use super::text::preimage;
-use super::{Definition, EditRecord, Linker, Out, RelocKind};
-use crate::addr::{DataId, FuncId};
+use super::{Definition, EditRecord, Linker, Out, Reloc, RelocKind};
+use crate::addr::{DataId, FuncId, Svma};
 use crate::image::SectionKind;
 use crate::include::{Edit, InPlace, Place, SlotKey, carried_size, follows};
 use crate::lift::{Data, DataRef, Field, Target};
@@ -84,7 +84,7 @@ impl Linker<'_, '_> {
         for key in &self.set.slots {
             let got = self.out.sections.entry(Out::Got).or_default();
             got.align_to(8, 0);
-            let at = got.append(&[0; 8]);
+            let at = got.append(&vec![0; key.size()]);
             self.layout.slots.insert(key.clone(), at);
         }
     }
@@ -168,10 +168,32 @@ impl Linker<'_, '_> {
             let (place, addend) = match key {
                 SlotKey::Import(import, addend) => (Place::Import(import), addend),
                 SlotKey::Address(place) => (*place, 0),
+                SlotKey::ThreadOffset { word, delta } => {
+                    self.fill_word(at, word, delta);
+                    continue;
+                }
+                SlotKey::ThreadPair { word, offset } => {
+                    self.fill_word(at, word, 0);
+                    self.write_got(at + 8, &offset.to_le_bytes());
+                    continue;
+                }
             };
             if !self.relocate(Out::Got, at, RelocKind::Abs64, &place, addend) {
                 self.refuse(codes::NOT_CARRIED, "", "a slot holds something that can't be carried".to_owned());
             }
+        }
+    }
+
+    /// A slot that holds what a word of the old image does, plus `delta`.
+    fn fill_word(&mut self, at: u64, word: Svma, delta: i64) {
+        let symbol = self.symbols.word(word);
+        self.section(Out::Got).relocs.push(Reloc { offset: at, kind: RelocKind::Abs64, symbol, addend: delta });
+    }
+
+    fn write_got(&mut self, at: u64, bytes: &[u8]) {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(field) = self.section(Out::Got).bytes.get_mut(at..at.saturating_add(bytes.len())) {
+            field.copy_from_slice(bytes);
         }
     }
 

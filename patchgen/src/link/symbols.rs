@@ -21,6 +21,8 @@ pub enum Definition {
     },
     /// Bound to an svma of the old image.
     Old(Svma),
+    /// The eight bytes at an svma of the old image, as they are in the process.
+    Word(Svma),
     Import {
         name: String,
         version: Option<String>,
@@ -40,6 +42,7 @@ pub struct Symbols<'a> {
     table: Vec<OutSymbol>,
     sections: BTreeMap<Out, u32>,
     old: BTreeMap<Svma, u32>,
+    words: BTreeMap<Svma, u32>,
     imports: BTreeMap<ImportId, u32>,
     functions: BTreeMap<(FuncId, u8), u32>,
     data: BTreeMap<DataId, u32>,
@@ -61,6 +64,7 @@ impl<'a> Symbols<'a> {
             table: Vec::new(),
             sections: BTreeMap::new(),
             old: BTreeMap::new(),
+            words: BTreeMap::new(),
             imports: BTreeMap::new(),
             functions: BTreeMap::new(),
             data: BTreeMap::new(),
@@ -133,6 +137,17 @@ impl<'a> Symbols<'a> {
             Some(datum) => (datum.range.start, datum.name.clone()),
             None => (at, format!("old.{:x}", at.0)),
         }
+    }
+
+    /// The undefined symbol whose value is what the old image's word at `at` holds.
+    pub fn word(&mut self, at: Svma) -> u32 {
+        if let Some(&symbol) = self.words.get(&at) {
+            return symbol;
+        }
+        let name = self.unique(format!("word.{:x}", at.0), at);
+        let symbol = self.push(name, Definition::Word(at));
+        self.words.insert(at, symbol);
+        symbol
     }
 
     pub fn import(&mut self, id: ImportId) -> u32 {

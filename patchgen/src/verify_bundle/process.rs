@@ -2,11 +2,14 @@
 
 use super::names::Name;
 use super::world::{Function, Import, Object, Region, Section, Slot, World};
-use goblin::elf::reloc::{R_X86_64_32, R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32};
+use goblin::elf::reloc::{
+    R_X86_64_32, R_X86_64_32S, R_X86_64_64, R_X86_64_DTPMOD64, R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32,
+    R_X86_64_TPOFF64,
+};
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_RELA};
 use goblin::elf::sym::{STT_FUNC, STT_OBJECT};
 use goblin::elf::{Elf, header};
-use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, Bind, Edit, Func, Range};
+use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, BIND_WORD, Bind, Edit, Func, Range};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 const PAGE: u64 = 4096;
@@ -134,6 +137,17 @@ fn symbols(world: &mut World, elf: &Elf<'_>, places: &[u64], binds: &[Bind]) -> 
                 world.imports.insert(next_import, import);
                 next_import
             }
+            Some(b) if b.kind == BIND_WORD => {
+                let at = b.value.get();
+                let Some(slot @ Slot::Tls { .. }) = world.slots.get(&at).cloned() else {
+                    return Err(format!(
+                        "symbol {index} of the payload is the word at 0x{at:x}, of which nothing is known"
+                    ));
+                };
+                next_import += 16;
+                world.words.insert(next_import, slot);
+                next_import
+            }
             Some(_) => return Err(format!("symbol {index} of the payload is bound in an unknown way")),
         });
     }
@@ -155,9 +169,10 @@ fn relocate(world: &mut World, elf: &Elf<'_>, places: &[u64], values: &[u64]) ->
             let value = symbol.wrapping_add_signed(addend);
             let bytes = match reloc.r_type {
                 R_X86_64_64 => {
-                    let slot = match world.imports.get(&symbol) {
-                        Some(import) => Slot::Import { import: import.clone(), addend, own: None },
-                        None => Slot::Addr(value),
+                    let slot = match (world.imports.get(&symbol), world.words.get(&symbol)) {
+                        (Some(import), _) => Slot::Import { import: import.clone(), addend, own: None },
+                        (None, Some(word)) => thread_local(word, addend, world.word(place + 8)),
+                        (None, None) => Slot::Addr(value),
                     };
                     world.slots.insert(place, slot);
                     value.to_le_bytes().to_vec()
@@ -178,6 +193,21 @@ fn relocate(world: &mut World, elf: &Elf<'_>, places: &[u64], values: &[u64]) ->
         }
     }
     Ok(())
+}
+
+/// What a copy of a thread-local slot stands for, with `addend` added and `next` behind it.
+fn thread_local(word: &Slot, addend: i64, next: Option<u64>) -> Slot {
+    match word {
+        // The module's id, which an addend would make another one; the offset stands behind it.
+        Slot::Tls { kind: R_X86_64_DTPMOD64, import: None, .. } if addend == 0 => {
+            Slot::Tls { kind: R_X86_64_DTPMOD64, import: None, offset: next.unwrap_or(0).cast_signed() }
+        }
+        Slot::Tls { kind: R_X86_64_TPOFF64, import: None, offset } => {
+            Slot::Tls { kind: R_X86_64_TPOFF64, import: None, offset: offset.wrapping_add(addend) }
+        }
+        // Of no variable: equal to nothing in the new image.
+        _ => Slot::Tls { kind: 0, import: None, offset: 0 },
+    }
 }
 
 fn store(world: &mut World, at: u64, bytes: &[u8]) -> Result<(), String> {

@@ -94,6 +94,8 @@ pub struct World {
     pub edited: HashSet<u64>,
     /// Made-up addresses of imports that the payload binds to.
     pub imports: HashMap<u64, Import>,
+    /// Made-up addresses that stand for what a word of the old image holds.
+    pub words: HashMap<u64, Slot>,
     /// Where the payload's relocations are.
     pub fields: HashSet<u64>,
     /// Start of the payload; what lies behind it is the payload's.
