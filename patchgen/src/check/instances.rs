@@ -10,7 +10,7 @@ use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError};
 use crate::include::Analysis;
 use crate::lift::{Lifted, Slot, Target};
-use crate::types::{Frame, Frames, LayoutChange, TypeDiff, frames};
+use crate::types::{Frame, Frames, LayoutChange, TypeDiff, frames, points_to_methods};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of the instances of a type.
@@ -20,6 +20,8 @@ pub enum Fate {
     Unread,
     /// They are in frames of these functions (old, new), which are to be replaced.
     Frames(BTreeSet<(FuncId, FuncId)>),
+    /// Only their vtables changed, which are rewritten where they are.
+    InPlace,
     /// They may be alive, for these reasons.
     Alive(BTreeSet<String>),
 }
@@ -29,7 +31,7 @@ impl Fate {
     pub fn holders(&self) -> impl Iterator<Item = (FuncId, FuncId)> + '_ {
         let holders = match self {
             Fate::Frames(holders) => Some(holders),
-            Fate::Unread | Fate::Alive(_) => None,
+            Fate::Unread | Fate::InPlace | Fate::Alive(_) => None,
         };
         holders.into_iter().flatten().copied()
     }
@@ -111,7 +113,7 @@ pub fn instances(
     new: &DebugInfo<'_>,
 ) -> Result<Instances, ImageError> {
     let mut layouts: BTreeMap<&str, Vec<&LayoutChange>> = BTreeMap::new();
-    for change in types.layouts.iter().filter(|l| !l.only_vtable) {
+    for change in &types.layouts {
         layouts.entry(&change.name).or_default().push(change);
     }
     if layouts.is_empty() {
@@ -123,11 +125,24 @@ pub fn instances(
     let changed =
         edited.map(|c| (Some(c.old), c.new)).chain(analysis.changes.new_funcs.iter().map(|&f| (None, f))).collect();
     let judge = Judge { analysis, calls, old: before?, new: after?, changed };
-    Ok(layouts.iter().map(|(&name, all)| (name.to_owned(), judge.fate(name, all))).collect())
+    let only_vtable = |all: &[&LayoutChange]| all.iter().all(|l| l.only_vtable);
+    let by_pointer = layouts.values().any(|all| only_vtable(all)) && points_to_methods(old)?;
+    let fate = |name: &str, all: &[&LayoutChange]| match only_vtable(all) {
+        true => judge.vtables(name, by_pointer),
+        false => judge.fate(name, all),
+    };
+    Ok(layouts.iter().map(|(&name, all)| (name.to_owned(), fate(name, all))).collect())
 }
 
 fn knows(frame: &Frame, name: &str) -> bool {
     [&frame.values, &frame.passed, &frame.pointers].iter().any(|s| s.contains(name))
+}
+
+/// The last part of a name as it stands in a mangled one (Itanium C++ ABI, 5.1.3), without arguments of templates.
+fn mangled(name: &str) -> String {
+    let outer = name.split('<').next().unwrap_or(name);
+    let base = outer.rsplit("::").next().unwrap_or(outer);
+    format!("{}{base}", base.len())
 }
 
 impl Judge<'_> {
@@ -179,11 +194,33 @@ impl Judge<'_> {
         (pair.0.is_some() && within(old)) || within(new)
     }
 
+    /// Of a class whose virtual functions changed their order: live objects point to the tables of the old image.
+    fn vtables(&self, name: &str, by_pointer: bool) -> Fate {
+        let a = self.analysis;
+        let mut reasons = BTreeSet::new();
+        if by_pointer {
+            reasons.insert("a pointer to a member function may hold a place in its vtable".to_owned());
+        }
+        let mangled = mangled(name);
+        let of_class = |s: &str| ["_ZTV", "_ZTC", "_ZTT"].iter().any(|p| s.starts_with(p)) && s.contains(&mangled);
+        for symbol in a.old_image.symbols.iter().filter(|s| s.exported && of_class(&s.name)) {
+            reasons.insert(format!("other modules can call through `{}`", symbol.name));
+        }
+        for import in a.old_image.imports.iter().chain(&a.new_image.imports).filter(|i| of_class(&i.name)) {
+            reasons.insert(format!("`{}` belongs to another module", import.name));
+        }
+        for (i, datum) in a.old.data.iter().enumerate().filter(|(_, d)| of_class(&d.name)) {
+            let new = a.pairs.data_to_new[i].map(|p| &a.new.data[p.new.index()]);
+            if new.is_none_or(|n| n.range.size() != datum.range.size()) {
+                reasons.insert(format!("`{}` has another size, or is gone", datum.name));
+            }
+        }
+        if reasons.is_empty() { Fate::InPlace } else { Fate::Alive(reasons) }
+    }
+
     /// Exceptions live outside of frames (Itanium C++ ABI, 2.9.1: `typeinfo for` symbols).
     fn is_thrown(&self, name: &str) -> bool {
-        let base = name.rsplit("::").next().unwrap_or(name);
-        let base = base.split('<').next().unwrap_or(base);
-        let mangled = format!("{}{base}", base.len());
+        let mangled = mangled(name);
         self.analysis.old_image.symbols.iter().any(|s| s.name.starts_with("_ZTI") && s.name.contains(&mangled))
     }
 

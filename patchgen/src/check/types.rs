@@ -24,13 +24,17 @@ fn layouts(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
             message.push_str("; several types have this name");
         }
         let code = if change.only_vtable { codes::VTABLE } else { codes::STRUCT_LAYOUT };
-        let severity = match context.instances.get(&change.name).filter(|_| !change.only_vtable) {
+        let severity = match context.instances.get(&change.name) {
             Some(Fate::Unread) => {
                 message.push_str("; no function that changed knows the type");
                 Severity::Note
             }
             Some(Fate::Frames(_)) => {
                 message.push_str("; instances are only in frames of functions that are replaced");
+                Severity::Note
+            }
+            Some(Fate::InPlace) => {
+                message.push_str("; its vtables are rewritten in place");
                 Severity::Note
             }
             Some(Fate::Alive(reasons)) => {

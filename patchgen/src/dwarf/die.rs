@@ -158,7 +158,8 @@ impl<'i> DebugInfo<'i> {
                 let closed = open.pop().map_or(NONE, |(_, i)| i);
                 out.nodes[closed as usize].end = out.nodes.len() as u32;
             }
-            if !wanted(abbrev.tag()) && !(inlined && abbrev.tag() == dw::DW_TAG_inlined_subroutine) {
+            let keep = wanted(abbrev.tag()) || (inlined && abbrev.tag() == dw::DW_TAG_inlined_subroutine);
+            if !keep {
                 raw.skip_attributes(abbrev.attributes())?;
                 skip = abbrev.has_children().then_some(depth);
                 continue;

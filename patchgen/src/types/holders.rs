@@ -50,6 +50,18 @@ pub fn holders(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Holders
     Ok(out)
 }
 
+/// Whether a type of the program is that of pointers to member functions, which hold places in vtables (Itanium C++ ABI, 2.3).
+pub fn points_to_methods(info: &DebugInfo<'_>) -> Result<bool, ImageError> {
+    let in_unit = |unit: u32| -> Result<bool, ImageError> {
+        let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
+        let mut shapes = Shapes::new(View { info, unit, local: &table });
+        let mut pointers = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type);
+        Ok(pointers.any(|n| shapes.bare(n.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type)))
+    };
+    let found: Result<Vec<bool>, ImageError> = (0..info.units.len() as u32).into_par_iter().map(in_unit).collect();
+    Ok(found?.contains(&true))
+}
+
 /// Finds what a type has in it, or leads to, of some named types.
 pub(super) struct Finder<'a, 'i, 'n> {
     pub shapes: Shapes<'a, 'i>,

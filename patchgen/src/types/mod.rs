@@ -11,7 +11,7 @@ mod name;
 mod shape;
 
 pub use frames::{Frame, Frames, frames};
-pub use holders::{Holder, Holders, holders};
+pub use holders::{Holder, Holders, holders, points_to_methods};
 
 use crate::addr::Svma;
 use crate::dwarf::vars::View;
