@@ -48,7 +48,7 @@ fn damaged_tables_are_refused() {
         (range + 8, &[0; 8], codes::RECORD_VALUE),
         (bind, &u32(0), codes::RECORD_VALUE),
         (bind, &u32(99), codes::RECORD_INDEX),
-        (bind + 4, &[3], codes::RECORD_VALUE),
+        (bind + 4, &[4], codes::RECORD_VALUE),
         (edit, &0x1000u64.to_le_bytes(), codes::RECORD_ORDER),
         (edit + 8, &u32(5), codes::RECORD_VALUE),
         (edit + 40, &[1], codes::RECORD_VALUE),
