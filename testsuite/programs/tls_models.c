@@ -5,6 +5,7 @@
 //#Flags: -pthread
 //#Expect: live
 //#Expect[cc=clang,opt=-O0,kind=shared]: refuse HP0214
+//#Unwritten: HP0614
 //#Warm: add 3
 //#Warm: thread 5
 //#After: add 4 => 641

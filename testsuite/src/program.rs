@@ -9,6 +9,7 @@
 //! //#Flags: -pthread            for every build
 //! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
 //! //#Edits: 2                   at least so many functions are edited in place; without this line all are replaced (`--replace`)
+//! //#Unwritten: HP0614          `patchgen rewrite` may refuse the bundle with this code: only a process has what it needs
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[cc=clang,kind=nopie]: safe   for some rows of the matrix
@@ -33,6 +34,8 @@ pub struct Program {
     matrix: Vec<(String, Vec<String>)>,
     pub flags: Vec<String>,
     pub accepted: Vec<String>,
+    /// The code with which `patchgen rewrite` may refuse.
+    pub unwritten: Option<String>,
     /// Functions that must be edited in place, at least; None: none may be.
     pub edits: Option<u64>,
     /// Translation units made of the one source.
@@ -106,6 +109,7 @@ impl Program {
             matrix: Vec::new(),
             flags: Vec::new(),
             accepted: Vec::new(),
+            unwritten: None,
             edits: None,
             units: 1,
             expects: Vec::new(),
@@ -168,6 +172,7 @@ impl Program {
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
             "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Edits" => self.edits = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
+            "Unwritten" => self.unwritten = Some(value.to_owned()),
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Expect" => self.expects.push((conditions, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
