@@ -3,7 +3,7 @@
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
 //#Accept: HP0502
 //#Expect: live
-//#Expect[cc=clang,kind=nopie]: safe
+//#Expect[kind=nopie]: safe
 //#Call: name 0
 //#Call: name 1
 #include "enum_renumbered.c"

@@ -3,7 +3,7 @@
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
 //#Flags: -fvisibility=hidden
 //#Expect: live
-//#Expect[cc=clang,kind=nopie]: safe
+//#Expect[kind=nopie]: safe
 //#Warm: go
 //#Call: go
 //#After: go => 321
