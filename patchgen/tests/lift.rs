@@ -1,10 +1,9 @@
 //! Lifting, pairing and comparing on programs built here by gcc and clang, and on what is installed.
 
-use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 use patchgen::compare::{Cause, ChangeSet, DataDiff, compare};
 use patchgen::correlate::{Correlation, Side, correlate};
 use patchgen::image::Image;
-use patchgen::lift::{Field, Function, Lifted, Target, lift};
+use patchgen::lift::{Function, Lifted, lift};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -94,60 +93,6 @@ fn a_shifted_layout_is_no_change() {
             }
         }
     }
-}
-
-/// Every relocation that the linker applied to code is found again, at its place and with its target.
-#[test]
-fn references_agree_with_the_linker() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (mut checked, mut named) = (0, 0);
-    for compiler in ["gcc", "clang"] {
-        for level in ["-O0", "-O2", "-O3", "-Os"] {
-            for (kind, flags) in KINDS {
-                let flags: Vec<&str> = flags.iter().copied().chain([level, "-Wl,--emit-relocs"]).collect();
-                let path = cc(dir.path(), "program", compiler, SHAPES, &flags);
-                let build = Build::load(&path);
-                let bytes = std::fs::read(&path).expect("just built");
-                let file = object::File::parse(bytes.as_slice()).expect("an ELF file");
-                let section = file.section_by_name(".text").expect("code");
-                for (at, r) in section.relocations() {
-                    let holder =
-                        build.lifted.functions.iter().find(|f| f.parts.iter().any(|p| p.start.0 <= at && at < p.end.0));
-                    let Some(f) = holder.filter(|f| !f.opaque) else { continue };
-                    let RelocationTarget::Symbol(symbol) = r.target() else { continue };
-                    let symbol = file.symbol_by_index(symbol).expect("relocations name symbols");
-                    let what = format!("{compiler} {level} {kind}: {} at {at:#x} to {:?}", f.name, symbol.name());
-                    let place = |p: u8, o: u32| f.parts[usize::from(p)].start.0 + u64::from(o);
-                    let hit = f.refs.iter().find(|c| place(c.part, c.field_at) == at);
-                    let local = f.insns.iter().any(|i| {
-                        i.local.is_some()
-                            && place(i.part, i.offset) < at
-                            && at < place(i.part, i.offset) + u64::from(i.len)
-                    });
-                    let Some(c) = hit else {
-                        assert!(local, "no reference found: {what}");
-                        continue;
-                    };
-                    checked += 1;
-                    let addend = match c.field {
-                        Field::Pc32 { tail } => r.addend() + i64::from(tail),
-                        _ => r.addend(),
-                    };
-                    let (Ok(name), Target::Data { data, offset }) = (symbol.name(), &c.target) else { continue };
-                    if symbol.kind() != object::SymbolKind::Data || name.is_empty() {
-                        continue;
-                    }
-                    let d = &build.lifted.data[data.index()];
-                    let other = c.alternative.map(|(d, o)| (build.lifted.data[d.index()].name.as_str(), o));
-                    let name = name.split('@').next().unwrap_or(name);
-                    let read = (d.name.as_str(), *offset);
-                    assert!(read == (name, addend) || other == Some((name, addend)) || !c.certain, "{read:?}: {what}");
-                    named += 1;
-                }
-            }
-        }
-    }
-    assert!(checked > 1500 && named > 200, "only {checked} references, {named} of them to named data");
 }
 
 /// Sources that differ in one thing each, and what must be said of it. Nothing of this may go unnoticed.

@@ -136,6 +136,7 @@ fn linker(program: &Program, config: &Config) -> Command {
     if config.value("ld") != "bfd" {
         link.arg(format!("-fuse-ld={}", config.value("ld")));
     }
+    link.args(config.value("ldflags").split('+').filter(|flag| !flag.is_empty()));
     link
 }
 

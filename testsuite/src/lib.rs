@@ -13,6 +13,7 @@ pub mod program;
 pub mod real;
 pub mod sandbox;
 pub mod scenario;
+pub mod self_diff;
 pub mod snapshot;
 pub mod special;
 pub mod story;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! //#Hazard: D2,C3              rows of the hazard table that it covers
-//! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=...
+//! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=... ldflags=...
 //! //#Flags: -pthread            for every build
 //! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
 //! //#Edits: 2                   at least so many functions are edited in place; without this line all are replaced (`--replace`)
@@ -96,7 +96,7 @@ impl Config {
     }
 }
 
-const DIMENSIONS: [&str; 6] = ["cc", "opt", "kind", "ld", "dwarf", "cflags"];
+const DIMENSIONS: [&str; 7] = ["cc", "opt", "kind", "ld", "dwarf", "cflags", "ldflags"];
 
 impl Program {
     pub fn read(source: &Path) -> Result<Program> {

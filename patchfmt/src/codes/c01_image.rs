@@ -34,7 +34,7 @@ codes! {
         example: "readelf -n server | grep Build            # f4aeea2c...\nreadelf -n server.debug | grep Build      # 58b62408...",
     }
     NOT_LINKED = 107 Error "not a linked image" {
-        seen: "The file is a relocatable object, a core file or an archive.",
+        seen: "The file is a relocatable object, a core file, an archive, or the debug file of an image.",
         why: "patchgen works on what the linker wrote: executables and shared objects.",
         act: "Name the program or library that contains this object.",
     }

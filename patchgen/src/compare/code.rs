@@ -357,13 +357,17 @@ pub(super) fn reference(
 
 /// The end of an object that the function uses may be the start of another in one build only: then the object counts.
 fn other_reading(same: &Same<'_>, r: &CodeRef, s: &CodeRef, site: Site<'_>) -> bool {
-    let target = |r: &CodeRef| r.alternative.map(|(data, offset)| Target::Data { data, offset });
-    match (target(r), target(s)) {
+    let others = |r: &CodeRef| -> Vec<Target> {
+        r.alternatives.iter().map(|&(data, offset)| Target::Data { data, offset }).collect()
+    };
+    let (x, y) = (others(r), others(s));
+    match (x.is_empty(), y.is_empty()) {
         // Where something starts in both builds, it may well be meant: then this reading proves nothing.
-        (Some(x), Some(y)) => !(exact(same.old, &r.target) && exact(same.new, &s.target)) && same.targets(&x, &y, site),
-        (Some(x), None) => same.targets(&x, &s.target, site),
-        (None, Some(y)) => same.targets(&r.target, &y, site),
-        (None, None) => false,
+        (false, false) => {
+            !(exact(same.old, &r.target) && exact(same.new, &s.target))
+                && x.iter().any(|x| y.iter().any(|y| same.targets(x, y, site)))
+        }
+        _ => x.iter().any(|x| same.targets(x, &s.target, site)) || y.iter().any(|y| same.targets(&r.target, y, site)),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::{Correlation, Side};
-use crate::image::SectionKind;
+use crate::image::{ImageKind, SectionKind};
 use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
 use std::collections::{HashMap, HashSet};
+use std::sync::{PoisonError, RwLock};
 
 /// Both images, and how they are paired.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) struct Same<'a> {
     pub pairs: &'a Correlation,
     old_vars: HashMap<SymbolId, DataId>,
     new_vars: HashMap<SymbolId, DataId>,
+    /// Pairs of anonymous objects that were found equal, with all that they lead to.
+    proven: RwLock<Assumed>,
 }
 
 /// Pairs of anonymous objects taken as equal while they are being compared: a cycle has no difference of its own.
@@ -46,7 +49,7 @@ const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None }
 
 impl<'a> Same<'a> {
     pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation) -> Same<'a> {
-        Same { old, new, pairs, old_vars: variables(old), new_vars: variables(new) }
+        Same { old, new, pairs, old_vars: variables(old), new_vars: variables(new), proven: RwLock::default() }
     }
 
     pub fn functions(&self, old: FuncId, new: FuncId) -> bool {
@@ -81,7 +84,18 @@ impl<'a> Same<'a> {
     }
 
     pub fn targets(&self, old: &Target, new: &Target, site: Site<'_>) -> bool {
-        self.target(old, new, site, &mut Assumed::new())
+        let mut assumed = Assumed::new();
+        let same = self.target(old, new, site, &mut assumed);
+        // With everything true that it rests on. (At fixed addresses a word that isn't the same may be no address, and is left open.)
+        if same && !assumed.is_empty() && self.new.image.kind != ImageKind::Exec {
+            self.proven.write().unwrap_or_else(PoisonError::into_inner).extend(assumed);
+        }
+        same
+    }
+
+    /// Two constants of unknown extent that a comparison before this one found equal, with all that they lead to.
+    fn is_proven(&self, pair: &(DataId, DataId, i64, i64)) -> bool {
+        self.proven.read().unwrap_or_else(PoisonError::into_inner).contains(pair)
     }
 
     fn target(&self, old: &Target, new: &Target, site: Site<'_>, assumed: &mut Assumed) -> bool {
@@ -149,6 +163,10 @@ impl<'a> Same<'a> {
             _ if !is_constant(a) || !is_constant(b) => self.unnamed_variables(a, b, old.1, new.1),
             _ => {
                 let direct = matches!(site.access, Access::Direct { .. });
+                let blob = a.kind == DataKind::Blob && b.kind == DataKind::Blob;
+                if !direct && blob && self.is_proven(&(old.0, new.0, old.1, new.1)) {
+                    return true;
+                }
                 if !direct && !assumed.insert((old.0, new.0, old.1, new.1)) {
                     return true;
                 }

@@ -3,6 +3,7 @@
 use super::same::{Same, Site};
 use crate::addr::{Svma, SvmaRange};
 use crate::correlate::Side;
+use crate::image::lsda::{Head, encoded, uleb};
 use crate::image::{DynReloc, Fde, Image};
 use crate::lift::{Access, Function, Target};
 
@@ -107,8 +108,9 @@ fn same_type(same: &Same<'_>, t: u64, u: u64, indirect: bool) -> bool {
         } else {
             Svma(a)
         };
-        let data = *s.lifted.data_at.get(&a)?;
-        Some(Target::Data { data, offset: 0 })
+        let data = s.lifted.data_at.get(&a);
+        // Without symbols nothing else may refer to a type.
+        Some(data.map_or(Target::Unknown(a), |&data| Target::Data { data, offset: 0 }))
     };
     match (target(same.old, t), target(same.new, u)) {
         (Some(x), Some(y)) => same.targets(&x, &y, Site { access: Access::Derived, functions: None }),
@@ -116,57 +118,10 @@ fn same_type(same: &Same<'_>, t: u64, u: u64, indirect: bool) -> bool {
     }
 }
 
-fn uleb(bytes: &[u8], mut at: usize) -> Option<(u64, usize)> {
-    let (mut value, mut shift) = (0u64, 0);
-    loop {
-        let b = *bytes.get(at)?;
-        at += 1;
-        if shift < 64 {
-            value |= u64::from(b & 0x7f) << shift;
-        }
-        shift += 7;
-        if b & 0x80 == 0 {
-            return Some((value, at));
-        }
-    }
-}
-
-/// A value in one of the encodings that compilers use here (Itanium C++ ABI, DW_EH_PE_*), and where it ends.
-fn encoded(bytes: &[u8], at: usize, base: Svma, encoding: u8) -> Option<(u64, usize)> {
-    let fixed = |n: usize| bytes.get(at..at + n).map(|b| (b, at + n));
-    let (raw, next) = match encoding & 0x0f {
-        0x01 => uleb(bytes, at)?,
-        0x03 => fixed(4).and_then(|(b, n)| Some((u64::from(u32::from_le_bytes(b.try_into().ok()?)), n)))?,
-        0x0b => fixed(4).and_then(|(b, n)| Some((i64::from(i32::from_le_bytes(b.try_into().ok()?)) as u64, n)))?,
-        0x00 | 0x04 | 0x0c => fixed(8).and_then(|(b, n)| Some((u64::from_le_bytes(b.try_into().ok()?), n)))?,
-        _ => return None,
-    };
-    let pcrel = encoding & 0x70 == 0x10 && raw != 0;
-    Some((if pcrel { raw.wrapping_add(base.0 + at as u64) } else { raw }, next))
-}
-
 fn read(image: &Image, at: Svma, start: Svma, f: &Function) -> Option<Lsda> {
     let section = image.section(image.section_at(at)?);
     let bytes = image.bytes(at, section.range.end.0 - at.0)?;
-    let mut n = 1;
-    let lp_encoding = *bytes.first()?;
-    let mut landing = start;
-    if lp_encoding != 0xff {
-        let (base, next) = encoded(bytes, n, at, lp_encoding)?;
-        (landing, n) = (Svma(base), next);
-    }
-    let type_encoding = *bytes.get(n)?;
-    n += 1;
-    let mut type_base = None;
-    if type_encoding != 0xff {
-        let (offset, next) = uleb(bytes, n)?;
-        n = next;
-        type_base = Some(n.checked_add(usize::try_from(offset).ok()?)?);
-    }
-    let site_encoding = *bytes.get(n)?;
-    let (length, next) = uleb(bytes, n + 1)?;
-    n = next;
-    let end = n.checked_add(usize::try_from(length).ok()?)?;
+    let Head { landing, type_encoding, type_base, site_encoding, sites: mut n, end } = Head::read(bytes, at, start)?;
     let place = |a: Svma| -> Option<Place> {
         let part = f.parts.iter().position(|r| r.start <= a && a <= r.end)?;
         Some((part as u8, (a.0 - f.parts[part].start.0) as u32))

@@ -2,23 +2,64 @@
 
 use super::pairing::Pairing;
 use super::{Side, Stem, Why, stem};
-use crate::addr::{DataId, FuncId};
+use crate::addr::{DataId, FuncId, SymbolId};
 use crate::image::{Binding, SectionKind};
-use crate::lift::{Data, DataKind, Target};
+use crate::lift::{Data, DataKind, Slot, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The functions that refer to each object.
 fn users(side: Side<'_>) -> Vec<BTreeSet<usize>> {
+    let threads = thread_variables(side);
     let mut users = vec![BTreeSet::new(); side.lifted.data.len()];
     for (i, f) in side.lifted.functions.iter().enumerate() {
         for r in &f.refs {
-            if let Target::Data { data, .. } = r.target {
-                users[data.index()].insert(i);
+            let others = r.alternatives.iter().map(|(data, _)| data.index());
+            for data in object(&r.target, &threads).into_iter().chain(others) {
+                users[data].insert(i);
             }
         }
     }
     users
+}
+
+/// Thread-local variables by their symbols.
+fn thread_variables(side: Side<'_>) -> BTreeMap<SymbolId, usize> {
+    let variables = side.lifted.data.iter().enumerate().filter(|(_, d)| is_thread(d));
+    variables.flat_map(|(i, d)| d.names.iter().map(move |&n| (n, i))).collect()
+}
+
+/// The object that a target denotes or holds the address of.
+fn object(t: &Target, threads: &BTreeMap<SymbolId, usize>) -> Option<usize> {
+    match t {
+        Target::Data { data, .. } => Some(data.index()),
+        Target::Slot(Slot::Address(inner)) => object(inner, threads),
+        Target::Tls { symbol, .. }
+        | Target::Slot(Slot::TpOff { symbol, .. } | Slot::TlsGd { symbol, .. } | Slot::TlsDesc { symbol, .. }) => {
+            threads.get(&(*symbol)?).copied()
+        }
+        _ => None,
+    }
+}
+
+/// The objects that data point to.
+fn held(side: Side<'_>) -> BTreeSet<usize> {
+    let refs = side.lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous));
+    refs.filter_map(|r| object(&r.target, &BTreeMap::new())).collect()
+}
+
+/// One side's candidates, who uses each object of that side in code, and which of them data point to.
+type Used<'a> = (&'a [usize], &'a [BTreeSet<usize>], &'a BTreeSet<usize>);
+
+/// Pairs objects of the same stem and unit to which nothing refers, in their order: nobody could tell if they were mixed up.
+fn unused(p: &mut Pairing<DataId>, (o, old_users, old_held): Used<'_>, (n, new_users, new_held): Used<'_>) {
+    let idle = |list: &[usize], users: &[BTreeSet<usize>], held: &BTreeSet<usize>| -> Vec<usize> {
+        list.iter().copied().filter(|&i| users[i].is_empty() && !held.contains(&i)).collect()
+    };
+    let (a, b) = (idle(o, old_users, old_held), idle(n, new_users, new_held));
+    if a.len() == b.len() {
+        a.into_iter().zip(b).for_each(|(a, b)| p.pair(a, b, Why::Order));
+    }
 }
 
 fn is_thread(d: &Data) -> bool {
@@ -59,6 +100,7 @@ pub(super) fn pair(
     p.unique(Why::LocalName, |i| unitless(&od[i]), |i| unitless(&nd[i]));
 
     let (old_users, new_users) = (users(old), users(new));
+    let (old_held, new_held) = (held(old), held(new));
     // Users in the old image's numbers, None for a function that isn't paired.
     let seen_new = |i: usize| -> BTreeSet<usize> {
         new_users[i].iter().filter_map(|&f| funcs.to_old[f].map(|q| q.old.index())).collect()
@@ -73,7 +115,8 @@ pub(super) fn pair(
         for ((s, ..), mut o, mut n) in p.groups(|i| key(&od[i]), |i| key(&nd[i])) {
             o.sort_by_key(|&i| stem(&od[i].name).number);
             n.sort_by_key(|&i| stem(&nd[i].name).number);
-            if !group(p, &o, &n, od, nd, &seen_old, &seen_new) {
+            unused(p, (&o, &old_users, &old_held), (&n, &new_users, &new_held));
+            if !group(p, &o, &n, od, nd, &seen_old, &seen_new) && !by_content((old, &o), (new, &n), p) {
                 ambiguous.insert((302, s.name));
             }
         }
@@ -113,6 +156,32 @@ fn numbered(name: &str) -> bool {
     name.rsplit('.').next().is_some_and(|t| name.contains('.') && t.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// Pairs what is left of constants of the same stem and unit by their bytes: whoever reads one can't tell it from another with the
+/// same. True when none is left that could be one of several.
+fn by_content((old, o): (Side<'_>, &[usize]), (new, n): (Side<'_>, &[usize]), p: &mut Pairing<DataId>) -> bool {
+    fn bytes<'a>(side: Side<'a>, i: usize) -> Option<&'a [u8]> {
+        let d = &side.lifted.data[i];
+        let plain = d.section == SectionKind::Rodata && d.refs.is_empty() && d.ambiguous.is_empty();
+        if plain { side.image.bytes(d.range.start, d.range.size()) } else { None }
+    }
+    let mut groups: BTreeMap<&[u8], (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+    for &i in o.iter().filter(|&&i| p.to_new[i].is_none()) {
+        let Some(content) = bytes(old, i) else { return false };
+        groups.entry(content).or_default().0.push(i);
+    }
+    for &i in n.iter().filter(|&&i| p.to_old[i].is_none()) {
+        let Some(content) = bytes(new, i) else { return false };
+        groups.entry(content).or_default().1.push(i);
+    }
+    let matched = groups.values().all(|(a, b)| a.len() == b.len());
+    if matched {
+        for (a, b) in groups.into_values() {
+            a.into_iter().zip(b).for_each(|(a, b)| p.pair(a, b, Why::Content));
+        }
+    }
+    matched
+}
+
 /// Pairs objects of the same stem and unit. False where some of them could be one another.
 fn group(
     p: &mut Pairing<DataId>,
@@ -123,6 +192,8 @@ fn group(
     seen_old: &dyn Fn(usize) -> BTreeSet<usize>,
     seen_new: &dyn Fn(usize) -> BTreeSet<usize>,
 ) -> bool {
+    let o: Vec<usize> = o.iter().copied().filter(|&i| p.to_new[i].is_none()).collect();
+    let n: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
     let so: Vec<_> = o.iter().map(|&i| seen_old(i)).collect();
     let sn: Vec<_> = n.iter().map(|&i| seen_new(i)).collect();
     // Used by the same functions: static variables of one function stay in the order of their numbers.

@@ -32,6 +32,10 @@ impl Image {
         let blame = main.blame;
         let extent = extent(&main)?;
         let sections = sections::read(&main)?;
+        let code = |s: &super::Section| s.kind == SectionKind::Text && s.range.size() > 0;
+        if sections.iter().any(code) && !sections.iter().any(|s| code(s) && s.has_bytes) {
+            return Err(blame.err(codes::NOT_LINKED, "holds debug information only, not the code that it is about"));
+        }
         let by_address = sections::by_address(&main, &sections)?;
         let found = debugfile::find(&main, debug, debug_dirs)?;
 

@@ -8,6 +8,7 @@ mod dynamic;
 pub(crate) mod elf;
 mod error;
 mod load;
+pub(crate) mod lsda;
 mod map;
 mod plt;
 mod query;

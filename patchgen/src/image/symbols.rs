@@ -178,7 +178,8 @@ pub(super) fn symtab(elf: &Elf<'_>, section_map: &[Option<SectionId>]) -> Result
         }
         let shndx = s.st_shndx(LE);
         let common = shndx == elf::SHN_COMMON;
-        if name.is_empty() || shape == elf::STT_SECTION || shndx == elf::SHN_UNDEF || common || mapping_symbol(name) {
+        let marks = mapping_symbol(name) || assembler_label(name);
+        if name.is_empty() || shape == elf::STT_SECTION || shndx == elf::SHN_UNDEF || common || marks {
             continue;
         }
         let in_section = section(elf, &table, s, index)?.and_then(|id| section_map.get(id.index()).copied().flatten());
@@ -201,6 +202,12 @@ pub(super) fn symtab(elf: &Elf<'_>, section_map: &[Option<SectionId>]) -> Result
         });
     }
     Ok(out)
+}
+
+/// `.L.str.1`, `.LCPI3_0`: what an assembler drops, unless a relocation that stays in the file needs it. The same image has no
+/// such symbols when it's linked without `--emit-relocs`.
+fn assembler_label(name: &str) -> bool {
+    name.starts_with(".L")
 }
 
 /// `$d`, `$x`, `$x.1`: marks of what follows, not names of it.

@@ -244,21 +244,28 @@ impl<'a> Binder<'a> {
         {
             return unbound(codes::AMBIGUOUS_IMMEDIATE, "a number that may be an address");
         }
-        let meant = |(data, _): &(DataId, i64)| !never_walked(&self.analysis.new.data[data.index()].name);
-        if let Some((data, offset)) = reference.alternative.filter(meant) {
+        let meant = |(data, _): &&(DataId, i64)| !never_walked(&self.analysis.new.data[data.index()].name);
+        let mut agreed = None;
+        for &(data, offset) in reference.alternatives.iter().filter(meant) {
             let second = Target::Data { data, offset };
             let other = self.bind(&second, Some(within), false)?;
-            return match () {
-                () if other == place || self.constant_at(&second, &place) => Ok(place),
-                () if self.constant_at(&reference.target, &other) => Ok(other),
-                () if self.carried_together(&place, &other) => Ok(place),
-                () if offset > 0 && self.start_is_meant(reference, data, within) => Ok(place),
+            let both = match () {
+                () if other == place || self.constant_at(&second, &place) => place.clone(),
+                () if self.constant_at(&reference.target, &other) => other,
+                () if self.carried_together(&place, &other) => place.clone(),
+                () if offset > 0 && self.start_is_meant(reference, data, within) => place.clone(),
                 () => {
                     let name = &self.analysis.new.data[data.index()].name;
                     let what = format!("an address that is the end of `{name}` or the start of what follows");
-                    unbound(codes::UNKNOWN_ADDRESS, what)
+                    return unbound(codes::UNKNOWN_ADDRESS, what);
                 }
             };
+            if agreed.replace(both.clone()).is_some_and(|before| before != both) {
+                return unbound(codes::UNKNOWN_ADDRESS, "an address that several objects may be meant with");
+            }
+        }
+        if let Some(agreed) = agreed {
+            return Ok(agreed);
         }
         if !self.neighbour_agrees(reference, &place) {
             return unbound(

@@ -1,6 +1,6 @@
 //! Puts the pieces together: functions with their parts, data, and every reference resolved.
 
-use super::data;
+use super::data::{self, FOLDED_PAST};
 use super::decode::{Raw, Use};
 use super::functions::{self, order_names};
 use super::resolve::{CodeMap, Resolver, TlsMap};
@@ -16,6 +16,12 @@ use std::collections::{HashMap, HashSet};
 
 /// Parts of one function beyond this are refused as opaque (the part is a `u8` everywhere).
 const MAX_PARTS: usize = 200;
+
+/// Bytes past an array's end that the displacements of an unrolled loop reach.
+const FOLDED_UNROLLED: u64 = 256;
+
+/// What is smaller has no loop over it that is worth a pointer to its end.
+const SMALLEST_ARRAY: u64 = 16;
 
 /// Lifts a whole image.
 pub fn lift(image: &Image) -> Lifted {
@@ -256,7 +262,7 @@ impl Assembler<'_> {
             target,
             access,
             certain,
-            alternative: None,
+            alternatives: Vec::new(),
         })
     }
 
@@ -307,16 +313,47 @@ impl Assembler<'_> {
                 // A literal that happens to follow an array is a literal, unless the function uses the array.
                 && (used.contains(&before) || here.kind != DataKind::String)
             {
-                r.alternative = Some((before, a.0.wrapping_sub(start.0) as i64));
+                r.alternatives.push((before, a.0.wrapping_sub(start.0) as i64));
             } else if here.kind == DataKind::Blob
                 && *offset != 0
                 && let Some((start, _, before)) = self.resolver.objects.ending_before(a)
             {
-                r.alternative = Some((before, a.0.wrapping_sub(start.0) as i64));
+                r.alternatives.push((before, a.0.wrapping_sub(start.0) as i64));
             } else if let Some(next) = self.resolver.objects.folded_base(a, here, *offset)
                 && self.data[next.0.index()].kind == DataKind::Named
             {
-                r.alternative = Some(next);
+                r.alternatives.push(next);
+            }
+        }
+        self.past_ends(f);
+    }
+
+    /// Adds the arrays that the function walks through and that end shortly before a computed address: the end of a loop over them lies
+    /// past their own end when an index or a member is folded in (`&array[n + 1]`), and may be another object's start.
+    fn past_ends(&self, f: &mut Function) {
+        let derived = f.refs.iter().filter(|r| r.access == Access::Derived);
+        let walked: HashSet<DataId> = derived
+            .flat_map(|r| {
+                let target = match r.target {
+                    Target::Data { data, offset } => Some((data, offset)),
+                    _ => None,
+                };
+                target.into_iter().chain(r.alternatives.iter().copied())
+            })
+            .map(|(data, _)| data)
+            .collect();
+        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived) {
+            let Target::Data { data, offset } = r.target else { continue };
+            let a = self.data[data.index()].range.start.offset(offset);
+            // Only a displacement beside a register, which position-independent code doesn't have, reaches as far as an unrolled loop.
+            let reach = if r.field == Field::Abs32S { FOLDED_UNROLLED } else { FOLDED_PAST };
+            for (start, end, before) in self.resolver.objects.ending_shortly_before(a, reach) {
+                let past = a.0 - end.0;
+                let array = end.0 - start.0 >= SMALLEST_ARRAY && past > 0 && past < end.0 - start.0;
+                let reading = (before, a.0.wrapping_sub(start.0) as i64);
+                if array && before != data && walked.contains(&before) && !r.alternatives.contains(&reading) {
+                    r.alternatives.push(reading);
+                }
             }
         }
     }

@@ -13,7 +13,10 @@ use std::collections::{BTreeMap, HashSet};
 const FOLDED: u64 = 256;
 
 /// And so far past an object's end: its end with a member's offset, indexed backwards.
-const FOLDED_PAST: u64 = 64;
+pub(super) const FOLDED_PAST: u64 = 64;
+
+/// Objects that start farther away than this aren't looked at for their end.
+const MAX_WALKED: u64 = 1 << 20;
 
 /// An anonymous object is taken to go on to the next symbol, but not farther than this.
 const LONGEST: u64 = 16 << 10;
@@ -99,6 +102,13 @@ impl Objects {
     pub fn ending_before(&self, a: Svma) -> Option<(Svma, Svma, DataId)> {
         let i = self.named.partition_point(|o| o.0 < a);
         self.named[..i].last().copied().filter(|o| o.1 <= a && a.0 - o.1.0 <= FOLDED_PAST)
+    }
+
+    /// The named objects that end at most `reach` bytes before `a`, the nearest first.
+    pub fn ending_shortly_before(&self, a: Svma, reach: u64) -> impl Iterator<Item = (Svma, Svma, DataId)> {
+        let i = self.named.partition_point(|o| o.0 < a);
+        let near = self.named[..i].iter().rev().copied().take_while(move |o| a.0 - o.0.0 <= MAX_WALKED);
+        near.filter(move |o| o.1 <= a && a.0 - o.1.0 <= reach)
     }
 
     /// The named object whose last byte is just before `a`.
@@ -251,6 +261,13 @@ fn is_literal(name: &str) -> bool {
         || rest(".str.")
         || rest("str.")
         || matches!(name, ".str" | "str")
+        || promoted(name)
+}
+
+/// A literal that thin link-time optimisation shares between units: `.str.llvm.123`, `.str.4.llvm.123`.
+fn promoted(name: &str) -> bool {
+    let stem = name.strip_prefix('.').unwrap_or(name).split_once(".llvm.").map(|(stem, _)| stem);
+    stem.and_then(|s| s.strip_prefix("str")).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
 }
 
 /// Arrays of constructors and destructors, named by their section.
@@ -365,7 +382,10 @@ fn anonymous(
                 let writable = matches!(span.kind, SectionKind::Data | SectionKind::Bss);
                 let next = found.get(k + 1).map_or(range.end, |n| n.0.start.min(range.end));
                 let run = pointer_run(image, space, range);
-                let limit = range.end.min(range.start.plus(LONGEST));
+                // A longer one that nothing refers into the middle of is whole.
+                let far = range.start.plus(LONGEST);
+                let after = places[i..i + n].partition_point(|p| p.at < far.0);
+                let limit = places[i..i + n].get(after).map_or(range.end, |p| range.end.min(Svma(p.at)));
                 range.end = match run {
                     Some(end) => end,
                     None if stripped || writable => next,

@@ -5,7 +5,8 @@ use super::space::Space;
 use crate::addr::{Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, Image, SectionKind, SymbolKind};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::cell::LazyCell;
+use std::collections::{HashMap, HashSet};
 
 /// A stretch of code with an entry: a function, or a part of one.
 #[derive(Debug)]
@@ -176,7 +177,7 @@ fn join(image: &Image, seeds: &mut [Seed]) {
         })
         .collect();
     let mut by_part: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (part, f) in links {
+    for (part, f) in links.into_iter().chain(landing_links(image, seeds, &find)) {
         if !is_cold(image, &seeds[f]) {
             by_part.entry(part).or_default().push(f);
         }
@@ -250,6 +251,38 @@ fn join(image: &Image, seeds: &mut [Seed]) {
             seeds[i].parent = None;
         }
     }
+}
+
+/// (split-off part, function) pairs where an exception from the one lands in the other.
+fn landing_links(image: &Image, seeds: &[Seed], find: &dyn Fn(Svma) -> Option<usize>) -> Vec<(usize, usize)> {
+    let called: LazyCell<HashSet<u64>, _> = LazyCell::new(|| {
+        let raws = seeds.iter().filter_map(|s| s.piece.as_ref()).flat_map(|p| &p.raws);
+        raws.filter(|r| matches!(r.how, Use::Branch { call: true, .. })).map(|r| r.addr).collect()
+    });
+    let mut links = Vec::new();
+    for (i, s) in seeds.iter().enumerate() {
+        let Some(fde) = s.fde.and_then(|f| image.fdes.get(f as usize)) else { continue };
+        let pads = crate::image::lsda::landing_pads(image, fde).unwrap_or_default();
+        for pad in pads.into_iter().filter(|&p| !s.range.contains(p)) {
+            let Some(t) = find(pad).filter(|&t| t != i) else { continue };
+            // A part has no name, or one that says what it is; of two without a name nobody calls the part, and compilers put it first.
+            let part_like = |n: usize| seeds[n].names.is_empty() || is_cold(image, &seeds[n]);
+            let called = |n: usize| called.contains(&seeds[n].range.start.0);
+            links.push(match (part_like(i), part_like(t)) {
+                (true, false) => (i, t),
+                (false, true) => (t, i),
+                (false, false) => continue,
+                (true, true) => match (called(i), called(t)) {
+                    (true, false) => (t, i),
+                    (false, true) => (i, t),
+                    _ => (i.min(t), i.max(t)),
+                },
+            });
+        }
+    }
+    links.sort_unstable();
+    links.dedup();
+    links
 }
 
 fn is_called(seeds: &[Seed], entry: Svma) -> bool {

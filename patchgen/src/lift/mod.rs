@@ -140,9 +140,9 @@ pub struct CodeRef {
     pub access: Access,
     /// False for a number in a fixed-address executable that could be a plain constant.
     pub certain: bool,
-    /// Another object that may be meant: the address is also this object's end, or its base with a constant index folded in.
-    /// Whoever re-links this reference must give both readings the same address, or refuse (HP0211).
-    pub alternative: Option<(DataId, i64)>,
+    /// Other objects that may be meant: the address is also this object's end, or a little past it, or its base with a constant index
+    /// folded in. Whoever re-links this reference must give all readings the same address, or refuse (HP0211).
+    pub alternatives: Vec<(DataId, i64)>,
 }
 
 /// A recovered jump table.

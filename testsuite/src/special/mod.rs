@@ -5,6 +5,7 @@ mod duty;
 mod errors;
 mod in_place;
 mod life;
+mod lift;
 mod seen;
 mod surroundings;
 mod switch;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         surroundings::CASES,
         life::CASES,
         seen::CASES,
+        lift::CASES,
     ]
     .concat()
 }

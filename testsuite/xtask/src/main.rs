@@ -5,6 +5,8 @@ mod build;
 mod corpus;
 mod corpus_run;
 mod demo;
+mod ground_truth;
+mod self_diff;
 mod setup;
 mod soak;
 mod test;
@@ -75,6 +77,20 @@ enum Verb {
         #[arg(long, default_value_t = 100_000)]
         cycles: u64,
     },
+    /// Compare every program and library of the machine with itself
+    SelfDiff {
+        /// Folders or files
+        #[arg(default_values = ["/usr/bin", "/usr/lib", "/usr/sbin", "/usr/libexec"])]
+        roots: Vec<PathBuf>,
+    },
+    /// Compare what is read back from images with the relocations that their linker kept
+    GroundTruth {
+        /// Images linked with --emit-relocs; none: every scenario program, for each compiler, kind and linker
+        images: Vec<PathBuf>,
+        /// Only scenario programs whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Measure against a baseline in the same run
     Bench {
         /// pause, call, start, size or build
@@ -98,6 +114,8 @@ fn main() -> ExitCode {
         Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
         Verb::CorpusRun { packages, json, write } => corpus_run::run(&packages, json.as_deref(), write),
         Verb::Soak { cycles } => soak::run(cycles),
+        Verb::SelfDiff { roots } => self_diff::run(&roots),
+        Verb::GroundTruth { images, only } => ground_truth::run(&images, only.as_deref()),
         Verb::Bench { what } => bench::run(what.as_deref()),
     };
     match result {
