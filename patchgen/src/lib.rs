@@ -17,6 +17,7 @@ pub mod include;
 pub mod lift;
 pub mod link;
 pub mod pipeline;
+pub mod report;
 pub mod rewrite;
 pub mod types;
 pub mod verify_bundle;

@@ -66,7 +66,11 @@ impl Compared {
     }
 }
 
-fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
+/// The debug information of a build; None where it has none.
+///
+/// # Errors
+/// When it is damaged.
+pub fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
     loaded.debug.as_ref().map(|data| DebugInfo::open(&loaded.image, data)).transpose()
 }
 

@@ -136,7 +136,7 @@ fn line_numbers_alone_are_left() {
     let source = program(
         "NOINLINE void note(int line) { printf(\"%d\\n\", line); }
          #ifdef NEW
-
+         #line 1234
          #endif
          NOINLINE void shifted(int x) { if (x > 3) note(__LINE__); }
          NOINLINE int constant(int x) { return x * PICK(1000, 2000); }",
@@ -147,6 +147,10 @@ fn line_numbers_alone_are_left() {
     build(&bench, "gcc", "-O2 -fPIE -pie", &source);
     let (edited, replaced, _) = plan(&bench, false);
     assert_eq!((edited, replaced.len()), (vec!["constant".to_owned()], 0));
+    let load = |name: &str| pipeline::load(&bench.path(name), None, &[]).expect("an image");
+    let compared = pipeline::compare(load("old"), load("new")).expect("compared");
+    let lines = compared.changes.changed.iter().filter(|c| c.cause == patchgen::compare::Cause::LineNumber);
+    assert_eq!(lines.count(), 1);
 }
 
 #[test]

@@ -234,15 +234,15 @@ struct ModuleReport {
 #[derive(Serialize)]
 struct FunctionReport {
     name: String,
-    cause: String,
+    cause: &'static str,
     /// Addresses of the first differing instruction, as stated in the files.
     first_difference: Option<[String; 2]>,
     detail: String,
 }
 
 #[derive(Serialize)]
-struct FindingReport {
-    severity: Severity,
+pub(super) struct FindingReport {
+    pub severity: Severity,
     code: String,
     title: &'static str,
     symbol: String,
@@ -256,7 +256,7 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
         let change = compared.changes.changed.iter().find(|c| c.new == new);
         FunctionReport {
             name: compared.new.lifted.functions[new.index()].name.clone(),
-            cause: format!("{cause:?}").to_lowercase(),
+            cause: cause.word(),
             first_difference: change.and_then(|c| c.first).map(|(a, b)| [a.to_string(), b.to_string()]),
             detail: change.map(|c| c.detail.clone()).unwrap_or_default(),
         }
@@ -273,7 +273,7 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
     }
 }
 
-fn finding_report(finding: &Finding) -> FindingReport {
+pub(super) fn finding_report(finding: &Finding) -> FindingReport {
     let code = Code(finding.code);
     FindingReport {
         severity: finding.severity,
@@ -286,23 +286,28 @@ fn finding_report(finding: &Finding) -> FindingReport {
     }
 }
 
+/// A finding for people.
+pub(super) fn finding_text(f: &FindingReport, out: &mut String) {
+    let word = match f.severity {
+        Severity::Refuse => "error",
+        Severity::Review => "review",
+        Severity::Start => "start",
+        Severity::Note => "note",
+    };
+    out.push_str(&format!("{word}[{}]: {}\n", f.code, f.title));
+    if let Some(place) = &f.place {
+        out.push_str(&format!("  --> {place}\n"));
+    }
+    out.push_str(&format!("note: {}\n", f.message));
+    if let Some(help) = &f.help {
+        out.push_str(&format!("help: {help}\n"));
+    }
+}
+
 fn text(report: &Report) -> String {
     let mut out = String::new();
     for f in &report.findings {
-        let word = match f.severity {
-            Severity::Refuse => "error",
-            Severity::Review => "review",
-            Severity::Start => "start",
-            Severity::Note => "note",
-        };
-        out.push_str(&format!("{word}[{}]: {}\n", f.code, f.title));
-        if let Some(place) = &f.place {
-            out.push_str(&format!("  --> {place}\n"));
-        }
-        out.push_str(&format!("note: {}\n", f.message));
-        if let Some(help) = &f.help {
-            out.push_str(&format!("help: {help}\n"));
-        }
+        finding_text(f, &mut out);
     }
     for m in &report.modules {
         let name = |p: &Path| p.display().to_string();

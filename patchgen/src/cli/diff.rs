@@ -1,8 +1,15 @@
 //! `patchgen diff`
 
+use super::build::{FindingReport, finding_report, finding_text};
 use super::{Builds, Outcome, print, print_json};
-use crate::compare::{Cause, DataDiff};
-use crate::pipeline::{self, Compared};
+use crate::addr::{DataId, FuncId, Svma};
+use crate::bundle::Failure;
+use crate::compare::{DataDiff, FuncChange, text};
+use crate::correlate::Side;
+use crate::diag::Severity;
+use crate::lift::{Function, Lifted};
+use crate::pipeline::{self, Compared, Loaded, Plan};
+use crate::report::Reasons;
 use patchfmt::ExitCode;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,8 +31,13 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
+    result: &'static str,
     /// Functions proven equal.
     same: usize,
+    /// Of these, the ones whose names differ in what the compiler numbers: old name, new name.
+    renumbered: Vec<[String; 2]>,
+    /// How many functions changed for each cause.
+    causes: BTreeMap<&'static str, usize>,
     changed: Vec<Changed>,
     new_functions: Vec<String>,
     gone_functions: Vec<String>,
@@ -34,17 +46,30 @@ struct Report {
     gone_data: Vec<String>,
     /// What could not be paired for sure.
     ambiguous: Vec<Ambiguous>,
+    /// What a build would say.
+    findings: Vec<FindingReport>,
 }
 
 #[derive(Serialize)]
 struct Changed {
     name: String,
     unit: Option<String>,
-    cause: String,
-    /// Address of the first instruction that differs, in both builds.
-    old_address: Option<String>,
-    new_address: Option<String>,
+    cause: &'static str,
+    note: Option<String>,
+    /// What becomes of it: `replaced`, `edited in place` or `stays`.
+    fate: &'static str,
+    /// The first instruction that differs, in both builds; None where the difference isn't in one.
+    old: Option<Place>,
+    new: Option<Place>,
     detail: String,
+}
+
+#[derive(Serialize)]
+struct Place {
+    /// Address as stated in the file.
+    address: String,
+    line: Option<String>,
+    instruction: String,
 }
 
 #[derive(Serialize)]
@@ -59,85 +84,140 @@ struct Ambiguous {
     name: String,
 }
 
-fn cause(c: Cause) -> &'static str {
-    match c {
-        Cause::Code => "code",
-        Cause::Literal => "literal",
-        Cause::LineNumber => "line-number",
-        Cause::Displacement => "displacement",
-        Cause::Retarget => "retarget",
-        Cause::Unwind => "unwind",
-        Cause::Reader => "reader",
-        Cause::Holder => "holder",
-        Cause::Unproven => "unproven",
+/// A function by name, or by address.
+fn name(lifted: &Lifted, id: FuncId) -> String {
+    text::function(&lifted.functions[id.index()])
+}
+
+fn data_name(lifted: &Lifted, id: DataId) -> String {
+    let d = &lifted.data[id.index()];
+    if d.name.is_empty() { format!("at {}", d.range.start) } else { d.name.clone() }
+}
+
+fn fate(plan: &Plan, new: FuncId) -> &'static str {
+    if plan.set.functions.contains_key(&new) {
+        "replaced"
+    } else if plan.set.in_place.iter().any(|f| f.new == new) {
+        "edited in place"
+    } else {
+        "stays"
     }
 }
 
-fn report(c: &Compared) -> Report {
+/// The instruction at an address of a function.
+fn instruction(loaded: &Loaded, f: &Function, at: Svma, line: Option<String>) -> Option<Place> {
+    let found = f.insns.iter().find(|i| f.parts[usize::from(i.part)].start.plus(u64::from(i.offset)) == at)?;
+    let side = Side { image: &loaded.image, lifted: &loaded.lifted };
+    Some(Place { address: at.to_string(), line, instruction: text::instruction(side, f, found) })
+}
+
+fn changed(compared: &Compared, plan: &Plan, reasons: &Reasons<'_>, change: &FuncChange) -> Result<Changed, Failure> {
+    let (old, new) = (&compared.old, &compared.new);
+    let reason = reasons.of(change)?;
+    let (f, g) = (&old.lifted.functions[change.old.index()], &new.lifted.functions[change.new.index()]);
+    Ok(Changed {
+        name: name(&new.lifted, change.new),
+        unit: g.unit.as_deref().map(str::to_owned),
+        cause: reason.cause,
+        note: reason.note,
+        fate: fate(plan, change.new),
+        old: change.first.and_then(|(at, _)| instruction(old, f, at, reasons.old_line(at))),
+        new: change.first.and_then(|(_, at)| instruction(new, g, at, reasons.new_line(at))),
+        detail: change.detail.clone(),
+    })
+}
+
+fn report(c: &Compared, plan: &Plan) -> Result<Report, Failure> {
     let (old, new) = (&c.old.lifted, &c.new.lifted);
-    let or_address =
-        |name: &str, at: crate::addr::Svma| if name.is_empty() { format!("at {at}") } else { name.to_owned() };
-    let func = |l: &crate::lift::Lifted, id: crate::addr::FuncId| {
-        let f = &l.functions[id.index()];
-        or_address(&f.name, f.parts[0].start)
-    };
-    let data = |l: &crate::lift::Lifted, id: crate::addr::DataId| {
-        let d = &l.data[id.index()];
-        or_address(&d.name, d.range.start)
-    };
-    Report {
+    let reasons = Reasons::new(c)?;
+    let changed: Vec<Changed> =
+        c.changes.changed.iter().map(|f| changed(c, plan, &reasons, f)).collect::<Result<_, _>>()?;
+    let mut causes = BTreeMap::new();
+    for f in &changed {
+        *causes.entry(f.cause).or_default() += 1;
+    }
+    let differs = |id: FuncId| c.changes.changed.binary_search_by_key(&id, |f| f.new).is_ok();
+    let renamed = c.pairs.func_to_old.iter().flatten().filter(|p| !differs(p.new));
+    let renamed = renamed.map(|p| [name(old, p.old), name(new, p.new)]).filter(|[a, b]| a != b);
+    Ok(Report {
         schema: "hpatch.diff/1",
+        result: result(plan),
         same: c.changes.same,
-        changed: c
-            .changes
-            .changed
-            .iter()
-            .map(|f| Changed {
-                name: func(new, f.new),
-                unit: new.functions[f.new.index()].unit.as_deref().map(str::to_owned),
-                cause: cause(f.cause).to_owned(),
-                old_address: f.first.map(|p| p.0.to_string()),
-                new_address: f.first.map(|p| p.1.to_string()),
-                detail: f.detail.clone(),
-            })
-            .collect(),
-        new_functions: c.changes.new_funcs.iter().map(|&f| func(new, f)).collect(),
-        gone_functions: c.changes.gone_funcs.iter().map(|&f| func(old, f)).collect(),
+        renumbered: renamed.collect(),
+        causes,
+        changed,
+        new_functions: c.changes.new_funcs.iter().map(|&f| name(new, f)).collect(),
+        gone_functions: c.changes.gone_funcs.iter().map(|&f| name(old, f)).collect(),
         data: c
             .changes
             .data_changed
             .iter()
             .map(|d| ChangedData {
-                name: data(new, d.new),
+                name: data_name(new, d.new),
                 what: match d.diff {
                     DataDiff::Content => "initial value".to_owned(),
-                    DataDiff::Size { old, new } => format!("size {old} → {new} bytes"),
+                    DataDiff::Size { old, new } => format!("size {old} -> {new} bytes"),
                     DataDiff::Section => "section".to_owned(),
                 },
             })
             .collect(),
-        new_data: c.changes.new_data.iter().map(|&d| data(new, d)).collect(),
-        gone_data: c.changes.gone_data.iter().map(|&d| data(old, d)).collect(),
+        new_data: c.changes.new_data.iter().map(|&d| data_name(new, d)).collect(),
+        gone_data: c.changes.gone_data.iter().map(|&d| data_name(old, d)).collect(),
         ambiguous: c
             .pairs
             .ambiguous
             .iter()
             .map(|(code, name)| Ambiguous { code: format!("HP{code:04}"), name: name.clone() })
             .collect(),
+        findings: plan.findings.iter().rev().map(finding_report).collect(),
+    })
+}
+
+fn result(plan: &Plan) -> &'static str {
+    match exit(plan) {
+        ExitCode::Refused => "refused",
+        ExitCode::NothingChanged => "nothing changed",
+        _ => "can be patched",
+    }
+}
+
+/// As `build` ends, were everything accepted that a reviewer may accept.
+fn exit(plan: &Plan) -> ExitCode {
+    if plan.findings.iter().any(|f| f.severity == Severity::Refuse) {
+        ExitCode::Refused
+    } else if plan.set.is_empty() {
+        ExitCode::NothingChanged
+    } else {
+        ExitCode::Done
+    }
+}
+
+fn describe(f: &Changed, out: &mut String) {
+    let unit = f.unit.as_ref().map(|u| format!(" ({u})")).unwrap_or_default();
+    let note = f.note.as_ref().map(|n| format!(": {n}")).unwrap_or_default();
+    let _ = writeln!(out, "{}{unit}: {}{note}; {}", f.name, f.cause, f.fate);
+    match (&f.old, &f.new) {
+        (Some(old), Some(new)) => {
+            for (which, p) in [("old", old), ("new", new)] {
+                let line = p.line.as_deref().unwrap_or("-");
+                let _ = writeln!(out, "  {which} {:<12} {line:<24} {}", p.address, p.instruction);
+            }
+        }
+        _ => drop(writeln!(out, "  {}", f.detail)),
     }
 }
 
 fn text(r: &Report) -> String {
     let mut out = String::new();
-    let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+    for f in r.findings.iter().filter(|f| f.severity != Severity::Note) {
+        finding_text(f, &mut out);
+    }
     for f in &r.changed {
-        *causes.entry(&f.cause).or_default() += 1;
-        let at = f.new_address.as_deref().unwrap_or("-");
-        let _ = writeln!(out, "{:<13} {}\n              {at}: {}", f.cause, f.name, f.detail);
+        describe(f, &mut out);
     }
     let lists = [
-        ("new", &r.new_functions),
-        ("gone", &r.gone_functions),
+        ("new function", &r.new_functions),
+        ("gone function", &r.gone_functions),
         ("new data", &r.new_data),
         ("gone data", &r.gone_data),
     ];
@@ -146,39 +226,49 @@ fn text(r: &Report) -> String {
             let _ = writeln!(out, "{what:<13} {name}");
         }
     }
+    for [old, new] in &r.renumbered {
+        let _ = writeln!(out, "{:<13} {old} -> {new}", "renumbered");
+    }
     for d in &r.data {
         let _ = writeln!(out, "{:<13} {}: {}", "data", d.name, d.what);
     }
     for a in &r.ambiguous {
         let _ = writeln!(out, "{:<13} {} ({})", "ambiguous", a.name, a.code);
     }
-    let causes: Vec<String> = causes.iter().map(|(c, n)| format!("{n} {c}")).collect();
+    let causes: Vec<String> = r.causes.iter().map(|(c, n)| format!("{n} {c}")).collect();
+    let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
     let _ = writeln!(
         out,
-        "{} functions the same, {} changed ({}), {} new, {} gone; data: {} changed, {} new, {} gone",
+        "functions: {} the same, {} changed{causes}, {} new, {} gone; data: {} changed, {} new, {} gone; {}",
         r.same,
         r.changed.len(),
-        if causes.is_empty() { "-".to_owned() } else { causes.join(", ") },
         r.new_functions.len(),
         r.gone_functions.len(),
         r.data.len(),
         r.new_data.len(),
-        r.gone_data.len()
+        r.gone_data.len(),
+        r.result
     );
     out
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let (old, new) = rayon::join(
-        || pipeline::load(&args.builds.old, args.builds.old_debug.as_deref(), &args.debug_dir),
-        || pipeline::load(&args.builds.new, args.builds.new_debug.as_deref(), &args.debug_dir),
-    );
-    let compared = pipeline::compare(old?, new?)?;
-    let report = report(&compared);
+    let compared = compared(&args.builds, &args.debug_dir)?;
+    let plan = pipeline::plan(&compared, false)?;
+    let report = report(&compared, &plan)?;
     if args.json {
         print_json(&report)?;
     } else {
         print(text(&report).as_bytes())?;
     }
-    Ok(if compared.changes.is_empty() { ExitCode::NothingChanged } else { ExitCode::Done })
+    Ok(exit(&plan))
+}
+
+/// Loads and compares two builds.
+pub(super) fn compared(builds: &Builds, debug_dir: &[PathBuf]) -> Result<Compared, Failure> {
+    let (old, new) = rayon::join(
+        || pipeline::load(&builds.old, builds.old_debug.as_deref(), debug_dir),
+        || pipeline::load(&builds.new, builds.new_debug.as_deref(), debug_dir),
+    );
+    Ok(pipeline::compare(old?, new?)?)
 }

@@ -1,19 +1,38 @@
-//! `patchgen explain`
+//! `patchgen explain`: a code, or one function of two builds.
 
-use super::{Outcome, print, print_json};
+use super::diff::compared;
+use super::{Builds, Outcome, print, print_json};
 use crate::bundle::Failure;
+use crate::pipeline;
+use crate::report::function::{self as explained, Explained};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code, Entry};
 use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A code as it's printed, for instance HP0512
-    #[arg(required_unless_present = "list")]
-    code: Option<String>,
+    /// A code as it's printed, for instance HP0512; with --old and --new the name of a function
+    #[arg(value_name = "CODE|FUNCTION", required_unless_present = "list")]
+    subject: Option<String>,
     /// List all codes with their titles
     #[arg(long)]
     list: bool,
+    /// The build that runs
+    #[arg(long, value_name = "ELF", requires = "new", requires = "subject")]
+    old: Option<PathBuf>,
+    /// The build that it shall become
+    #[arg(long, value_name = "ELF", requires = "old")]
+    new: Option<PathBuf>,
+    /// Separate debug file of the old build, where it isn't found by build-id
+    #[arg(long, value_name = "FILE", requires = "old")]
+    old_debug: Option<PathBuf>,
+    /// Separate debug file of the new build
+    #[arg(long, value_name = "FILE", requires = "new")]
+    new_debug: Option<PathBuf>,
+    /// Directory with separate debug files, as /usr/lib/debug is
+    #[arg(long, value_name = "DIR", requires = "old")]
+    debug_dir: Vec<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -37,7 +56,12 @@ struct EntryReport<'a> {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let found: Vec<&Entry> = match &args.code {
+    if let (Some(name), Some(old), Some(new)) = (&args.subject, &args.old, &args.new) {
+        let (old_debug, new_debug) = (args.old_debug.clone(), args.new_debug.clone());
+        let builds = Builds { old: old.clone(), new: new.clone(), old_debug, new_debug };
+        return function(name, &builds, &args.debug_dir, args.json);
+    }
+    let found: Vec<&Entry> = match &args.subject {
         Some(text) => {
             vec![Code::parse(text).and_then(codes::find).ok_or_else(|| Failure::new(codes::NO_SUCH_CODE, text))?]
         }
@@ -53,6 +77,75 @@ pub fn run(args: &Args) -> Outcome {
         print(texts.as_bytes())?;
     }
     Ok(ExitCode::Done)
+}
+
+fn function(name: &str, builds: &Builds, debug_dir: &[PathBuf], json: bool) -> Outcome {
+    let compared = compared(builds, debug_dir)?;
+    let plan = pipeline::plan(&compared, false)?;
+    let found = explained::find(&compared, name);
+    if found.is_empty() {
+        return Err(Failure::new(codes::USAGE, name).detail("no function of that name in either build"));
+    }
+    for pair in found {
+        let explained = explained::explain(&compared, &plan, pair)?;
+        if json {
+            print_json(&explained)?;
+        } else {
+            print(function_text(&explained).as_bytes())?;
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+fn function_text(e: &Explained) -> String {
+    let mut out = format!("{}\n", e.name);
+    for (which, build) in [("Old", &e.old), ("New", &e.new)] {
+        let Some(b) = build else {
+            block(which, &["not there".to_owned()], &mut out);
+            continue;
+        };
+        let parts: Vec<String> = b.parts.iter().map(|[from, to]| format!("{from}..{to}")).collect();
+        let unit = b.unit.as_ref().map(|u| format!(" ({u})")).unwrap_or_default();
+        let mut lines = vec![
+            format!("{}{unit}", b.names.join(", ")),
+            format!("{}: {} bytes, {} instructions", parts.join(" "), b.size, b.instructions),
+        ];
+        if b.jump_tables > 0 {
+            lines.push(format!("{} jump table{}", b.jump_tables, if b.jump_tables == 1 { "" } else { "s" }));
+        }
+        lines.extend(b.unprovable.iter().cloned());
+        block(which, &lines, &mut out);
+    }
+    let one = |text: &Option<&str>| text.map(str::to_owned).into_iter().collect::<Vec<_>>();
+    block("Paired by", &one(&e.paired), &mut out);
+    let note = e.note.as_ref().map(|n| format!(": {n}")).unwrap_or_default();
+    block("Changed", &e.cause.map(|c| format!("{c}{note}")).into_iter().collect::<Vec<_>>(), &mut out);
+    block("In a patch", std::slice::from_ref(&e.fate), &mut out);
+    block("Types", &e.types, &mut out);
+    block("Findings", &e.findings, &mut out);
+    for hunk in &e.differences {
+        let line = |l: &Option<String>| l.clone().unwrap_or_else(|| "-".to_owned());
+        out.push_str(&format!("\n  {:<50}   {}\n", line(&hunk.old_line), line(&hunk.new_line)));
+        for row in &hunk.rows {
+            let shown = |t: &Option<String>| t.clone().unwrap_or_default();
+            let mark = match (row.differs, &row.old, &row.new) {
+                (false, _, _) => ' ',
+                (_, _, None) => '<',
+                (_, None, _) => '>',
+                _ => '|',
+            };
+            out.push_str(format!("  {:<50} {mark} {}", shown(&row.old), shown(&row.new)).trim_end());
+            out.push('\n');
+        }
+    }
+    if !e.references.is_empty() {
+        out.push_str("\n  References of the new code\n");
+    }
+    for r in &e.references {
+        let bound = r.bound.as_ref().map(|b| format!(" = {b}")).unwrap_or_default();
+        out.push_str(&format!("  {} {}{bound}\n", r.at, r.to));
+    }
+    out
 }
 
 fn report(e: &Entry) -> EntryReport<'_> {

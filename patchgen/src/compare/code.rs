@@ -1,11 +1,11 @@
 //! Compares two functions instruction by instruction.
 
 use super::same::{Same, Site};
-use super::{Cause, FuncChange};
+use super::{Cause, FuncChange, text};
 use crate::addr::{FuncId, Svma};
-use crate::correlate::Side;
+use crate::correlate::{Side, stem};
 use crate::lift::{Access, CodeRef, DataKind, Field, Function, Insn, JumpTable, Slot, Target};
-use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
 /// Functions of the C start-up objects (gcc's crtstuff): they refer to the ends of sections, where objects lie as well.
 const START_UP: [&str; 4] = ["deregister_tm_clones", "register_tm_clones", "__do_global_dtors_aux", "frame_dummy"];
@@ -13,8 +13,14 @@ const START_UP: [&str; 4] = ["deregister_tm_clones", "register_tm_clones", "__do
 /// What two instructions differ in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Diff {
+    /// A plain number.
+    Immediate,
+    /// The content of a string or constant.
     Literal,
     Displacement,
+    /// Another clone (`f.part.0`, `f.isra.1`) of what it referred to.
+    Clone,
+    Table,
     Retarget,
     /// An address and a number can't be told apart, and only one reading says that they are the same.
     Unproven,
@@ -24,13 +30,14 @@ pub(super) enum Diff {
 /// A function with the means to compare branch targets: the ordinal of each instruction among those that aren't filler.
 pub(super) struct Body<'a> {
     pub f: &'a Function,
+    side: Side<'a>,
     pub image: &'a crate::image::Image,
     /// For each instruction the ordinal of it or, for filler, of what follows.
     ordinal: Vec<u32>,
 }
 
 impl<'a> Body<'a> {
-    pub fn new(f: &'a Function, image: &'a crate::image::Image) -> Body<'a> {
+    pub fn new(f: &'a Function, side: Side<'a>) -> Body<'a> {
         let mut n = 0;
         let ordinal = f
             .insns
@@ -41,7 +48,7 @@ impl<'a> Body<'a> {
                 o
             })
             .collect();
-        Body { f, image, ordinal }
+        Body { f, side, image: side.image, ordinal }
     }
 
     /// (part, ordinal, bytes into the instruction) of a place in the function.
@@ -69,13 +76,7 @@ impl<'a> Body<'a> {
 
     /// The address that a field holds.
     fn address(&self, r: &CodeRef) -> Svma {
-        let at = self.f.parts[usize::from(r.part)].start.plus(u64::from(r.field_at));
-        let raw = self.image.read_u32(at).unwrap_or_default();
-        match r.field {
-            Field::Pc32 { tail } => at.offset(i64::from(raw as i32) + i64::from(tail)),
-            Field::Abs64 => Svma(self.image.read_u64(at).unwrap_or_default()),
-            _ => Svma(u64::from(raw)),
-        }
+        text::held(self.image, self.f, r)
     }
 
     pub fn refs(&self, i: &Insn) -> &'a [CodeRef] {
@@ -102,10 +103,7 @@ impl<'a> Body<'a> {
     }
 
     fn text(&self, i: Option<&Insn>) -> String {
-        let Some(i) = i else { return "end of function".to_owned() };
-        let mut out = String::new();
-        IntelFormatter::new().format(&self.decode(i), &mut out);
-        out
+        i.map_or_else(|| "end of function".to_owned(), |i| text::instruction(self.side, self.f, i))
     }
 }
 
@@ -128,8 +126,8 @@ fn is_line_of(number: u64, line: u64) -> bool {
 
 /// None where the two are proven the same.
 pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<FuncChange> {
-    let a = Body::new(&same.old.lifted.functions[old.index()], same.old.image);
-    let b = Body::new(&same.new.lifted.functions[new.index()], same.new.image);
+    let a = Body::new(&same.old.lifted.functions[old.index()], same.old);
+    let b = Body::new(&same.new.lifted.functions[new.index()], same.new);
     let change = |cause, first, detail| Some(FuncChange { old, new, cause, first, detail, edits: None });
     let mut worst: Option<Diff> = None;
     let mut first: Option<(Option<&Insn>, Option<&Insn>)> = None;
@@ -169,12 +167,15 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
             Diff::Retarget => Cause::Retarget,
             Diff::Displacement => Cause::Displacement,
             Diff::Literal => Cause::Literal,
+            Diff::Immediate => Cause::Immediate,
+            Diff::Clone => Cause::CloneRenumbering,
+            Diff::Table => Cause::JumpTable,
         };
         let at = x.zip(y).map(|(x, y)| (a.at(x), b.at(y)));
         return change(cause, at, format!("{} → {}", a.text(x), b.text(y)));
     }
     if a.f.tables.len() != b.f.tables.len() {
-        return change(Cause::Code, None, format!("{} jump tables → {}", a.f.tables.len(), b.f.tables.len()));
+        return change(Cause::JumpTable, None, format!("{} jump tables → {}", a.f.tables.len(), b.f.tables.len()));
     }
     if !super::unwind::same_unwind(same, a.f, b.f, &|s, t| a.place(s) == b.place(t)) {
         return change(Cause::Unwind, None, "exception tables or unwind data differ".into());
@@ -202,8 +203,8 @@ pub(super) fn only_line_numbers(
     old_line: &dyn Fn(Svma) -> Option<u32>,
     new_line: &dyn Fn(Svma) -> Option<u32>,
 ) -> bool {
-    let a = Body::new(&same.old.lifted.functions[old.index()], same.old.image);
-    let b = Body::new(&same.new.lifted.functions[new.index()], same.new.image);
+    let a = Body::new(&same.old.lifted.functions[old.index()], same.old);
+    let b = Body::new(&same.new.lifted.functions[new.index()], same.new);
     let (Some(before), Some(after)) = (a.lines(old_line), b.lines(new_line)) else { return false };
     let is_line = |x: &Insn, y: &Insn| {
         let (i, j) = (a.decode(x), b.decode(y));
@@ -223,7 +224,7 @@ pub(super) fn only_line_numbers(
     let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
     let code = xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
         None => true,
-        Some(Diff::Literal) => is_line(x, y),
+        Some(Diff::Immediate) => is_line(x, y),
         Some(_) => false,
     });
     code && a.f.tables.len() == b.f.tables.len()
@@ -339,11 +340,7 @@ pub(super) fn reference(
         }
     };
     if r.certain && s.certain {
-        return (!meaning).then_some(if matches!(s.target, Target::Data { .. }) && is_literal(same, s) {
-            Diff::Literal
-        } else {
-            Diff::Retarget
-        });
+        return (!meaning).then(|| kind_of_retarget(same, r, s));
     }
     let at = (r.field_at - r.insn) as usize;
     let number = p[at..at + r.field.size()] == q[at..at + s.field.size()];
@@ -351,7 +348,21 @@ pub(super) fn reference(
         // Different numbers that denote the same thing are addresses.
         (_, true) => None,
         (true, false) => Some(Diff::Unproven),
-        (false, false) => Some(Diff::Literal),
+        (false, false) => Some(Diff::Immediate),
+    }
+}
+
+/// Names the difference of two references that are certainly ones.
+fn kind_of_retarget(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> Diff {
+    match (&r.target, &s.target) {
+        (Target::Table(_), Target::Table(_)) => Diff::Table,
+        (Target::Func { func: f, .. }, Target::Func { func: g, .. }) => {
+            let (f, g) = (&same.old.lifted.functions[f.index()].name, &same.new.lifted.functions[g.index()].name);
+            // A number that the compiler gave and a name that is the same without it.
+            if f != g && stem(f).name == stem(g).name { Diff::Clone } else { Diff::Retarget }
+        }
+        (Target::Data { .. }, Target::Data { .. }) if is_literal(same, s) => Diff::Literal,
+        _ => Diff::Retarget,
     }
 }
 
@@ -387,8 +398,8 @@ fn is_literal(same: &Same<'_>, r: &CodeRef) -> bool {
 }
 
 fn same_place(same: &Same<'_>, (f, pf, of): (FuncId, u8, u32), (g, pg, og): (FuncId, u8, u32)) -> bool {
-    let a = Body::new(&same.old.lifted.functions[f.index()], same.old.image);
-    let b = Body::new(&same.new.lifted.functions[g.index()], same.new.image);
+    let a = Body::new(&same.old.lifted.functions[f.index()], same.old);
+    let b = Body::new(&same.new.lifted.functions[g.index()], same.new);
     a.place((pf, of)) == b.place((pg, og))
 }
 
@@ -453,7 +464,7 @@ fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, r: &[&Code
     if !same_shape {
         return Diff::Code;
     }
-    let mut diff = Diff::Literal;
+    let mut diff = Diff::Immediate;
     for n in 0..i.op_count() {
         match (i.op_kind(n), j.op_kind(n)) {
             (OpKind::Register, OpKind::Register) if i.op_register(n) == j.op_register(n) => {}

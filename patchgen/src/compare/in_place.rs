@@ -30,7 +30,7 @@ pub(super) fn in_place(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<Vec<
     if doubtful || sizes(f) != sizes(g) || f.insns.len() != g.insns.len() || f.tables.len() != g.tables.len() {
         return None;
     }
-    let (a, b) = (Body::new(f, same.old.image), Body::new(g, same.new.image));
+    let (a, b) = (Body::new(f, same.old), Body::new(g, same.new));
     let mut changes: Vec<Vec<(usize, u8)>> = vec![Vec::new(); f.parts.len()];
     for (x, y) in f.insns.iter().zip(&g.insns) {
         let place = |i: &Insn| (i.part, i.offset, i.len, i.nop, i.call, i.local);
@@ -42,7 +42,7 @@ pub(super) fn in_place(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<Vec<
         }
         match instruction(same, &a, &b, x, y) {
             None => {}
-            Some(Diff::Literal | Diff::Displacement) => {
+            Some(Diff::Immediate | Diff::Displacement) => {
                 let at = x.offset as usize;
                 let bytes = operand_bytes(same, &a, &b, x, y)?;
                 changes.get_mut(usize::from(x.part))?.extend(bytes.into_iter().map(|(i, byte)| (at + i, byte)));

@@ -3,6 +3,8 @@
 mod code;
 mod in_place;
 mod same;
+mod shifts;
+pub mod text;
 mod unwind;
 
 use crate::addr::{DataId, FuncId, Svma};
@@ -14,13 +16,16 @@ pub use in_place::CodeEdit;
 use in_place::in_place;
 use rayon::prelude::*;
 use same::Same;
+pub use shifts::{Base, Shift, shifts};
 
 /// Cause of a difference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cause {
     /// Instructions differ.
     Code,
-    /// Only literals (immediates, strings, constants).
+    /// Only numbers in instructions.
+    Immediate,
+    /// Only literals: strings and constants, and perhaps immediates.
     Literal,
     /// Only immediates that are the line of their own site in both builds.
     LineNumber,
@@ -28,6 +33,10 @@ pub enum Cause {
     Displacement,
     /// A reference now denotes something else.
     Retarget,
+    /// A reference now denotes another clone of the same function, which the compiler numbers as it likes.
+    CloneRenumbering,
+    /// A jump table leads elsewhere.
+    JumpTable,
     /// Exception tables or unwind data differ.
     Unwind,
     /// Its code is the same, but it reads a constant that can't be changed in place, or it inherits a part that changed.
@@ -36,6 +45,26 @@ pub enum Cause {
     Holder,
     /// Could not be proven the same.
     Unproven,
+}
+
+impl Cause {
+    /// As reports have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Code => "code",
+            Cause::Immediate => "immediate",
+            Cause::Literal => "literal",
+            Cause::LineNumber => "line number",
+            Cause::Displacement => "displacement",
+            Cause::Retarget => "retargeted reference",
+            Cause::CloneRenumbering => "clone renumbering",
+            Cause::JumpTable => "jump table",
+            Cause::Unwind => "exception table or unwind data",
+            Cause::Reader => "reads data that move",
+            Cause::Holder => "may hold a value of a changed type",
+            Cause::Unproven => "not proven the same",
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +117,7 @@ pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation) -> ChangeSet {
     let same = Same::new(old, new, pairs);
     let function = |old, new| {
         let mut change = compare_function(&same, old, new)?;
-        if matches!(change.cause, Cause::Literal | Cause::Displacement) {
+        if matches!(change.cause, Cause::Immediate | Cause::Displacement) {
             change.edits = in_place(&same, old, new);
         }
         Some(change)
@@ -147,7 +176,7 @@ impl ChangeSet {
         new_line: &dyn Fn(Svma) -> Option<u32>,
     ) {
         let same = Same::new(old, new, pairs);
-        for c in self.changed.iter_mut().filter(|c| c.cause == Cause::Literal) {
+        for c in self.changed.iter_mut().filter(|c| c.cause == Cause::Immediate) {
             if only_line_numbers(&same, c.old, c.new, old_line, new_line) {
                 c.cause = Cause::LineNumber;
             }

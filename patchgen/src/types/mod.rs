@@ -8,10 +8,12 @@ mod frames;
 mod holders;
 mod index;
 mod name;
+mod outline;
 mod shape;
 
 pub use frames::{Frame, Frames, frames};
 pub use holders::{Holder, Holders, holders, points_to_methods};
+pub use outline::{Declared, Outline, outline};
 
 use crate::addr::Svma;
 use crate::dwarf::vars::View;

@@ -1,0 +1,6 @@
+//! What is told about a comparison: causes as a reader understands them, and everything known of one function.
+
+mod causes;
+pub mod function;
+
+pub use causes::{Reason, Reasons};
