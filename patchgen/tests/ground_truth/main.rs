@@ -95,9 +95,8 @@ fn build_symbolic(dir: &Path, compiler: &str, source: &str, flags: &[&str], link
             _ => None,
         };
         let global = |n: &str| [".globl", ".weak"].iter().any(|d| text.contains(&format!("{d}\t{n}\n")));
-        match name.filter(|n| !n.starts_with(".L") && !global(n)) {
-            Some(name) => out += &format!("\t.globl\t{name}\n\t.hidden\t{name}\n"),
-            None => {}
+        if let Some(name) = name.filter(|n| !n.starts_with(".L") && !global(n)) {
+            out += &format!("\t.globl\t{name}\n\t.hidden\t{name}\n");
         }
         if words.first() != Some(&".local") {
             out += &format!("{line}\n");
