@@ -8,10 +8,11 @@ use crate::diag::{Finding, Severity};
 use crate::dwarf::{DebugData, DebugInfo};
 use crate::image::{Image, ImageError};
 use crate::include::{self, Analysis, Binder, Choices, PatchSet};
-use crate::lift::{self, Lifted};
+use crate::lift::{self, Function, Lifted};
 use crate::link::{self, PatchImage};
 use crate::types::{self, TypeDiff};
 use patchfmt::codes;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// One build, read and lifted.
@@ -45,6 +46,8 @@ pub struct Compared {
     pub new: Loaded,
     pub pairs: Correlation,
     pub changes: ChangeSet,
+    /// Changed functions of the new build that are not to be touched.
+    pub left: BTreeSet<FuncId>,
     pub types: Option<TypeDiff>,
     pub calls: Calls,
     /// Of the types whose layout changed.
@@ -54,6 +57,16 @@ pub struct Compared {
 }
 
 impl Compared {
+    /// Leaves the changed functions of that name as they are in the old build; gives whether there are any.
+    pub fn leave(&mut self, name: &str) -> bool {
+        let image = &self.new.image;
+        let named = |f: &Function| f.name == name || f.names.iter().any(|&s| image.symbol(s).name == name);
+        let changed = self.changes.changed.iter().map(|c| c.new);
+        let found: Vec<FuncId> = changed.filter(|f| named(&self.new.lifted.functions[f.index()])).collect();
+        self.left.extend(&found);
+        !found.is_empty()
+    }
+
     pub fn analysis(&self) -> Analysis<'_> {
         Analysis {
             old_image: &self.old.image,
@@ -62,6 +75,7 @@ impl Compared {
             new: &self.new.lifted,
             pairs: &self.pairs,
             changes: &self.changes,
+            left: &self.left,
         }
     }
 }
@@ -114,6 +128,7 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
                 new: &new.lifted,
                 pairs: &pairs,
                 changes: &changes,
+                left: &BTreeSet::new(),
             };
             instances = check::instances(analysis, &calls, &types, x, y)?;
             Some(types)
@@ -138,7 +153,7 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
         }
     };
     drop((old_info, new_info));
-    Ok(Compared { old, new, pairs, changes, types, calls, instances, findings })
+    Ok(Compared { old, new, pairs, changes, left: BTreeSet::new(), types, calls, instances, findings })
 }
 
 /// A finished plan for one module.

@@ -165,7 +165,8 @@ fn check_bundle_proves_edits_and_finds_wrong_ones() {
     let payload = patchgen::emit::payload(&plan.patch).expect("a payload");
     let read = |name: &str| std::fs::read(bench.path(name)).expect("an image");
     let (old, new) = (read("old"), read("new"));
-    let report = |payload: &[u8]| check(&Inputs { old: &old, new: &new, old_debug: None, new_debug: None, payload });
+    let report =
+        |payload: &[u8]| check(&Inputs { old: &old, new: &new, old_debug: None, new_debug: None, payload, left: &[] });
     let good = report(&payload).expect("sound");
     assert_eq!((good.edited, good.carried, good.disagreements.len()), (1, 0, 0), "{}", good.text());
     let section = |name: &str| {

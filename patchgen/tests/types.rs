@@ -237,3 +237,21 @@ fn holders_of_a_type() {
     assert_eq!(only(&h.locals), ["by_value", "on_stack"]);
     assert_eq!(only(&h.pointers), ["list::item", "only_pointer::p", "pointer"]);
 }
+
+#[test]
+fn the_same_storage_in_another_declaration() {
+    let same = |old: &str, new: &str| {
+        let d = c(old, new);
+        assert!(!d.layouts.is_empty());
+        d.layouts.iter().all(|l| l.same_storage)
+    };
+    let room = "struct a { int x; union { struct { int y; long z; }; char room[16]; } u; } g;";
+    assert!(same("struct u { int y; long z; }; struct a { int x; struct u u; } g;", room));
+    assert!(same("struct a { int x; char more[]; }; struct a *g;", "struct a { int x; }; struct a *g;"));
+    // Another member in the union, one in what was padding, one that changed its name.
+    let other = "struct a { int x; union { struct { int y; long z; }; double room; } u; } g;";
+    assert!(!same("struct u { int y; long z; }; struct a { int x; struct u u; } g;", other));
+    assert!(!same("struct a { int x; long y; } g;", "struct a { int x; int new; long y; } g;"));
+    assert!(!same("struct a { int x; int y; } g;", "struct a { int y; int x; } g;"));
+    assert!(!same("struct a { char x[8]; } g;", "struct a { char y[8]; } g;"));
+}

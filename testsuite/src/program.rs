@@ -11,6 +11,7 @@
 //! //#Edits: 2                   at least so many functions are edited in place; without this line all are replaced (`--replace`)
 //! //#Unwritten: HP0614          `patchgen rewrite` may refuse the bundle with this code: only a process has what it needs
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
+//! //#Leave: f                   changed functions that are to stay old
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[cc=clang,kind=nopie]: safe   for some rows of the matrix
 //! //#Warm: add 3                sent before the patch only, to the running process
@@ -36,6 +37,8 @@ pub struct Program {
     pub accepted: Vec<String>,
     /// The code with which `patchgen rewrite` may refuse.
     pub unwritten: Option<String>,
+    /// Changed functions that stay old.
+    pub left: Vec<String>,
     /// Functions that must be edited in place, at least; None: none may be.
     pub edits: Option<u64>,
     /// Translation units made of the one source.
@@ -110,6 +113,7 @@ impl Program {
             flags: Vec::new(),
             accepted: Vec::new(),
             unwritten: None,
+            left: Vec::new(),
             edits: None,
             units: 1,
             expects: Vec::new(),
@@ -174,6 +178,7 @@ impl Program {
             "Edits" => self.edits = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
             "Unwritten" => self.unwritten = Some(value.to_owned()),
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
+            "Leave" => self.left.extend(value.split_whitespace().map(str::to_owned)),
             "Expect" => self.expects.push((conditions, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
             "Call" => self.calls.push(value.to_owned()),
@@ -187,7 +192,9 @@ impl Program {
     /// The options of `patchgen build` that accept the reviewed findings and choose between new bodies and edits.
     pub fn build_options(&self) -> Vec<&str> {
         let replace = if self.edits.is_none() { Some("--replace") } else { None };
-        self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]).chain(replace).collect()
+        let accepted = self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]);
+        let left = self.left.iter().flat_map(|name| ["--leave", name.as_str()]);
+        accepted.chain(left).chain(replace).collect()
     }
 
     /// What must come out in this row: the last directive whose conditions hold.

@@ -60,6 +60,11 @@ pub struct Target {
 
 impl Target {
     pub fn start(program: &Path, launch: &Launch) -> Result<Target> {
+        Target::start_with(program, launch, "ready")
+    }
+
+    /// Starts a program whose first command is `greeting`.
+    pub fn start_with(program: &Path, launch: &Launch, greeting: &str) -> Result<Target> {
         let mut command = launch.command(program)?;
         let mut child = command
             .stdin(Stdio::piped())
@@ -98,7 +103,7 @@ impl Target {
             trust: launch.trust.clone().unwrap_or_default(),
         };
         // The driver's first answer: from here on its `main` runs.
-        target.ask("ready")?;
+        target.ask(greeting)?;
         Ok(target)
     }
 

@@ -109,4 +109,16 @@ codes! {
         act: "Use the bundle at start; or use a non-virtual function in the fix.",
         example: "struct A { virtual void f(); };   ->   struct A { virtual void g(); virtual void f(); };",
     }
+    LEFT_OLD = 519 Review "a changed function stays old on request" {
+        seen: "`--leave` names a function that differs between the builds.",
+        why: "The patched process runs its old code: there it isn't the new program. The signed manifest names it.",
+        act: "Nothing, if the fix doesn't need it; a policy may refuse such bundles.",
+        example: "patchgen build --old A --new B --leave start_thread -o fix.hpatch",
+    }
+    LEFT_OPEN = 520 Refuse "a function can't stay old by itself" {
+        seen: "A function that `--leave` names calls, or is called by, a function of its unit that changes, or a type or prototype of it changed.",
+        why: "Old and new code may have agreed on more than the calling convention.",
+        act: "Leave the other function too, or neither.",
+        example: "static int check(int); int serve(int n) { return check(n); }   /* --leave serve, and check changed */",
+    }
 }

@@ -7,6 +7,7 @@ mod folded;
 mod identity;
 mod initialisers;
 mod instances;
+mod left;
 mod main_like;
 mod producers;
 mod resolvers;
@@ -45,6 +46,7 @@ const RULES: &[Rule] = &[
     vtables::rule,
     main_like::rule,
     types::rule,
+    left::rule,
 ];
 
 /// Collects findings.

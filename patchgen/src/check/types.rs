@@ -25,6 +25,10 @@ fn layouts(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
         }
         let code = if change.only_vtable { codes::VTABLE } else { codes::STRUCT_LAYOUT };
         let severity = match context.instances.get(&change.name) {
+            _ if change.same_storage => {
+                message.push_str("; what is stored where is the same");
+                Severity::Note
+            }
             Some(Fate::Unread) => {
                 message.push_str("; no function that changed knows the type");
                 Severity::Note

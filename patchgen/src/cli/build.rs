@@ -7,6 +7,7 @@ use crate::compare::Cause;
 use crate::diag::{Finding, Severity};
 use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
+use crate::include::References;
 use crate::pipeline::{self, Compared, Plan};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code};
@@ -32,6 +33,9 @@ pub struct Args {
     /// Accept a finding of severity `review`, for all symbols or one
     #[arg(long, value_name = "CODE[:SYMBOL]")]
     accept: Vec<String>,
+    /// Leave this changed function as it is in the old build; the signed manifest says so
+    #[arg(long, value_name = "FUNCTION")]
+    leave: Vec<String>,
     /// Name of the bundle, by which it is reverted
     #[arg(long)]
     id: Option<String>,
@@ -113,6 +117,8 @@ impl Accepted {
     fn stops(&self, finding: &Finding) -> bool {
         match finding.severity {
             Severity::Refuse => true,
+            // Asked for by name on the command line.
+            Severity::Review if finding.code == codes::LEFT_OLD.0 => false,
             Severity::Review => !self.covers(finding),
             Severity::Start | Severity::Note => false,
         }
@@ -132,6 +138,14 @@ pub fn run(args: &Args) -> Outcome {
         times.push(("load and lift", started.elapsed()));
         compared.push(pipeline::compare(old?, new?)?);
         times.push(("compare", started.elapsed()));
+    }
+    for name in &args.leave {
+        let found: Vec<bool> = compared.iter_mut().map(|c| c.leave(name)).collect();
+        if !found.contains(&true) {
+            return Err(
+                Failure::new(codes::USAGE, format!("--leave {name}")).detail("no changed function has that name")
+            );
+        }
     }
     let plans = compared.iter().map(|c| pipeline::plan(c, args.replace)).collect::<Result<Vec<_>, _>>()?;
     times.push(("check and link", started.elapsed()));
@@ -227,6 +241,8 @@ struct ModuleReport {
     /// Functions of which only operands change, where they are.
     edited_in_place: Vec<FunctionReport>,
     new_functions: u32,
+    /// Of the functions that are replaced or new.
+    references: References,
     /// Data that are overwritten.
     edits: Vec<String>,
 }
@@ -269,6 +285,7 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
         replaced: plan.set.replaced().map(|(_, new, cause)| function(new, cause)).collect(),
         edited_in_place: plan.set.in_place.iter().map(|f| function(f.new, f.cause)).collect(),
         new_functions: plan.patch.new_functions,
+        references: plan.set.references,
         edits: plan.patch.edits.iter().filter(|e| !e.code).map(|e| e.name.clone()).collect(),
     }
 }
@@ -324,6 +341,12 @@ fn text(report: &Report) -> String {
         }
         if m.new_functions > 0 {
             out.push_str(&format!("  brings {} new functions\n", m.new_functions));
+        }
+        if m.references != References::default() {
+            out.push_str(&format!(
+                "  {} references of carried code proven, {} refused\n",
+                m.references.proven, m.references.refused
+            ));
         }
         for edit in &m.edits {
             out.push_str(&format!("  overwrites {edit}\n"));

@@ -36,13 +36,14 @@ pub fn run(args: &Args) -> Outcome {
     let old_debug = args.builds.old_debug.as_ref().map(read).transpose()?;
     let new_debug = args.builds.new_debug.as_ref().map(read).transpose()?;
     let bytes = file::read_bundle(&args.bundle)?;
-    let payload = payload(&args.bundle, &bytes, &old)?;
+    let (payload, left) = payload(&args.bundle, &bytes, &old)?;
     let inputs = Inputs {
         old: &old,
         new: &new,
         old_debug: old_debug.as_deref(),
         new_debug: new_debug.as_deref(),
         payload: &payload,
+        left: &left,
     };
     let report = verify_bundle::check(&inputs)
         .map_err(|what| Failure::new(codes::MALFORMED_ELF, args.bundle.display()).detail(what))?;
@@ -55,8 +56,8 @@ pub fn run(args: &Args) -> Outcome {
     Ok(if equal { ExitCode::Done } else { ExitCode::Refused })
 }
 
-/// The payload of the bundle's module that is the old image.
-fn payload(path: &Path, bytes: &[u8], old: &[u8]) -> Result<Vec<u8>, Failure> {
+/// The payload of the bundle's module that is the old image, and the functions that the bundle says stay old.
+fn payload(path: &Path, bytes: &[u8], old: &[u8]) -> Result<(Vec<u8>, Vec<String>), Failure> {
     let refused = |e| Failure::format(path.display(), e);
     let contents = Bundle::parse(bytes).and_then(|b| b.unverified()).map_err(refused)?;
     let id = verify_bundle::build_id(old);
@@ -66,5 +67,7 @@ fn payload(path: &Path, bytes: &[u8], old: &[u8]) -> Result<Vec<u8>, Failure> {
             Failure::new(codes::MALFORMED_ELF, path.display()).detail("no module of the bundle is the old image")
         );
     };
-    Ok(contents.payload(&module).and_then(|s| s.decode()).map_err(refused)?.into_owned())
+    let left = contents.metadata().accepted.iter().filter(|f| f.code == codes::LEFT_OLD);
+    let left = left.map(|f| f.symbol.to_owned()).collect();
+    Ok((contents.payload(&module).and_then(|s| s.decode()).map_err(refused)?.into_owned(), left))
 }

@@ -256,7 +256,9 @@ impl<'a> Closure<'a, '_> {
     /// `editable` gives the edits of a function that is rather edited than replaced.
     fn seed_functions(&mut self, editable: &dyn Fn(&'a FuncChange) -> Option<&'a [CodeEdit]>) {
         // A line number alone, proven to be one, is no reason to touch a function (C14).
-        for change in self.analysis.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber) {
+        let left = self.analysis.left;
+        let changed = self.analysis.changes.changed.iter();
+        for change in changed.filter(|c| c.cause != Cause::LineNumber && !left.contains(&c.new)) {
             match editable(change).filter(|_| !self.set.functions.contains_key(&change.new)) {
                 Some(edits) => self.set.in_place.push(InPlace {
                     old: change.old,
@@ -286,6 +288,9 @@ impl<'a> Closure<'a, '_> {
     }
 
     fn replace(&mut self, old: FuncId, new: FuncId, cause: Cause) {
+        if self.analysis.left.contains(&new) {
+            return;
+        }
         if let std::collections::btree_map::Entry::Vacant(e) = self.set.functions.entry(new) {
             e.insert(Role::Replaces(old, cause));
             self.todo_funcs.push(new);
@@ -330,6 +335,7 @@ impl<'a> Closure<'a, '_> {
             self.finding(Severity::Refuse, codes::OPAQUE_CHANGED, &function.name, message);
             return;
         }
+        self.set.references.refused += function.unprovable.len();
         for u in &function.unprovable {
             self.finding(
                 Severity::Refuse,
@@ -339,8 +345,9 @@ impl<'a> Closure<'a, '_> {
             );
         }
         for reference in &function.refs {
-            if !matches!(reference.target, Target::Table(_)) {
-                self.visit_reference(id, reference);
+            match reference.target {
+                Target::Table(_) => self.set.references.proven += 1,
+                _ => self.visit_reference(id, reference),
             }
         }
         for part in 0..function.parts.len() {
@@ -366,8 +373,12 @@ impl<'a> Closure<'a, '_> {
 
     fn visit_reference(&mut self, id: FuncId, reference: &CodeRef) {
         match self.binder.bind_reference(reference, id) {
-            Ok(place) => self.take(&place),
+            Ok(place) => {
+                self.set.references.proven += 1;
+                self.take(&place);
+            }
             Err(Unbound { code, what }) => {
+                self.set.references.refused += 1;
                 let function = &self.analysis.new.functions[id.index()];
                 let at = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
                 self.finding(

@@ -31,6 +31,8 @@ pub struct Analysis<'a> {
     pub new: &'a Lifted,
     pub pairs: &'a Correlation,
     pub changes: &'a ChangeSet,
+    /// Changed functions of the new image whose old code stays, on request.
+    pub left: &'a BTreeSet<FuncId>,
 }
 
 impl std::fmt::Debug for Analysis<'_> {
@@ -98,6 +100,16 @@ pub struct PatchSet {
     /// New-image data that replace their old counterpart at another address: every reader is carried.
     pub moved: BTreeSet<DataId>,
     pub findings: Vec<Finding>,
+    pub references: References,
+}
+
+/// Addresses in the code of the carried functions.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
+pub struct References {
+    /// Their meaning in the patched process is proven.
+    pub proven: usize,
+    /// Each is a finding of severity `Refuse`.
+    pub refused: usize,
 }
 
 impl PatchSet {

@@ -2,7 +2,9 @@
 
 use super::index::{Entry, Kind};
 use super::shape::{Bare, Field, Shapes, enumerators};
-use super::{EnumChange, FieldAt, FieldChange, LayoutChange, ProtoChange, TypeDiff, TypeKind, VarChange, name};
+use super::{
+    EnumChange, FieldAt, FieldChange, LayoutChange, ProtoChange, TypeDiff, TypeKind, VarChange, name, storage,
+};
 use crate::addr::Svma;
 use crate::dwarf::die::Home;
 use crate::dwarf::vars::text;
@@ -186,6 +188,11 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
     let mut causes: Vec<String> = fields.iter().filter_map(|f| f.by_value.clone()).collect();
     causes.sort();
     causes.dedup();
+    let same_storage = !d.ambiguous
+        && a.node().tag == b.node().tag
+        && (old_size, a.node().alignment) == (new_size, b.node().alignment)
+        && vtable.is_none()
+        && storage::same(&mut x, a.at, &mut y, b.at);
     let mut change = LayoutChange {
         name,
         old_kind,
@@ -197,6 +204,7 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
         fields,
         vtable,
         only_vtable,
+        same_storage,
         causes,
         ambiguous: d.ambiguous,
         all_units: d.by_unit && !nameless,

@@ -10,6 +10,7 @@ mod index;
 mod name;
 mod outline;
 mod shape;
+mod storage;
 
 pub use frames::{Frame, Frames, frames};
 pub use holders::{Holder, Holders, holders, points_to_methods};
@@ -82,6 +83,8 @@ pub struct LayoutChange {
     pub vtable: Option<(Vec<String>, Vec<String>)>,
     /// Only the vtable differs, not the layout.
     pub only_vtable: bool,
+    /// Declared in another way; every byte of an instance means what it meant.
+    pub same_storage: bool,
     /// Types inside it (by value) that are the cause; empty when the cause is its own.
     pub causes: Vec<String>,
     /// Several types have this name, and which of the old ones became which can't be told.
@@ -150,6 +153,8 @@ pub struct VarChange {
 /// Everything that changed, sorted.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct TypeDiff {
+    /// A unit of either build was made for optimisation at link time (`-flto` in DW_AT_producer).
+    pub whole_program: bool,
     pub layouts: Vec<LayoutChange>,
     pub enums: Vec<EnumChange>,
     pub prototypes: Vec<ProtoChange>,
@@ -161,7 +166,15 @@ pub struct TypeDiff {
 /// Compares the declarations of two builds.
 pub fn changes(old: &DebugInfo<'_>, new: &DebugInfo<'_>) -> Result<TypeDiff, ImageError> {
     let (a, b) = rayon::join(|| index::build(old), || index::build(new));
-    Ok(diff::diff(old, &a?, new, &b?))
+    let mut diff = diff::diff(old, &a?, new, &b?);
+    diff.whole_program = link_time(old) || link_time(new);
+    Ok(diff)
+}
+
+/// Whether a unit was compiled for optimisation at link time.
+fn link_time(info: &DebugInfo<'_>) -> bool {
+    let flag = |word: &str| word == "-flto" || word.starts_with("-flto=");
+    info.producers().keys().any(|producer| producer.split(' ').any(flag))
 }
 
 /// What a function is called in the symbol table: its linkage name, else its qualified name.

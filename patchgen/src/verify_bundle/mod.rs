@@ -31,6 +31,8 @@ pub struct Inputs<'a> {
     pub new_debug: Option<&'a [u8]>,
     /// The payload object of the module.
     pub payload: &'a [u8],
+    /// Functions that the bundle says stay old.
+    pub left: &'a [String],
 }
 
 /// The GNU build-id of an image.
@@ -50,8 +52,13 @@ pub fn check(inputs: &Inputs<'_>) -> Result<Report, String> {
     process::apply(&mut process, inputs.payload)?;
     let mut prover = Prover::new(&process, &new, &decoder);
     scan(&mut prover);
-    let mut checker =
-        Checker { by_stem: by_stem(&process), prover, report: Report::default(), reached: HashSet::new() };
+    let mut checker = Checker {
+        by_stem: by_stem(&process),
+        prover,
+        report: Report::default(),
+        reached: HashSet::new(),
+        left: inputs.left,
+    };
     checker.functions();
     checker.pending();
     checker.report.references = checker.prover.references;
@@ -104,6 +111,7 @@ struct Checker<'a> {
     report: Report,
     /// Instructions of the new image that were walked.
     reached: HashSet<u64>,
+    left: &'a [String],
 }
 
 impl Checker<'_> {
@@ -158,9 +166,14 @@ impl Checker<'_> {
             failed.get_or_insert((p, walk));
         }
         match failed {
+            Some(_) if self.left(at) => self.report.left.push(name),
             Some((p, walk)) => self.report.disagree(&name, p, at, walk.wrong()),
             None => self.report.unresolved.push(Unresolved { name, address: at }),
         }
+    }
+
+    fn left(&self, at: u64) -> bool {
+        self.prover.n.functions[&at].names.iter().any(|n| self.left.contains(&n.name))
     }
 
     fn count(&mut self, name: &str, p: u64, n: u64, walk: Walk) {

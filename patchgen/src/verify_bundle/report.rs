@@ -46,6 +46,8 @@ pub struct Report {
     /// Named constants whose content was compared.
     pub constants: usize,
     pub line_only: Vec<String>,
+    /// Functions that differ and whose old code stays: the bundle says so.
+    pub left: Vec<String>,
     pub unresolved: Vec<Unresolved>,
     pub disagreements: Vec<Disagreement>,
 }
@@ -71,6 +73,9 @@ impl Report {
             for p in &d.differences {
                 text.push_str(&format!("  process 0x{:x}, new 0x{:x}: {}\n", p.process, p.new, p.what));
             }
+        }
+        for name in &self.left {
+            text.push_str(&format!("left old: {name}, as the bundle says\n"));
         }
         for u in &self.unresolved {
             text.push_str(&format!(

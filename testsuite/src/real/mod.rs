@@ -3,6 +3,7 @@
 mod library;
 mod nginx;
 mod redis;
+pub mod stock;
 
 pub use library::{expat_in_python, libxml2_in_xmllint};
 pub use nginx::nginx;

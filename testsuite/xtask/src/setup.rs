@@ -46,6 +46,13 @@ pub const CORPUS: &[Need] = &[
     need("xmlwf", "expat"),
 ];
 
+/// For the stock pairs, where they are there.
+pub const STOCK: &[Need] = &[
+    need("/bin/dash", "dash"),
+    need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3.11/test/test_struct.py", "libpython3.11-testsuite"),
+];
+
 /// For the scenarios.
 const SCENARIOS: &[Need] = &[
     need("gcc", "gcc"),

@@ -6,7 +6,7 @@ use crate::soak;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
-use testsuite::{Failure, Result, corpus, fail};
+use testsuite::{Failure, Result, corpus, fail, real};
 
 pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
     let start = Instant::now();
@@ -31,12 +31,22 @@ pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
     let mut totals = Totals::default();
     let mut arguments: Vec<&str> = Vec::new();
     arguments.extend(filter);
-    for suite in ["docs", "scenarios", "real"] {
+    for suite in ["docs", "scenarios", "real", "stock"] {
         step(&format!("scenarios: {suite}"));
         if suite == "real" && !corpus::available(&["expat", "jq", "libxml2", "nginx", "redis"]) {
             println!("skipped: the corpus of real programs isn't there (HPATCH_CORPUS_TOOL names its corpus.py)");
             totals.skipped_suites += 1;
             continue;
+        }
+        if suite == "stock" && !real::stock::available("glibc") {
+            println!(
+                "skipped: no pair of stock images is there (HPATCH_STOCK_TOOL names stock.py, which fetches them)"
+            );
+            totals.skipped_suites += 1;
+            continue;
+        }
+        if suite == "stock" {
+            setup::install(setup::STOCK)?;
         }
         let mut command = cargo();
         command.args(["test", "--quiet", "-p", "testsuite", "--test", suite, "--"]).args(&arguments);
@@ -63,7 +73,7 @@ pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
     }
     println!();
     if totals.skipped_suites > 0 {
-        println!("{} suite skipped", totals.skipped_suites);
+        println!("suites skipped: {}", totals.skipped_suites);
     }
     println!("{} passed, {} failed ({} s)", totals.passed, totals.failed, start.elapsed().as_secs());
     if totals.failed > 0 || totals.broken_suites > 0 {

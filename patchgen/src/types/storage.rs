@@ -1,0 +1,77 @@
+//! Whether two layouts store the same things in the same places, however they are nested.
+//!
+//! A member that becomes a union of itself and a row of bytes as long as the union (room kept for later), or the members of a struct
+//! that are written out in place, change the type's declaration and no byte of an instance that is alive. A flexible array that goes is no
+//! loss: the code that used it differs.
+
+use super::shape::Shapes;
+use crate::dwarf::DieRef;
+use crate::dwarf::die::is_aggregate;
+use gimli::constants as dw;
+use std::collections::BTreeSet;
+
+/// Deeper nesting than this is damage.
+const DEPTH: u32 = 32;
+
+/// A member that isn't a struct, class or union: offset and width of a bit-field in bits, name, hash of its value.
+type Leaf = (u64, u64, String, u64);
+
+#[derive(Debug, Default)]
+struct Leaves {
+    all: BTreeSet<Leaf>,
+    /// Rows of bytes that fill the union that they are in.
+    room: BTreeSet<Leaf>,
+    /// Arrays without a bound at the end (C11, 6.7.2.1): they have no room in the type itself.
+    open: BTreeSet<Leaf>,
+}
+
+/// Whether `b` stores what `a` stores where `a` stores it, and nothing else but room.
+pub(super) fn same(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) -> bool {
+    let (Some(old), Some(new)) = (leaves(x, a), leaves(y, b)) else { return false };
+    !old.all.is_empty()
+        && !x.broken
+        && !y.broken
+        && old.all.difference(&new.all).all(|leaf| old.open.contains(leaf))
+        && new.all.difference(&old.all).all(|leaf| new.room.contains(leaf))
+}
+
+fn leaves(shapes: &mut Shapes<'_, '_>, at: DieRef) -> Option<Leaves> {
+    let mut out = Leaves::default();
+    collect(shapes, at, 0, None, 0, &mut out)?;
+    Some(out)
+}
+
+/// `union`: the size of the union whose members these are, in bytes.
+fn collect(
+    shapes: &mut Shapes<'_, '_>,
+    at: DieRef,
+    base: u64,
+    union: Option<u64>,
+    depth: u32,
+    out: &mut Leaves,
+) -> Option<()> {
+    if depth > DEPTH {
+        return None;
+    }
+    let fields = shapes.fields(at, depth);
+    for field in &fields {
+        let place = base.checked_add(field.at?)?;
+        let bare = shapes.bare(field.ty)?;
+        let node = bare.node();
+        if is_aggregate(node.tag) && node.size != Some(0) {
+            let inner = if node.tag == dw::DW_TAG_union_type { Some(node.size?) } else { None };
+            collect(shapes, bare.at, place, inner, depth + 1, out)?;
+            continue;
+        }
+        let leaf = (place, field.bits, field.name.clone(), shapes.value(field.ty, depth + 1));
+        if node.tag == dw::DW_TAG_array_type && depth == 0 && shapes.size(field.ty).unwrap_or(0) == 0 {
+            out.open.insert(leaf.clone());
+        }
+        let bytes = node.tag == dw::DW_TAG_array_type && shapes.size(node.ty) == Some(1);
+        if bytes && fields.len() > 1 && union.is_some() && shapes.size(field.ty) == union {
+            out.room.insert(leaf.clone());
+        }
+        out.all.insert(leaf);
+    }
+    Some(())
+}
