@@ -1,15 +1,17 @@
 //! `cargo xtask bench`: figures against a baseline of the same run. Everything is interleaved and small.
 
+mod pause;
+
 use crate::{build, setup};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use testsuite::bundle::{self, Signer};
 use testsuite::compile;
-use testsuite::process::{Output, run_ok};
+use testsuite::process::run_ok;
 use testsuite::program::{Config, Program};
 use testsuite::target::{Launch, Target};
-use testsuite::{Failure, Result, check, corpus, fail, paths};
+use testsuite::{Failure, Result, check, corpus, paths};
 
 const LIMIT: Duration = Duration::from_secs(300);
 const ROUNDS: usize = 15;
@@ -18,15 +20,18 @@ const ROUNDS: usize = 15;
 pub fn run(what: Option<&str>) -> Result<()> {
     setup::install(setup::DEMO)?;
     let bin = build::all(true)?;
-    // Every program that the harness starts is the optimised one.
+    if std::env::var_os("HPATCH_BIN_DIR").is_none_or(|dir| dir != bin) {
+        // The harness takes the programs that it starts from there: the optimised ones, not those beside this program.
+        let mut again = Command::new(std::env::current_exe()?);
+        again.arg("bench").args(what).env("HPATCH_BIN_DIR", &bin);
+        return build::run(&mut again);
+    }
     let bench = Bench { bin, folder: paths::scratch()?.join("bench") };
     std::fs::create_dir_all(&bench.folder)?;
     println!("| what | baseline | hpatch | |\n|---|---|---|---|");
     let wanted = |name: &str| what.is_none_or(|what| name.contains(what));
     if wanted("pause") {
-        for threads in [1, 8, 65] {
-            bench.pause(threads)?;
-        }
+        pause::run(&bench)?;
     }
     if wanted("call") {
         bench.calls()?;
@@ -71,27 +76,6 @@ impl Bench {
         Ok((builds, bundle))
     }
 
-    /// The time for which threads stand still, with the check of every stack, against a stop that does nothing.
-    fn pause(&self, threads: usize) -> Result<()> {
-        let stop = self.tool("stop")?;
-        let (builds, bundle) = self.pair("special/threads.c")?;
-        let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
-        if threads > 1 {
-            target.ask(&format!("start {}", threads - 1))?;
-        }
-        let (mut bare, mut pauses) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let said = run_ok(Command::new(&stop).arg(target.pid().to_string()).arg("3"), LIMIT)?;
-            bare.extend(said.stdout.lines().filter_map(|line| line.parse::<f64>().ok()));
-            pauses.push(pause_in_microseconds(&target.apply(&bundle)?.expect(0)?)?);
-            target.revert_and_unmap("fix")?.expect(0)?;
-        }
-        let (bare, pauses) = (median(&mut bare)?, median(&mut pauses)?);
-        let what = format!("pause, {threads} thread{}", if threads == 1 { "" } else { "s" });
-        row(&what, &format!("{bare:.0} us"), &format!("{pauses:.0} us"), &format!("{:.1}x", pauses / bare));
-        Ok(())
-    }
-
     fn calls(&self) -> Result<()> {
         let (builds, bundle) = self.pair("bench/calls.c")?;
         let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
@@ -100,6 +84,7 @@ impl Bench {
             plain.push(number(&target.ask("measure")?)?);
             target.apply(&bundle)?.expect(0)?;
             check!(target.ask("value")? == "4", "the patched function isn't what is measured");
+            never_aliased(&target)?;
             patched.push(number(&target.ask("measure")?)?);
             target.revert_and_unmap("fix")?.expect(0)?;
         }
@@ -132,6 +117,20 @@ impl Bench {
         let dynamic = run_ok(Command::new("readelf").arg("-dW").arg(&library), LIMIT)?;
         let needed = dynamic.stdout.lines().filter(|line| line.contains("(NEEDED)")).count();
         row("loader", "", &format!("{} kB", size / 1000), &format!("{needed} NEEDED entries"));
+        let (builds, _) = self.pair("bench/calls.c")?;
+        let target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+        let maps = std::fs::read_to_string(format!("/proc/{}/smaps", target.pid()))?;
+        let (mut inside, mut resident) = (false, 0);
+        for line in maps.lines() {
+            if line.contains('-') && line.contains(':') && line.split(' ').count() > 5 {
+                inside = line.ends_with("libhpatch_loader.so");
+            }
+            if let Some(amount) = line.strip_prefix("Rss:").filter(|_| inside) {
+                resident += amount.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
+            }
+        }
+        let threads = std::fs::read_dir(format!("/proc/{}/task", target.pid()))?.count();
+        row("loader in a process", "", &format!("{resident} KiB resident"), &format!("{threads} thread"));
         Ok(())
     }
 
@@ -164,6 +163,22 @@ impl Bench {
     }
 }
 
+/// Branch predictors take addresses with the same low 24 bits for one another.
+fn never_aliased(target: &Target) -> Result<()> {
+    let listed = testsuite::target::hpatch("list", target.pid(), &[])?.expect(0)?;
+    let address = |word: &str| u64::from_str_radix(word.trim_start_matches("0x").trim_end_matches(','), 16).ok();
+    let mut found = 0;
+    for line in listed.stdout.lines() {
+        let Some((left, right)) = line.split_once(" -> ") else { continue };
+        let ends = (left.rsplit(' ').next().and_then(address), right.split(' ').next().and_then(address));
+        let (Some(entry), Some(replacement)) = ends else { continue };
+        check!((entry ^ replacement) & 0xff_ffff != 0, "{entry:#x} and {replacement:#x} are alike for the predictor");
+        found += 1;
+    }
+    check!(found > 0, "no replaced function is listed: {}", listed.describe());
+    Ok(())
+}
+
 fn number(text: &str) -> Result<f64> {
     text.trim().parse().map_err(|_| Failure(format!("`{text}` is no number")))
 }
@@ -172,16 +187,4 @@ fn median(values: &mut [f64]) -> Result<f64> {
     check!(!values.is_empty(), "nothing was measured");
     values.sort_by(f64::total_cmp);
     Ok(values[values.len() / 2])
-}
-
-fn pause_in_microseconds(applied: &Output) -> Result<f64> {
-    let pause = testsuite::real::pause(applied);
-    let (value, unit) = pause.split_once(' ').unwrap_or_default();
-    let factor = match unit {
-        "us" | "µs" => 1.0,
-        "ms" => 1e3,
-        "s" => 1e6,
-        _ => fail!("hpatch apply does not tell its pause: {}", applied.describe()),
-    };
-    Ok(number(value)? * factor)
 }
