@@ -274,8 +274,11 @@ fn signals_are_not_swallowed() {
         // SAFETY: no memory is involved.
         unsafe { libc::kill(r.pid(), libc::SIGTERM) };
         drop(stopped);
-        let status = r.child.wait().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
+        match r.child.wait() {
+            Ok(status) => assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM)),
+            // The tracer is the parent too, and may have taken the exit status. An idle process ends by nothing but the signal.
+            Err(_) => assert!(!target.is_alive()),
+        }
     }
 }
 
