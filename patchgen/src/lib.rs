@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compare;
 pub mod correlate;
 pub mod diag;
+pub mod drift;
 pub mod dwarf;
 pub mod emit;
 pub mod image;

@@ -3,14 +3,15 @@
 use crate::addr::FuncId;
 use crate::check::{self, Calls, Fate, Instances};
 use crate::compare::{self, ChangeSet};
-use crate::correlate::{self, Correlation, Side};
+use crate::correlate::{self, Correlation, Scoped, Side};
 use crate::diag::{Finding, Severity};
+use crate::drift;
 use crate::dwarf::{DebugData, DebugInfo};
 use crate::image::{Image, ImageError};
 use crate::include::{self, Analysis, Binder, Choices, PatchSet};
 use crate::lift::{self, Function, Lifted};
 use crate::link::{self, PatchImage};
-use crate::types::{self, TypeDiff};
+use crate::types::{self, Survey, TypeDiff};
 use patchfmt::codes;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,20 +22,30 @@ pub struct Loaded {
     pub image: Image,
     pub lifted: Lifted,
     pub debug: Option<DebugData>,
-    /// Why there is no `debug`.
+    /// Why there is no `debug`; None also where it wasn't asked for.
     pub no_debug: Option<ImageError>,
+}
+
+/// How much of the debug information is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Depth {
+    /// Symbols and code only: static locals are paired by name, line numbers are numbers, types aren't compared.
+    Code,
+    Types,
 }
 
 /// Reads and lifts an image. Missing debug information is no error here: [`check`] says what is lost.
 ///
 /// # Errors
 /// When the file isn't an image that can be read.
-pub fn load(path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf]) -> Result<Loaded, ImageError> {
+pub fn load(path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf], depth: Depth) -> Result<Loaded, ImageError> {
     let image = Image::load(path, debug, debug_dirs)?;
-    let (lifted, debug) = rayon::join(|| lift::lift(&image), || DebugData::load(&image, debug_dirs));
-    let (debug, no_debug) = match debug {
-        Ok(data) => (Some(data), None),
-        Err(e) => (None, Some(e)),
+    // One after the other: lifting needs much memory for a while, and so do the debug sections.
+    let lifted = lift::lift(&image);
+    let (debug, no_debug) = match (depth == Depth::Types).then(|| DebugData::load(&image, debug_dirs)) {
+        Some(Ok(data)) => (Some(data), None),
+        Some(Err(e)) => (None, Some(e)),
+        None => (None, None),
     };
     Ok(Loaded { image, lifted, debug, no_debug })
 }
@@ -54,6 +65,8 @@ pub struct Compared {
     pub instances: Instances,
     /// About the inputs as such.
     pub findings: Vec<Finding>,
+    /// Ways of building that make builds differ widely.
+    pub built_with: Vec<&'static str>,
 }
 
 impl Compared {
@@ -88,6 +101,14 @@ pub fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
     loaded.debug.as_ref().map(|data| DebugInfo::open(&loaded.image, data)).transpose()
 }
 
+/// Reads what the units of a build declare.
+fn survey(loaded: &Loaded) -> Result<Option<(DebugInfo<'_>, Survey)>, ImageError> {
+    let Some(mut info) = open(loaded)? else { return Ok(None) };
+    let survey = Survey::read(&info)?;
+    info.forget_survey();
+    Ok(Some((info, survey)))
+}
+
 /// A part of the debug information that isn't there: types in it can't be compared.
 fn missing(e: &ImageError) -> Finding {
     Finding {
@@ -106,21 +127,33 @@ fn missing(e: &ImageError) -> Finding {
 /// When debug information is there and damaged.
 pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
     let (a, b) = (Side { image: &old.image, lifted: &old.lifted }, Side { image: &new.image, lifted: &new.lifted });
-    let mut pairs = correlate::correlate(a, b);
-    let (old_info, new_info) = (open(&old)?, open(&new)?);
-    if let (Some(x), Some(y)) = (&old_info, &new_info) {
-        correlate::pair_by_scope(&mut pairs, (x, &old.lifted), (y, &new.lifted))?;
+    let (pairs, surveys) = rayon::join(
+        || correlate::correlate(a, b),
+        || match (&old.debug, &new.debug) {
+            (Some(_), Some(_)) => Some(rayon::join(|| survey(&old), || survey(&new))),
+            _ => None,
+        },
+    );
+    let mut pairs = pairs;
+    let debug = match surveys {
+        Some((x, y)) => x?.zip(y?),
+        None => None,
+    };
+    if let Some(((x, p), (y, q))) = &debug {
+        let was = Scoped { lifted: &old.lifted, info: x, variables: p.variables() };
+        let is = Scoped { lifted: &new.lifted, info: y, variables: q.variables() };
+        correlate::pair_by_scope(&mut pairs, was, is);
     }
     let mut changes = compare::compare(a, b, &pairs);
     let mut findings = Vec::new();
     let calls = Calls::of(&old.image, &old.lifted);
     let mut instances = Instances::new();
-    let types = match (&old_info, &new_info) {
-        (Some(x), Some(y)) => {
+    let types = match &debug {
+        Some(((x, p), (y, q))) => {
             changes.mark_line_numbers(a, b, &pairs, &|at| x.line_number(at), &|at| y.line_number(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
-            let types = types::changes(x, y)?;
+            let types = types::surveyed_changes((x, p), (y, q));
             let analysis = Analysis {
                 old_image: &old.image,
                 new_image: &new.image,
@@ -133,7 +166,7 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
             instances = check::instances(analysis, &calls, &types, x, y)?;
             Some(types)
         }
-        _ => {
+        None => {
             for (loaded, which) in [(&old, "old"), (&new, "new")] {
                 if let Some(e) = &loaded.no_debug {
                     findings.push(Finding {
@@ -152,8 +185,9 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
             None
         }
     };
-    drop((old_info, new_info));
-    Ok(Compared { old, new, pairs, changes, left: BTreeSet::new(), types, calls, instances, findings })
+    let built_with = debug.as_ref().map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
+    drop(debug);
+    Ok(Compared { old, new, pairs, changes, left: BTreeSet::new(), types, calls, instances, findings, built_with })
 }
 
 /// A finished plan for one module.

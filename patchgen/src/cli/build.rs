@@ -1,21 +1,21 @@
 //! `patchgen build`
 
-use super::{Builds, Outcome, print, print_json};
+use super::{Builds, Outcome, Phases, print, print_json};
 use crate::addr::FuncId;
 use crate::bundle::{Failure, file};
 use crate::compare::Cause;
 use crate::diag::{Finding, Severity};
+use crate::drift::Drift;
 use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
 use crate::include::References;
-use crate::pipeline::{self, Compared, Plan};
+use crate::pipeline::{self, Compared, Depth, Plan};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code};
 use patchfmt::metadata::Scope;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -126,18 +126,17 @@ impl Accepted {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let started = Instant::now();
+    let mut phases = Phases::start();
     let accepted = Accepted::parse(&args.accept)?;
     let mut compared = Vec::new();
-    let mut times = Vec::new();
     for pair in pairs(args)? {
         let (old, new) = rayon::join(
-            || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir),
-            || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),
+            || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir, Depth::Types),
+            || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir, Depth::Types),
         );
-        times.push(("load and lift", started.elapsed()));
+        phases.end("load and lift");
         compared.push(pipeline::compare(old?, new?)?);
-        times.push(("compare", started.elapsed()));
+        phases.end("compare");
     }
     for name in &args.leave {
         let found: Vec<bool> = compared.iter_mut().map(|c| c.leave(name)).collect();
@@ -148,13 +147,11 @@ pub fn run(args: &Args) -> Outcome {
         }
     }
     let plans = compared.iter().map(|c| pipeline::plan(c, args.replace)).collect::<Result<Vec<_>, _>>()?;
-    times.push(("check and link", started.elapsed()));
+    phases.end("check and link");
     let result = finish(args, &accepted, &compared, &plans)?;
-    times.push(("emit", started.elapsed()));
+    phases.end("emit");
     if args.time {
-        for (phase, at) in &times {
-            eprintln!("{:>9.3} ms  {phase}", at.as_secs_f64() * 1e3);
-        }
+        phases.print();
     }
     if args.json {
         print_json(&result.report)?;
@@ -233,6 +230,8 @@ struct Report {
 struct ModuleReport {
     old: PathBuf,
     new: PathBuf,
+    /// Where the builds differ too widely for a fix.
+    drift: Option<Drift>,
     /// Functions proven equal.
     same: usize,
     /// Functions that stay although line numbers in them differ.
@@ -280,6 +279,7 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
     ModuleReport {
         old: compared.old.image.path.clone(),
         new: compared.new.image.path.clone(),
+        drift: Drift::measure(compared),
         same: compared.changes.same,
         line_numbers: compared.changes.changed.iter().filter(|c| c.cause == Cause::LineNumber).count(),
         replaced: plan.set.replaced().map(|(_, new, cause)| function(new, cause)).collect(),
@@ -323,6 +323,9 @@ pub(super) fn finding_text(f: &FindingReport, out: &mut String) {
 
 fn text(report: &Report) -> String {
     let mut out = String::new();
+    for drift in report.modules.iter().filter_map(|m| m.drift.as_ref()) {
+        out.push_str(&format!("{drift}\n"));
+    }
     for f in &report.findings {
         finding_text(f, &mut out);
     }

@@ -1,14 +1,15 @@
 //! `patchgen diff`
 
 use super::build::{FindingReport, finding_report, finding_text};
-use super::{Builds, Outcome, print, print_json};
+use super::{Builds, Outcome, Phases, print, print_json};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::bundle::Failure;
 use crate::compare::{DataDiff, FuncChange, text};
 use crate::correlate::Side;
 use crate::diag::Severity;
+use crate::drift::Drift;
 use crate::lift::{Function, Lifted};
-use crate::pipeline::{self, Compared, Loaded, Plan};
+use crate::pipeline::{self, Compared, Depth, Loaded, Plan};
 use crate::report::Reasons;
 use patchfmt::ExitCode;
 use serde::Serialize;
@@ -23,15 +24,23 @@ pub struct Args {
     /// Directory with separate debug files, as /usr/lib/debug is
     #[arg(long, value_name = "DIR")]
     debug_dir: Vec<PathBuf>,
+    /// Leave debug information aside: quicker, but static locals are paired by name only and changed line numbers are literals
+    #[arg(long)]
+    no_types: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print how long the phases took
+    #[arg(long)]
+    time: bool,
 }
 
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     result: &'static str,
+    /// Where the builds differ too widely for a fix.
+    drift: Option<Drift>,
     /// Functions proven equal.
     same: usize,
     /// Of these, the ones whose names differ in what the compiler numbers: old name, new name.
@@ -142,6 +151,7 @@ fn report(c: &Compared, plan: &Plan) -> Result<Report, Failure> {
     Ok(Report {
         schema: "hpatch.diff/1",
         result: result(plan),
+        drift: Drift::measure(c),
         same: c.changes.same,
         renumbered: renamed.collect(),
         causes,
@@ -209,6 +219,9 @@ fn describe(f: &Changed, out: &mut String) {
 
 fn text(r: &Report) -> String {
     let mut out = String::new();
+    if let Some(drift) = &r.drift {
+        let _ = writeln!(out, "{drift}");
+    }
     for f in r.findings.iter().filter(|f| f.severity != Severity::Note) {
         finding_text(f, &mut out);
     }
@@ -253,22 +266,33 @@ fn text(r: &Report) -> String {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let compared = compared(&args.builds, &args.debug_dir)?;
+    let mut phases = Phases::start();
+    let depth = if args.no_types { Depth::Code } else { Depth::Types };
+    let compared = compared(&args.builds, &args.debug_dir, depth)?;
+    phases.end("load, lift and compare");
     let plan = pipeline::plan(&compared, false)?;
+    phases.end("check and link");
     let report = report(&compared, &plan)?;
     if args.json {
         print_json(&report)?;
     } else {
         print(text(&report).as_bytes())?;
     }
-    Ok(exit(&plan))
+    phases.end("report");
+    if args.time {
+        phases.print();
+    }
+    let exit = exit(&plan);
+    // The process ends here: the kernel is quicker to take back a million small pieces.
+    std::mem::forget(compared);
+    Ok(exit)
 }
 
 /// Loads and compares two builds.
-pub(super) fn compared(builds: &Builds, debug_dir: &[PathBuf]) -> Result<Compared, Failure> {
+pub(super) fn compared(builds: &Builds, debug_dir: &[PathBuf], depth: Depth) -> Result<Compared, Failure> {
     let (old, new) = rayon::join(
-        || pipeline::load(&builds.old, builds.old_debug.as_deref(), debug_dir),
-        || pipeline::load(&builds.new, builds.new_debug.as_deref(), debug_dir),
+        || pipeline::load(&builds.old, builds.old_debug.as_deref(), debug_dir, depth),
+        || pipeline::load(&builds.new, builds.new_debug.as_deref(), debug_dir, depth),
     );
     Ok(pipeline::compare(old?, new?)?)
 }

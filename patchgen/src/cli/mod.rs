@@ -19,6 +19,7 @@ use patchfmt::codes;
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Compares two linked ELF builds and emits a hot-patch bundle; signs, verifies and shows bundles.
 #[derive(Debug, Parser)]
@@ -69,6 +70,29 @@ struct Builds {
     /// Separate debug file of the new build
     #[arg(long, value_name = "FILE")]
     new_debug: Option<PathBuf>,
+}
+
+/// When each phase was over.
+struct Phases {
+    started: Instant,
+    ends: Vec<(&'static str, Duration)>,
+}
+
+impl Phases {
+    fn start() -> Phases {
+        Phases { started: Instant::now(), ends: Vec::new() }
+    }
+
+    fn end(&mut self, phase: &'static str) {
+        self.ends.push((phase, self.started.elapsed()));
+    }
+
+    /// To standard error: the time from the start to the end of each phase.
+    fn print(&self) {
+        for (phase, at) in &self.ends {
+            eprintln!("{:>9.3} ms  {phase}", at.as_secs_f64() * 1e3);
+        }
+    }
 }
 
 /// What a verb ends with.

@@ -34,6 +34,8 @@ pub(super) struct Body<'a> {
     pub image: &'a crate::image::Image,
     /// For each instruction the ordinal of it or, for filler, of what follows.
     ordinal: Vec<u32>,
+    /// Of each part; empty where the file has none.
+    bytes: Vec<&'a [u8]>,
 }
 
 impl<'a> Body<'a> {
@@ -48,7 +50,8 @@ impl<'a> Body<'a> {
                 o
             })
             .collect();
-        Body { f, side, image: side.image, ordinal }
+        let bytes = f.parts.iter().map(|p| side.image.bytes(p.start, p.size()).unwrap_or_default()).collect();
+        Body { f, side, image: side.image, ordinal, bytes }
     }
 
     /// (part, ordinal, bytes into the instruction) of a place in the function.
@@ -71,7 +74,8 @@ impl<'a> Body<'a> {
     }
 
     pub fn bytes(&self, i: &Insn) -> &'a [u8] {
-        self.image.bytes(self.at(i), u64::from(i.len)).unwrap_or_default()
+        let (from, len) = (i.offset as usize, usize::from(i.len));
+        self.bytes.get(usize::from(i.part)).and_then(|part| part.get(from..from + len)).unwrap_or_default()
     }
 
     /// The address that a field holds.
@@ -246,17 +250,17 @@ pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn,
         _ => return Some(Diff::Code),
     }
     let (p, q) = (a.bytes(x), b.bytes(y));
-    let (r, s) = (paired(a.refs(x), b.refs(y)), paired(b.refs(y), a.refs(x)));
-    if r.len() != s.len() || !masked_equal(p, q, &r, &s) {
+    let (r, s) = (|| paired(a.refs(x), b.refs(y)), || paired(b.refs(y), a.refs(x)));
+    if r().count() != s().count() || !masked_equal(p, q, r(), s()) {
         if let Some(d) = relaxed(same, a, b, x, y).or_else(|| branch_forms(same, a, b, x, y)) {
             return d;
         }
         if is_start_up(a.f) && is_start_up(b.f) && same_label_immediate(same, a, b, x, y) {
             return None;
         }
-        return Some(kind_of_difference(a, b, x, y, &r, &s));
+        return Some(kind_of_difference(a, b, x, y, (r().count(), s().count())));
     }
-    r.iter().zip(&s).filter_map(|(r, s)| reference(same, a, b, (p, r), (q, s))).max()
+    r().zip(s()).filter_map(|(r, s)| reference(same, a, b, (p, r), (q, s))).max()
 }
 
 fn is_start_up(f: &Function) -> bool {
@@ -276,17 +280,22 @@ fn same_label_immediate(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y
 }
 
 /// The references of one side, without the uncertain ones that have no counterpart: those are plain numbers.
-fn paired<'a>(own: &'a [CodeRef], other: &[CodeRef]) -> Vec<&'a CodeRef> {
+fn paired<'a>(own: &'a [CodeRef], other: &'a [CodeRef]) -> impl Iterator<Item = &'a CodeRef> {
     let place = |r: &CodeRef| (r.field_at - r.insn, r.field);
-    own.iter().filter(|r| r.certain || other.iter().any(|s| place(s) == place(r))).collect()
+    own.iter().filter(move |r| r.certain || other.iter().any(|s| place(s) == place(r)))
 }
 
-fn masked_equal(p: &[u8], q: &[u8], r: &[&CodeRef], s: &[&CodeRef]) -> bool {
+fn masked_equal<'a>(
+    p: &[u8],
+    q: &[u8],
+    r: impl Iterator<Item = &'a CodeRef>,
+    s: impl Iterator<Item = &'a CodeRef>,
+) -> bool {
     if p.len() != q.len() {
         return false;
     }
     let mut hidden = 0u32;
-    for (r, s) in r.iter().zip(s) {
+    for (r, s) in r.zip(s) {
         let at = (r.field_at - r.insn) as usize;
         if at != (s.field_at - s.insn) as usize || r.field != s.field {
             return false;
@@ -331,8 +340,14 @@ pub(super) fn reference(
         (Target::Func { func: f, part: pf, offset: of }, Target::Func { func: g, part: pg, offset: og })
             if *of != 0 || *og != 0 || pf != pg =>
         {
-            let interior = same.functions(*f, *g);
-            interior && same_place(same, (*f, *pf, *of), (*g, *pg, *og))
+            let body =
+                |own: &Body<'_>, side: Side<'_>, id: FuncId| std::ptr::eq(own.f, &side.lifted.functions[id.index()]);
+            let own = body(a, same.old, *f) && body(b, same.new, *g);
+            same.functions(*f, *g)
+                && match own {
+                    true => a.place((*pf, *of)) == b.place((*pg, *og)),
+                    false => same_place(same, (*f, *pf, *of), (*g, *pg, *og)),
+                }
         }
         (x, y) => {
             let site = Site { access, functions: Some((a.f, b.f)) };
@@ -449,7 +464,8 @@ fn relaxed(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> O
 }
 
 /// Names the difference of two instructions whose bytes differ outside their addresses.
-fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, r: &[&CodeRef], s: &[&CodeRef]) -> Diff {
+/// `refs`: how many addresses each has.
+fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, refs: (usize, usize)) -> Diff {
     let (i, j) = (a.decode(x), b.decode(y));
     let same_shape = i.mnemonic() == j.mnemonic()
         && i.op_count() == j.op_count()
@@ -460,7 +476,7 @@ fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, r: &[&Code
         && i.memory_base() == j.memory_base()
         && i.memory_index() == j.memory_index()
         && i.memory_index_scale() == j.memory_index_scale()
-        && r.len() == s.len();
+        && refs.0 == refs.1;
     if !same_shape {
         return Diff::Code;
     }
@@ -469,7 +485,7 @@ fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, r: &[&Code
         match (i.op_kind(n), j.op_kind(n)) {
             (OpKind::Register, OpKind::Register) if i.op_register(n) == j.op_register(n) => {}
             (OpKind::Memory, OpKind::Memory) if i.memory_size() == j.memory_size() => {
-                if i.memory_displacement64() != j.memory_displacement64() && r.is_empty() {
+                if i.memory_displacement64() != j.memory_displacement64() && refs.0 == 0 {
                     diff = diff.max(Diff::Displacement);
                 }
             }

@@ -7,7 +7,7 @@ mod pairing;
 mod scopes;
 
 pub use names::{Stem, stem};
-pub use scopes::pair_by_scope;
+pub use scopes::{Scoped, pair_by_scope};
 
 use crate::addr::{DataId, FuncId};
 use crate::image::{Binding, Image};

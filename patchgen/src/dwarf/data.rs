@@ -3,6 +3,8 @@
 use crate::image::elf::{Elf, SectionHeader};
 use crate::image::{FileBytes, Image, ImageError};
 use gimli::{DwarfPackageSections, DwarfSections, Section as _, SectionId};
+use libdeflater::Decompressor;
+use memmap2::{Advice, MmapMut};
 use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::{CompressionHeader as _, SectionHeader as _};
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub enum SectionBytes {
     Mapped(FileBytes, Range<usize>),
     Owned(Vec<u8>),
+    /// Pages of its own: hundreds of megabytes would otherwise be faulted in 4 KiB at a time.
+    Inflated(MmapMut),
 }
 
 impl std::ops::Deref for SectionBytes {
@@ -24,6 +28,7 @@ impl std::ops::Deref for SectionBytes {
         match self {
             SectionBytes::Mapped(file, range) => file.get(range.clone()).unwrap_or_default(),
             SectionBytes::Owned(v) => v,
+            SectionBytes::Inflated(pages) => pages,
         }
     }
 }
@@ -199,10 +204,23 @@ fn inflate(
         let what = format_args!("section {name} claims to hold {size} bytes, which its compressed size can't");
         return Err(elf.blame.err(codes::COMPRESSED_SECTION, what));
     }
+    let bad =
+        |what: &dyn std::fmt::Display| elf.blame.err(codes::COMPRESSED_SECTION, format_args!("section {name}: {what}"));
+    if format == CompressionFormat::Zlib && size > 0 {
+        let mut pages =
+            usize::try_from(size).map_err(|e| bad(&e)).and_then(|size| MmapMut::map_anon(size).map_err(|e| bad(&e)))?;
+        // Only a hint, which not every kernel takes.
+        let _ = pages.advise(Advice::HugePage);
+        return match Decompressor::new().zlib_decompress(data, &mut pages) {
+            Ok(n) if n as u64 == size => Ok(SectionBytes::Inflated(pages)),
+            Ok(n) => Err(bad(&format_args!("holds {n} bytes instead of {size}"))),
+            Err(e) => Err(bad(&e)),
+        };
+    }
     let data = CompressedData { format, data, uncompressed_size: size };
     match data.decompress() {
         Ok(v) => Ok(SectionBytes::Owned(v.into_owned())),
-        Err(e) => Err(elf.blame.err(codes::COMPRESSED_SECTION, format_args!("section {name}: {e}"))),
+        Err(e) => Err(bad(&e)),
     }
 }
 

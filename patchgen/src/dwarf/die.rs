@@ -1,9 +1,11 @@
 //! The entries of one unit as a flat table: types, variables, functions and what scopes them.
 
+use super::plan::{Plan, Plans, Step};
 use super::{DebugInfo, DebugUnit, DieRef, Dwarf, Reader};
 use crate::addr::Svma;
 use gimli::constants as dw;
-use gimli::{AttributeValue, DwTag, Operation, UnitOffset};
+use gimli::{AttributeValue, DwTag, EntriesRaw, Operation, Section as _};
+use std::sync::OnceLock;
 
 /// Where a variable lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,17 +15,36 @@ pub(crate) enum Home {
     Tls(u64),
 }
 
+/// How much of a unit is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    Full,
+    /// Without what lives on the stack, parameters of functions that are declared elsewhere, and places in the source.
+    Survey,
+    /// Also the inlined calls in functions, which are many. Never kept.
+    Inlined,
+}
+
+/// DW_AT_linkage_name. Those of C++ are long, many, and seldom looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Linkage<'i> {
+    Text(&'i [u8]),
+    /// Where it starts in `.debug_str`.
+    At(usize),
+}
+
 /// One entry. Which fields mean something depends on the tag.
 #[derive(Clone, Debug)]
 pub(crate) struct Node<'i> {
-    pub offset: UnitOffset<usize>,
+    /// From the start of the unit, in bytes.
+    pub offset: u32,
     pub tag: DwTag,
     /// Index of the enclosing entry; `NONE` at the top.
     pub parent: u32,
     /// Index behind the last entry inside this one.
     pub end: u32,
     pub name: &'i [u8],
-    pub linkage: &'i [u8],
+    pub linkage: Linkage<'i>,
     pub ty: Option<DieRef>,
     /// DW_AT_specification, DW_AT_abstract_origin, the definition that DW_AT_signature names, or the unit that is imported.
     pub origin: Option<DieRef>,
@@ -53,11 +74,36 @@ pub(crate) const NONE: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Table<'i> {
     pub nodes: Vec<Node<'i>>,
+    /// For each 64 bytes of the unit: where entries start (a bit each), and how many start before.
+    starts: Vec<(u64, u32)>,
 }
 
 impl<'i> Table<'i> {
-    pub fn at(&self, offset: UnitOffset<usize>) -> Option<u32> {
-        self.nodes.binary_search_by_key(&offset, |n| n.offset).ok().map(|i| i as u32)
+    pub fn at(&self, offset: u32) -> Option<u32> {
+        let &(bits, before) = self.starts.get(offset as usize / 64)?;
+        let bit = 1u64 << (offset % 64);
+        (bits & bit != 0).then(|| before + (bits & (bit - 1)).count_ones())
+    }
+
+    fn seal(&mut self, unit_size: usize) {
+        self.starts.clear();
+        self.starts.resize(unit_size / 64 + 1, (0, 0));
+        for n in &self.nodes {
+            if let Some(block) = self.starts.get_mut(n.offset as usize / 64) {
+                block.0 |= 1 << (n.offset % 64);
+            }
+        }
+        let mut before = 0;
+        for block in &mut self.starts {
+            block.1 = before;
+            before += block.0.count_ones();
+        }
+    }
+
+    /// A parameter of a function without a name of its own: the entry that has the name has the parameters too.
+    fn is_repeated(&self, tag: DwTag, parent: u32) -> bool {
+        matches!(tag, dw::DW_TAG_formal_parameter | dw::DW_TAG_unspecified_parameters)
+            && self.nodes.get(parent as usize).is_some_and(|p| p.tag == dw::DW_TAG_subprogram && p.name.is_empty())
     }
 
     pub fn node(&self, i: u32) -> &Node<'i> {
@@ -65,7 +111,7 @@ impl<'i> Table<'i> {
     }
 
     /// Direct children.
-    pub fn children(&self, i: u32) -> impl Iterator<Item = u32> + '_ {
+    pub fn children(&self, i: u32) -> impl Iterator<Item = u32> + use<'_, 'i> {
         let end = self.node(i).end;
         let mut next = i + 1;
         std::iter::from_fn(move || {
@@ -77,7 +123,7 @@ impl<'i> Table<'i> {
 }
 
 /// What is kept. Everything else is passed over with all that is inside it.
-fn wanted(tag: DwTag) -> bool {
+pub(super) fn wanted(tag: DwTag) -> bool {
     matches!(
         tag,
         dw::DW_TAG_compile_unit
@@ -135,55 +181,78 @@ pub(crate) fn is_aggregate(tag: DwTag) -> bool {
 impl<'i> DebugInfo<'i> {
     /// Reads the entries of one unit.
     pub(crate) fn read_table(&self, unit: u32) -> gimli::Result<Table<'i>> {
-        self.read_entries(unit, false)
+        let mut out = Table::default();
+        self.read_into(unit, Reading::Full, &mut out)?;
+        Ok(out)
     }
 
-    /// Reads the entries of one unit; with `inlined` also the inlined calls in functions, which are many.
-    pub(crate) fn read_entries(&self, unit: u32, inlined: bool) -> gimli::Result<Table<'i>> {
+    /// As [`Self::read_table`], into a table that held another unit's entries.
+    pub(crate) fn read_into(&self, unit: u32, reading: Reading, out: &mut Table<'i>) -> gimli::Result<()> {
         let u = &self.units[unit as usize];
         let dwarf = &self.dwarfs[u.dwarf as usize];
-        let mut raw = u.unit.entries_raw(None)?;
-        let mut out = Table::default();
+        let size = u.unit.header.length_including_self();
+        if u32::try_from(size).is_err() {
+            return Err(gimli::Error::UnsupportedOffset);
+        }
+        let mut plans = Plans::new(reading);
+        let mut at = Cursor { raw: u.unit.entries_raw(None)?, base: 0 };
+        out.nodes.clear();
         let mut open: Vec<(isize, u32)> = Vec::new();
-        let mut skip: Option<isize> = None;
-        while !raw.is_empty() {
-            let (offset, depth) = (raw.next_offset(), raw.next_depth());
-            let Some(abbrev) = raw.read_abbreviation()? else { continue };
-            if skip.is_some_and(|s| depth > s) {
-                raw.skip_attributes(abbrev.attributes())?;
-                continue;
-            }
-            skip = None;
+        while !at.raw.is_empty() {
+            let (offset, depth) = (at.raw.next_offset().0 as u32, at.depth());
+            let Some(abbrev) = at.raw.read_abbreviation()? else { continue };
+            let plan = plans.of(abbrev);
             while open.last().is_some_and(|&(d, _)| d >= depth) {
                 let closed = open.pop().map_or(NONE, |(_, i)| i);
                 out.nodes[closed as usize].end = out.nodes.len() as u32;
             }
-            let keep = wanted(abbrev.tag()) || (inlined && abbrev.tag() == dw::DW_TAG_inlined_subroutine);
-            if !keep {
-                raw.skip_attributes(abbrev.attributes())?;
-                skip = abbrev.has_children().then_some(depth);
-                continue;
-            }
             let index = out.nodes.len() as u32;
             let parent = open.last().map_or(NONE, |&(_, i)| i);
-            let mut node = Node::new(offset, abbrev.tag(), parent, index + 1);
-            for spec in abbrev.attributes() {
-                let attr = raw.read_attribute(*spec)?;
-                node.attribute(self, unit, u, dwarf, attr.name(), attr.value())?;
+            if plan.skip || (reading == Reading::Survey && out.is_repeated(plan.tag, parent)) {
+                at.pass_over(u, plan, abbrev.attributes(), depth)?;
+                continue;
+            }
+            let mut node = Node::new(offset, plan.tag, parent, index + 1);
+            let specs = abbrev.attributes();
+            for step in &plan.steps {
+                match *step {
+                    Step::Skip(from, to) => at.raw.skip_attributes(&specs[from..to])?,
+                    Step::Read(i) => {
+                        let attr = at.raw.read_attribute(specs[i])?;
+                        node.attribute(self, unit, u, dwarf, attr.name(), attr.value())?;
+                    }
+                }
+            }
+            let on_stack = plan.tag == dw::DW_TAG_variable && plan.located && node.home.is_none();
+            if reading == Reading::Survey && on_stack && !plan.children {
+                continue;
             }
             out.nodes.push(node);
-            if abbrev.has_children() {
+            if plan.children {
                 open.push((depth, index));
             }
         }
         for (_, i) in open {
             out.nodes[i as usize].end = out.nodes.len() as u32;
         }
-        Ok(out)
+        out.seal(size);
+        Ok(())
+    }
+
+    /// The linkage name of an entry of `unit`; empty where it has none.
+    pub(crate) fn linkage(&self, unit: u32, node: &Node<'i>) -> &'i [u8] {
+        match node.linkage {
+            Linkage::Text(text) => text,
+            Linkage::At(at) => {
+                let strings = &self.dwarfs[self.units[unit as usize].dwarf as usize].debug_str;
+                // It was seen to be there when the entry was read.
+                strings.get_str(gimli::DebugStrOffset(at)).map(|s| s.slice()).unwrap_or_default()
+            }
+        }
     }
 
     /// The partial units that the unit of `table` imports, directly or not (dwz makes them).
-    pub(crate) fn imported(&self, table: &Table<'i>) -> Vec<u32> {
+    pub(crate) fn imported(&self, table: &Table<'i>, reading: Reading) -> Vec<u32> {
         let mut out: Vec<u32> = Vec::new();
         let imports = |table: &Table<'i>| -> Vec<u32> {
             let imports = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_imported_unit);
@@ -193,7 +262,7 @@ impl<'i> DebugInfo<'i> {
         while let Some(unit) = todo.pop() {
             if !out.contains(&unit) && !self.units[unit as usize].full {
                 out.push(unit);
-                todo.extend(imports(self.table(unit)));
+                todo.extend(imports(self.table(unit, reading)));
             }
         }
         out.sort_unstable();
@@ -210,21 +279,92 @@ impl<'i> DebugInfo<'i> {
         }
     }
 
-    /// The entries of one unit, kept. A unit that can't be read is empty here; [`DebugInfo::read_table`] reports it.
-    pub(crate) fn table(&self, unit: u32) -> &Table<'i> {
-        self.tables[unit as usize].get_or_init(|| self.read_table(unit).unwrap_or_default())
+    /// The entries of one unit, kept. A unit that can't be read is empty here; [`DebugInfo::read_into`] reports it.
+    pub(crate) fn table(&self, unit: u32, reading: Reading) -> &Table<'i> {
+        self.kept(unit, reading).get_or_init(|| {
+            let mut out = Table::default();
+            match self.read_into(unit, reading, &mut out) {
+                Ok(()) => out,
+                Err(_) => Table::default(),
+            }
+        })
+    }
+
+    /// As [`Self::table`], with the reason why it can't be read.
+    pub(crate) fn try_table(&self, unit: u32, reading: Reading) -> gimli::Result<&Table<'i>> {
+        let table = self.table(unit, reading);
+        // Every unit has an entry of its own: an empty table is one that could not be read.
+        if table.nodes.is_empty() {
+            self.read_into(unit, reading, &mut Table::default())?;
+        }
+        Ok(table)
+    }
+
+    fn kept(&self, unit: u32, reading: Reading) -> &OnceLock<Table<'i>> {
+        &self.tables[reading as usize][unit as usize]
+    }
+
+    /// Gives back the memory of what a survey kept.
+    pub(crate) fn forget_survey(&mut self) {
+        self.tables[Reading::Survey as usize].iter_mut().for_each(|kept| *kept = OnceLock::new());
+    }
+}
+
+/// A place among the entries of a unit. gimli counts depth from where it was set down.
+struct Cursor<'a, 'i> {
+    raw: EntriesRaw<'a, Reader<'i>>,
+    base: isize,
+}
+
+impl<'a, 'i> Cursor<'a, 'i> {
+    fn depth(&self) -> isize {
+        self.base + self.raw.next_depth()
+    }
+
+    /// Leaves out the rest of an entry at `depth` with all that is inside it, by DW_AT_sibling where the compiler gave one.
+    fn pass_over(
+        &mut self,
+        u: &'a DebugUnit<'i>,
+        plan: &Plan,
+        specs: &[gimli::AttributeSpecification],
+        depth: isize,
+    ) -> gimli::Result<()> {
+        let Some(at) = plan.sibling.filter(|_| plan.children) else {
+            self.raw.skip_attributes(specs)?;
+            return if plan.children { self.walk_out(depth) } else { Ok(()) };
+        };
+        self.raw.skip_attributes(&specs[..at])?;
+        let next = match self.raw.read_attribute(specs[at])?.value() {
+            AttributeValue::UnitRef(next) if next > self.raw.next_offset() => next,
+            _ => {
+                self.raw.skip_attributes(&specs[at + 1..])?;
+                return self.walk_out(depth);
+            }
+        };
+        *self = Cursor { raw: u.unit.entries_raw(Some(next))?, base: depth };
+        Ok(())
+    }
+
+    /// Reads on to the end of the children of an entry at `depth`.
+    fn walk_out(&mut self, depth: isize) -> gimli::Result<()> {
+        while !self.raw.is_empty() && self.depth() > depth {
+            if let Some(abbrev) = self.raw.read_abbreviation()? {
+                self.raw.skip_attributes(abbrev.attributes())?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl<'i> Node<'i> {
-    fn new(offset: UnitOffset<usize>, tag: DwTag, parent: u32, end: u32) -> Node<'i> {
+    fn new(offset: u32, tag: DwTag, parent: u32, end: u32) -> Node<'i> {
         Node {
             offset,
             tag,
             parent,
             end,
             name: b"",
-            linkage: b"",
+            linkage: Linkage::Text(b""),
             ty: None,
             origin: None,
             size: None,
@@ -257,11 +397,18 @@ impl<'i> Node<'i> {
         match name {
             dw::DW_AT_name => self.name = dwarf.attr_string(&u.unit, value)?.slice(),
             dw::DW_AT_linkage_name | dw::DW_AT_MIPS_linkage_name => {
-                self.linkage = dwarf.attr_string(&u.unit, value)?.slice();
+                let strings = dwarf.debug_str.reader().slice();
+                self.linkage = match value {
+                    // Whatever starts in the section has an end there.
+                    AttributeValue::DebugStrRef(at) if at.0 < strings.len() && strings.ends_with(&[0]) => {
+                        Linkage::At(at.0)
+                    }
+                    value => Linkage::Text(dwarf.attr_string(&u.unit, value)?.slice()),
+                };
             }
             dw::DW_AT_type => {
                 let target = info.resolve(id, &value);
-                self.ty = Some(target.ok_or(gimli::Error::NoEntryAtGivenOffset(self.offset.0 as u64))?);
+                self.ty = Some(target.ok_or(gimli::Error::NoEntryAtGivenOffset(u64::from(self.offset)))?);
             }
             dw::DW_AT_specification | dw::DW_AT_abstract_origin | dw::DW_AT_signature | dw::DW_AT_import => {
                 self.origin = info.resolve(id, &value);

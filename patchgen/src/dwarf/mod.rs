@@ -5,15 +5,17 @@
 mod data;
 pub(crate) mod die;
 mod lines;
+mod plan;
 pub(crate) mod vars;
 
 pub use data::DebugData;
+pub(crate) use die::{Reading, Table};
 pub use lines::Place;
 pub use vars::{StaticLocal, Variable};
 
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageError};
-use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, UnitOffset, UnitSectionOffset, UnitType};
+use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, UnitSectionOffset, UnitType};
 use lines::Lines;
 use patchfmt::codes;
 use rayon::prelude::*;
@@ -32,7 +34,14 @@ pub struct UnitId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct DieRef {
     pub unit: u32,
-    pub offset: UnitOffset<usize>,
+    /// From the start of the unit, in bytes. Longer units aren't read.
+    pub offset: u32,
+}
+
+impl DieRef {
+    fn new(unit: u32, offset: usize) -> Option<DieRef> {
+        u32::try_from(offset).ok().map(|offset| DieRef { unit, offset })
+    }
 }
 
 /// One unit. Of a split one, `unit` is the content in the `.dwo` and `skeleton` what the image has.
@@ -63,7 +72,8 @@ pub struct DebugInfo<'i> {
     /// Address ranges of units, ascending.
     ranges: Vec<(Svma, Svma, u32)>,
     lines: Vec<OnceLock<Lines>>,
-    pub(crate) tables: Vec<OnceLock<die::Table<'i>>>,
+    /// Entries of units that are looked at more than once: all, and those that a survey needs.
+    tables: [Vec<OnceLock<die::Table<'i>>>; 2],
     missing: Vec<ImageError>,
     /// Where the TLS block of the image would be, were it at its template, with its full size.
     tls: Option<SvmaRange>,
@@ -91,14 +101,14 @@ impl<'i> DebugInfo<'i> {
             signatures: HashMap::new(),
             ranges: Vec::new(),
             lines: Vec::new(),
-            tables: Vec::new(),
+            tables: [Vec::new(), Vec::new()],
             missing: data.missing.clone(),
             tls: image.tls.map(|(template, size, _)| SvmaRange::new(template.start, size)),
         };
         info.scan(data).map_err(|e| malformed(&data.path, e))?;
         info.cover(image).map_err(|e| malformed(&data.path, e))?;
         info.lines = info.units.iter().map(|_| OnceLock::new()).collect();
-        info.tables = info.units.iter().map(|_| OnceLock::new()).collect();
+        info.tables = [(), ()].map(|()| info.units.iter().map(|_| OnceLock::new()).collect());
         Ok(info)
     }
 
@@ -188,7 +198,7 @@ impl<'i> DebugInfo<'i> {
         if let UnitType::Type { type_signature, type_offset } | UnitType::SplitType { type_signature, type_offset } =
             unit.header.type_()
         {
-            self.signatures.insert(type_signature.0, DieRef { unit: index, offset: type_offset });
+            self.signatures.extend(DieRef::new(index, type_offset.0).map(|at| (type_signature.0, at)));
         }
         self.units.push(DebugUnit { dwarf, unit, skeleton, producer, language, full, partial });
         Ok(())
@@ -233,6 +243,12 @@ impl<'i> DebugInfo<'i> {
         self.ranges = found?.concat();
         self.ranges.sort_unstable();
         Ok(())
+    }
+
+    /// Units refer to each other's entries, as link-time optimisation and dwz make them: each is read once and kept.
+    pub(crate) fn is_entangled(&self) -> bool {
+        let lto = |p: &[u8]| p.starts_with(b"GNU GIMPLE") || p.windows(5).any(|w| w == b"-flto");
+        self.units.iter().any(|u| u.partial || lto(u.producer))
     }
 
     /// What DWARF there should be but isn't (HP0202).
@@ -310,7 +326,7 @@ impl<'i> DebugInfo<'i> {
         use gimli::AttributeValue as V;
         let dwarf = self.units[from as usize].dwarf;
         match *value {
-            V::UnitRef(offset) => Some(DieRef { unit: from, offset }),
+            V::UnitRef(offset) => DieRef::new(from, offset.0),
             V::DebugInfoRef(at) => self.at_offset(dwarf, at.0),
             V::DebugInfoRefSup(at) => self.at_offset(SUP, at.0),
             V::DebugTypesRef(sig) => self.signatures.get(&sig.0).copied(),
@@ -322,7 +338,7 @@ impl<'i> DebugInfo<'i> {
     fn at_offset(&self, dwarf: u32, at: usize) -> Option<DieRef> {
         let after = self.by_offset.partition_point(|&(d, start, _)| (d, start) <= (dwarf, at));
         let &(d, start, unit) = self.by_offset.get(after.checked_sub(1)?)?;
-        (d == dwarf).then(|| DieRef { unit, offset: UnitOffset(at - start) })
+        if d == dwarf { DieRef::new(unit, at - start) } else { None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Variables at fixed places, with the scopes that enclose them.
 
-use super::die::{Home, NONE, Node, Table};
+use super::die::{Home, NONE, Node, Reading, Table};
 use super::{DebugInfo, DieRef, UnitId};
 use crate::addr::Svma;
 use crate::image::ImageError;
@@ -52,9 +52,9 @@ impl<'i> DebugInfo<'i> {
         }
         let table = self.read_table(unit)?;
         let mut out = Vec::new();
-        View { info: self, unit, local: &table }.variables(unit, &mut out);
-        for part in self.imported(&table) {
-            View { info: self, unit: part, local: self.table(part) }.variables(unit, &mut out);
+        View { info: self, unit, local: &table, reading: Reading::Full }.variables(unit, &mut out);
+        for part in self.imported(&table, Reading::Full) {
+            View::kept(self, part, Reading::Full).variables(unit, &mut out);
         }
         Ok(out)
     }
@@ -62,7 +62,7 @@ impl<'i> DebugInfo<'i> {
 
 impl View<'_, '_> {
     /// Variables at fixed places in this unit, which `of` imports or is.
-    fn variables(&self, of: u32, out: &mut Vec<Variable>) {
+    pub(crate) fn variables(&self, of: u32, out: &mut Vec<Variable>) {
         for (i, node) in self.local.nodes.iter().enumerate() {
             let (dw::DW_TAG_variable, Some(home)) = (node.tag, node.home) else { continue };
             let (svma, tls) = match home {
@@ -71,10 +71,11 @@ impl View<'_, '_> {
             };
             let here = DieRef { unit: self.unit, offset: node.offset };
             let Some((scope, in_function)) = self.scope(here) else { continue };
-            let Some((_, decl)) = self.declared(here) else { continue };
+            let Some((declared, decl)) = self.declared(here) else { continue };
+            let linkage = [(self.unit, node), (declared.unit, decl)].map(|(unit, n)| self.info.linkage(unit, n));
             out.push(Variable {
                 name: text(decl.name),
-                linkage_name: [node.linkage, decl.linkage].into_iter().find(|l| !l.is_empty()).map(text),
+                linkage_name: linkage.into_iter().find(|l| !l.is_empty()).map(text),
                 unit: UnitId(of),
                 scope,
                 in_function,
@@ -98,11 +99,18 @@ pub(crate) struct View<'a, 'i> {
     pub info: &'a DebugInfo<'i>,
     pub unit: u32,
     pub local: &'a Table<'i>,
+    /// How much of `local` and other units is read.
+    pub reading: Reading,
 }
 
 impl<'a, 'i> View<'a, 'i> {
+    /// Of a unit whose entries are kept.
+    pub fn kept(info: &'a DebugInfo<'i>, unit: u32, reading: Reading) -> View<'a, 'i> {
+        View { info, unit, local: info.table(unit, reading), reading }
+    }
+
     pub fn table(&self, unit: u32) -> &'a Table<'i> {
-        if unit == self.unit { self.local } else { self.info.table(unit) }
+        if unit == self.unit { self.local } else { self.info.table(unit, self.reading) }
     }
 
     pub fn get(&self, at: DieRef) -> Option<(&'a Table<'i>, u32)> {

@@ -179,6 +179,15 @@ pub struct Fde {
     pub lsda: Option<Svma>,
 }
 
+/// What looking up an address needs of a section.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    range: SvmaRange,
+    id: SectionId,
+    /// None where the file has no bytes for it.
+    file_at: Option<FileOffset>,
+}
+
 #[derive(Debug)]
 pub struct Image {
     pub path: PathBuf,
@@ -215,7 +224,7 @@ pub struct Image {
     pub ibt: bool,
     pub debug: DebugSource,
     /// Sections with an address range of their own, ascending.
-    by_address: Vec<u32>,
+    by_address: Vec<Span>,
     /// Index in `symbols` of the first of TLS.
     first_tls: usize,
     file: FileBytes,

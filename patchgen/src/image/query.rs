@@ -1,6 +1,6 @@
 //! Questions to an image.
 
-use super::{DebugSource, DynReloc, Fde, FileBytes, Image, Import, PltStub, Section, SectionKind, Symbol};
+use super::{DebugSource, DynReloc, Fde, FileBytes, Image, Import, PltStub, Section, SectionKind, Span, Symbol};
 use crate::addr::{ImportId, SectionId, Svma, SvmaRange, SymbolId};
 use std::path::Path;
 
@@ -20,9 +20,12 @@ impl Image {
 
     /// As `section_at`, with the template of TLS variables.
     fn placed(&self, a: Svma) -> Option<SectionId> {
-        let after = self.by_address.partition_point(|&i| self.sections[i as usize].range.start <= a);
-        let id = SectionId(*self.by_address.get(after.checked_sub(1)?)?);
-        self.section(id).range.contains(a).then_some(id)
+        self.span(a).map(|s| s.id)
+    }
+
+    fn span(&self, a: Svma) -> Option<&Span> {
+        let after = self.by_address.partition_point(|s| s.range.start <= a);
+        self.by_address.get(after.checked_sub(1)?).filter(|s| s.range.contains(a))
     }
 
     /// What kind of section holds `a`.
@@ -37,12 +40,12 @@ impl Image {
 
     /// `size` bytes of file content at `a`, None where they aren't all in one section with bytes. The template of TLS variables counts.
     pub fn bytes(&self, a: Svma, size: u64) -> Option<&[u8]> {
-        let s = self.section(self.placed(a)?);
+        let s = self.span(a)?;
         let into = a.0 - s.range.start.0;
-        if !s.has_bytes || into.checked_add(size)? > s.range.size() {
+        if into.checked_add(size)? > s.range.size() {
             return None;
         }
-        let from = usize::try_from(s.offset.0.checked_add(into)?).ok()?;
+        let from = usize::try_from(s.file_at?.0.checked_add(into)?).ok()?;
         self.file.get(from..from.checked_add(usize::try_from(size).ok()?)?)
     }
 

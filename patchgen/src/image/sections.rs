@@ -2,7 +2,7 @@
 
 use super::elf::{Elf, SectionHeader};
 use super::error::{ImageError, codes};
-use super::{Section, SectionKind};
+use super::{Section, SectionKind, Span};
 use crate::addr::{FileOffset, Svma, SvmaRange};
 use object::LittleEndian as LE;
 use object::elf;
@@ -109,22 +109,20 @@ fn classify(name: &str, s: &SectionHeader, relro: Option<SvmaRange>) -> SectionK
     if flags.contains(elf::SHF_WRITE) { K::Data } else { K::Rodata }
 }
 
-/// Indexes of the sections with an address range of their own, ascending; refuses overlaps. `.tdata` counts (its template has bytes),
-/// `.tbss` doesn't.
-pub(super) fn by_address(elf: &Elf<'_>, sections: &[Section]) -> Result<Vec<u32>, ImageError> {
-    let mut ids: Vec<u32> = (0u32..)
-        .zip(sections)
+/// The sections with an address range of their own, ascending; refuses overlaps. `.tdata` counts (its template has bytes), `.tbss` doesn't.
+pub(super) fn by_address(elf: &Elf<'_>, sections: &[Section]) -> Result<Vec<Span>, ImageError> {
+    let mut spans: Vec<Span> = sections
+        .iter()
+        .enumerate()
         .filter(|(_, s)| !matches!(s.kind, SectionKind::NotLoaded | SectionKind::Tbss) && s.range.size() != 0)
-        .map(|(i, _)| i)
+        .map(|(i, s)| Span { range: s.range, id: i.into(), file_at: s.has_bytes.then_some(s.offset) })
         .collect();
-    ids.sort_by_key(|&i| sections[i as usize].range);
-    for pair in ids.windows(2) {
-        let (a, b) = (&sections[pair[0] as usize], &sections[pair[1] as usize]);
-        if b.range.start < a.range.end {
-            return Err(elf
-                .blame
-                .err(codes::MALFORMED_ELF, format_args!("sections {} and {} overlap", a.name, b.name)));
+    spans.sort_by_key(|s| s.range);
+    for pair in spans.windows(2) {
+        if pair[1].range.start < pair[0].range.end {
+            let [a, b] = [&pair[0], &pair[1]].map(|s| &sections[s.id.index()].name);
+            return Err(elf.blame.err(codes::MALFORMED_ELF, format_args!("sections {a} and {b} overlap")));
         }
     }
-    Ok(ids)
+    Ok(spans)
 }

@@ -271,8 +271,8 @@ impl Assembler<'_> {
         match target {
             Target::Func { offset: 0, part: 0, .. } | Target::Import(_) => Plausible::Certain,
             Target::Func { func, part, offset } if *func == self.id => {
-                let lands = f.insns.iter().any(|i| i.part == *part && i.offset == *offset);
-                if lands { Plausible::Maybe } else { Plausible::No }
+                let lands = f.insns.binary_search_by_key(&(*part, *offset), |i| (i.part, i.offset));
+                if lands.is_ok() { Plausible::Maybe } else { Plausible::No }
             }
             Target::Func { .. } | Target::Unknown(_) | Target::Slot(_) => Plausible::No,
             Target::Data { data, offset } => {
@@ -289,7 +289,7 @@ impl Assembler<'_> {
 
     /// Marks computed addresses that are also the end of an object which the function uses, or may be the base of the next one.
     fn alternatives(&self, f: &mut Function) {
-        let used: HashSet<DataId> = f
+        let mut used: Vec<DataId> = f
             .refs
             .iter()
             .filter_map(|r| match r.target {
@@ -297,11 +297,14 @@ impl Assembler<'_> {
                 _ => None,
             })
             .collect();
+        used.sort_unstable();
+        used.dedup();
+        let used = |id: DataId| used.binary_search(&id).is_ok();
         for r in &mut f.refs {
             // The end of the last object of a section, where the linker may have a symbol.
             if let (Access::Derived, Target::Linker(name, 0)) = (r.access, &r.target)
                 && let Some((start, end, before)) = self.resolver.ending_at_label(name)
-                && used.contains(&before)
+                && used(before)
             {
                 r.target = Target::Data { data: before, offset: (end.0 - start.0) as i64 };
             }
@@ -311,7 +314,7 @@ impl Assembler<'_> {
             if let Some((start, _, before)) = self.resolver.objects.ending_at(a)
                 && before != *data
                 // A literal that happens to follow an array is a literal, unless the function uses the array.
-                && (used.contains(&before) || here.kind != DataKind::String)
+                && (used(before) || here.kind != DataKind::String)
             {
                 r.alternatives.push((before, a.0.wrapping_sub(start.0) as i64));
             } else if here.kind == DataKind::Blob

@@ -49,6 +49,8 @@ pub(super) struct Piece {
     pub indirect: Vec<u32>,
     /// Reads the thread pointer (`mov %fs:0, reg`).
     pub reads_tp: bool,
+    /// Has an operand `%fs:(reg)`.
+    pub fs_register: bool,
     /// Control runs on past the last byte.
     pub falls_out: bool,
 }
@@ -74,6 +76,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
         bad: Vec::new(),
         indirect: Vec::new(),
         reads_tp: false,
+        fs_register: false,
         falls_out: true,
     };
     let mut d = decoder(bytes, range.start);
@@ -141,6 +144,7 @@ fn operands(piece: &mut Piece, d: &Decoder<'_>, i: &Instruction, index: u32, off
         let fs = i.segment_prefix() == Register::FS;
         let disp = i.memory_displacement64();
         let free = i.memory_base() == Register::None && i.memory_index() == Register::None;
+        piece.fs_register |= fs && !free;
         let size = i.memory_size().size();
         let sized = i.mnemonic() != Mnemonic::Lea && size > 0 && !i.is_vsib() && !is_hint(i.mnemonic());
         let direct = if sized { Use::Direct { width: size as u16 } } else { Use::Derived };

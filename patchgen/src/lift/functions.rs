@@ -182,10 +182,16 @@ fn join(image: &Image, seeds: &mut [Seed]) {
             by_part.entry(part).or_default().push(f);
         }
     }
-    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (i, s) in seeds.iter().enumerate() {
-        for &n in &s.names {
-            by_name.entry(&image.symbol(n).name).or_default().push(i);
+    // Functions by name, of those names that a split-off part has.
+    let stems = seeds.iter().flat_map(|s| &s.names).filter_map(|&n| cold_stem(&image.symbol(n).name));
+    let mut by_name: HashMap<&str, Vec<usize>> = stems.map(|stem| (stem, Vec::new())).collect();
+    if !by_name.is_empty() {
+        for (i, s) in seeds.iter().enumerate() {
+            for &n in &s.names {
+                if let Some(list) = by_name.get_mut(image.symbol(n).name.as_str()) {
+                    list.push(i);
+                }
+            }
         }
     }
     let mut parents: Vec<(usize, usize)> = Vec::new();

@@ -7,7 +7,6 @@ use super::{Field, Unprovable};
 use crate::addr::Svma;
 use crate::image::{DynReloc, Image};
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
-use std::collections::HashMap;
 
 /// Bit sets of the sixteen general registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +60,7 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
         .map(|r| r.insn)
         .collect();
     let indexed = piece.raws.iter().any(|r| r.how == Use::Tp);
-    if tls.block == 0 || (!piece.reads_tp && pair_at.is_empty() && !indexed && !uses_fs_register(image, piece)) {
+    if tls.block == 0 || (!piece.reads_tp && pair_at.is_empty() && !indexed && !piece.fs_register) {
         return;
     }
     let Some(bytes) = image.bytes(piece.range.start, piece.range.size()) else { return };
@@ -73,7 +72,8 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
         offsets.push(d.get_constant_offsets(&i));
         code.push(i);
     }
-    let states = flow(&code, &pair_at);
+    // Without a source of either there is nothing to follow.
+    let states = if piece.reads_tp || !pair_at.is_empty() { flow(&code, &pair_at) } else { vec![NONE; code.len()] };
     let ever = states.iter().fold(NONE, |a, s| State { tp: a.tp | s.tp, block: a.block | s.block });
     let fs_bases = code
         .iter()
@@ -135,21 +135,16 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
     piece.raws.sort_by_key(|r| (r.insn, r.field_at));
 }
 
-/// The piece has an operand `%fs:(reg)`; cheap test on the bytes: the segment prefix.
-fn uses_fs_register(image: &Image, piece: &Piece) -> bool {
-    image.bytes(piece.range.start, piece.range.size()).is_some_and(|b| b.contains(&0x64))
-}
-
 /// Forward data flow: what each register holds before each instruction, on every path.
 fn flow(code: &[Instruction], pair_at: &[u32]) -> Vec<State> {
     let top = State { tp: u16::MAX, block: u16::MAX };
     let n = code.len();
-    let index: HashMap<u64, usize> = code.iter().enumerate().map(|(i, c)| (c.ip(), i)).collect();
+    let index = |ip: u64| code.binary_search_by_key(&ip, |c| c.ip()).ok();
     let mut targeted = vec![false; n];
     for c in code {
         if matches!(c.op_kind(0), OpKind::NearBranch64)
             && !c.is_call_near()
-            && let Some(&t) = index.get(&c.near_branch_target())
+            && let Some(t) = index(c.near_branch_target())
         {
             targeted[t] = true;
         }
@@ -199,7 +194,7 @@ fn flow(code: &[Instruction], pair_at: &[u32]) -> Vec<State> {
             flow,
             FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend
         ) && c.op_kind(0) == OpKind::NearBranch64
-            && let Some(&t) = index.get(&c.near_branch_target())
+            && let Some(t) = index(c.near_branch_target())
         {
             next(t);
         }

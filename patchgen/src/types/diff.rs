@@ -1,6 +1,6 @@
 //! Pairs the declarations of two builds and says how they differ.
 
-use super::index::{Entry, Kind};
+use super::index::{Entry, Kind, Shaped, Survey};
 use super::shape::{Bare, Field, Shapes, enumerators};
 use super::{
     EnumChange, FieldAt, FieldChange, LayoutChange, ProtoChange, TypeDiff, TypeKind, VarChange, name, storage,
@@ -8,9 +8,9 @@ use super::{
 use crate::addr::Svma;
 use crate::dwarf::die::Home;
 use crate::dwarf::vars::text;
-use crate::dwarf::{DebugInfo, DieRef};
+use crate::dwarf::{DebugInfo, DieRef, Reading};
 use gimli::constants as dw;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One declaration in both builds that differs.
 struct Differing {
@@ -24,8 +24,10 @@ struct Differing {
     by_unit: bool,
 }
 
-pub(super) fn diff(old: &DebugInfo<'_>, a: &[Entry], new: &DebugInfo<'_>, b: &[Entry]) -> TypeDiff {
+pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Survey) -> TypeDiff {
     let mut out = TypeDiff::default();
+    let keys = differing_keys(a, b, &mut out.compared);
+    let (a, b) = (a.entries(old, &keys), b.entries(new, &keys));
     let mut differing: Vec<Differing> = Vec::new();
     let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
@@ -36,7 +38,6 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &[Entry], new: &DebugInfo<'_>, b: &[E
             std::cmp::Ordering::Less => i = end_a,
             std::cmp::Ordering::Greater => j = end_b,
             std::cmp::Ordering::Equal => {
-                out.compared += 1;
                 group(&a[i..end_a], new, &b[j..end_b], &mut differing);
                 (i, j) = (end_a, end_b);
             }
@@ -57,6 +58,32 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &[Entry], new: &DebugInfo<'_>, b: &[E
     out.enums.sort();
     out.prototypes.sort();
     out.variables.sort();
+    out
+}
+
+/// The names that both builds declare, counted, and those of them whose declarations aren't all the same.
+fn differing_keys(a: &Survey, b: &Survey, compared: &mut usize) -> HashSet<(Kind, u64)> {
+    let sorted = |s: &Survey| -> Vec<Shaped> {
+        let mut all = s.shapes.clone();
+        all.sort_unstable();
+        all
+    };
+    let (a, b) = rayon::join(|| sorted(a), || sorted(b));
+    let name = |s: &Shaped| (s.kind, s.key);
+    let mut rest = b.as_slice();
+    let mut out = HashSet::new();
+    for mine in a.chunk_by(|x, y| name(x) == name(y)) {
+        let key = name(&mine[0]);
+        rest = &rest[rest.partition_point(|s| name(s) < key)..];
+        let theirs = &rest[..rest.partition_point(|s| name(s) == key)];
+        if theirs.is_empty() {
+            continue;
+        }
+        *compared += 1;
+        if mine != theirs {
+            out.insert(key);
+        }
+    }
     out
 }
 
@@ -144,7 +171,7 @@ fn kind_of(b: &Bare<'_, '_>) -> TypeKind {
 }
 
 fn place(info: &DebugInfo<'_>, at: DieRef) -> Option<String> {
-    let table = info.table(at.unit);
+    let table = info.table(at.unit, Reading::Full);
     let node = table.node(table.at(at.offset)?);
     if node.line == 0 {
         return None;

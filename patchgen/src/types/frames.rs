@@ -7,7 +7,7 @@ use super::holders::Finder;
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, NONE, Node, Table};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef};
+use crate::dwarf::{DebugInfo, DieRef, Reading};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use rayon::prelude::*;
@@ -49,9 +49,10 @@ type Found = (Vec<Part>, BTreeMap<String, BTreeSet<String>>);
 /// Looks for the types in `names` (qualified, as [`super::LayoutChange::name`] has them) in all units.
 pub fn frames(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Frames, ImageError> {
     let of_unit = |unit: u32| -> Result<Found, ImageError> {
-        let table = info.read_entries(unit, true).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
+        let mut table = Table::default();
+        info.read_into(unit, Reading::Inlined, &mut table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let mut search = Search {
-            finder: Finder::new(View { info, unit, local: &table }, names),
+            finder: Finder::new(View { info, unit, local: &table, reading: Reading::Full }, names),
             outside: BTreeMap::new(),
             parts: Vec::new(),
         };

@@ -3,7 +3,7 @@
 use super::shape::Shapes;
 use crate::dwarf::die::is_aggregate;
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef};
+use crate::dwarf::{DebugInfo, DieRef, Reading};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use rayon::prelude::*;
@@ -34,7 +34,7 @@ pub struct Holders {
 pub fn holders(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Holders, ImageError> {
     let of_unit = |unit: u32| -> Result<Holders, ImageError> {
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        Ok(Finder::new(View { info, unit, local: &table }, names).unit())
+        Ok(Finder::new(View { info, unit, local: &table, reading: Reading::Full }, names).unit())
     };
     let found: Result<Vec<Holders>, ImageError> = (0..info.units.len() as u32).into_par_iter().map(of_unit).collect();
     let mut out = Holders::default();
@@ -54,7 +54,7 @@ pub fn holders(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Holders
 pub fn points_to_methods(info: &DebugInfo<'_>) -> Result<bool, ImageError> {
     let in_unit = |unit: u32| -> Result<bool, ImageError> {
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        let mut shapes = Shapes::new(View { info, unit, local: &table });
+        let mut shapes = Shapes::new(View { info, unit, local: &table, reading: Reading::Full });
         let mut pointers = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type);
         Ok(pointers.any(|n| shapes.bare(n.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type)))
     };

@@ -1,18 +1,18 @@
 //! What a unit declares, as hashes: enough to see what differs without keeping its entries.
 
+use super::hash::{hash_of, inside, of_bytes};
 use super::shape::Shapes;
 use crate::dwarf::die::{Home, is_aggregate};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef};
+use crate::dwarf::{DebugInfo, DieRef, Reading, Table, Variable};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use patchfmt::codes;
 use rayon::prelude::*;
-use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher as _;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash as _;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Kind {
     /// A struct, class, union or enum with a name or a typedef. One kind, so that a union that was a struct is seen.
     Type,
@@ -22,66 +22,165 @@ pub(super) enum Kind {
     Variable,
 }
 
-/// One declaration. Sorts by key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Entry {
+/// One declaration, wherever it is. Sorts by key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Shaped {
     pub kind: Kind,
     /// Hash of the qualified name.
     pub key: u64,
-    /// Hash of the unit's name.
-    pub unit_key: u64,
     /// Hash of all that matters of it.
     pub shape: u64,
     /// Of classes: hash of the vtable's order.
     pub vtable: u64,
+}
+
+/// One declaration in one unit. Sorts by key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Entry {
+    pub kind: Kind,
+    pub key: u64,
+    /// Hash of the unit's name.
+    pub unit_key: u64,
+    pub shape: u64,
+    pub vtable: u64,
     pub at: DieRef,
 }
 
-fn hash(value: impl std::hash::Hash) -> u64 {
-    let mut h = DefaultHasher::new();
-    value.hash(&mut h);
-    h.finish()
+/// What the units of one build declare, read in one pass. Headers repeat in unit after unit: each different declaration is kept once.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// In the order in which they were met first.
+    pub(super) shapes: Vec<Shaped>,
+    places: Vec<Places>,
+    variables: Vec<Variable>,
 }
 
-/// Declarations of all units, sorted.
-pub(super) fn build(info: &DebugInfo<'_>) -> Result<Vec<Entry>, ImageError> {
-    let of_unit = |unit: u32| -> Result<Vec<Entry>, ImageError> {
-        // Partial units count as parts of those that import them: a supplementary file has those of other programs too.
-        if info.units[unit as usize].partial {
-            return Ok(Vec::new());
-        }
-        let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        let mut shapes = Shapes::new(View { info, unit, local: &table });
-        let mut out = entries(&mut shapes, unit);
-        let mut broken = shapes.broken;
-        for part in info.imported(&table) {
-            let mut shapes = Shapes::of_unit(info, part);
-            out.extend(entries(&mut shapes, unit));
-            broken |= shapes.broken;
-        }
-        if broken {
-            return Err(ImageError {
-                code: codes::DWARF_MALFORMED,
-                path: info.path().to_path_buf(),
-                what: format!("a type of unit {} refers to an entry that isn't there", info.name_at(unit)),
-            });
+/// Where the declarations of one unit are.
+#[derive(Debug)]
+struct Places {
+    /// The compilation unit.
+    of: u32,
+    /// Itself, or a partial unit that it imports.
+    unit: u32,
+    /// Index in [`Survey::shapes`], offset of the entry.
+    list: Vec<(u32, u32)>,
+}
+
+/// What one unit gave, before the declarations that others have as well are merged.
+struct Read {
+    found: Vec<(u32, Vec<(Shaped, u32)>)>,
+    variables: Vec<Variable>,
+}
+
+/// So many units are read before they are merged: bounds what is in memory.
+const BATCH: u32 = 64;
+
+impl Survey {
+    /// Reads all units.
+    ///
+    /// # Errors
+    /// When debug information is damaged.
+    pub fn read(info: &DebugInfo<'_>) -> Result<Survey, ImageError> {
+        let mut out = Survey::default();
+        let mut ids: HashMap<Shaped, u32, foldhash::fast::FixedState> = HashMap::default();
+        let (count, entangled) = (info.units.len() as u32, info.is_entangled());
+        for start in (0..count).step_by(BATCH as usize) {
+            let units = start..count.min(start + BATCH);
+            let batch: Vec<Result<Read, ImageError>> = units
+                .clone()
+                .into_par_iter()
+                .map_init(Table::default, |table, u| unit(info, u, entangled, table))
+                .collect();
+            for (of, read) in units.zip(batch) {
+                let read = read?;
+                out.variables.extend(read.variables);
+                for (unit, found) in read.found {
+                    let list = found.into_iter().map(|(shaped, offset)| {
+                        let next = out.shapes.len() as u32;
+                        let id = *ids.entry(shaped).or_insert_with(|| {
+                            out.shapes.push(shaped);
+                            next
+                        });
+                        (id, offset)
+                    });
+                    let list = list.collect();
+                    out.places.push(Places { of, unit, list });
+                }
+            }
         }
         Ok(out)
-    };
-    let found: Result<Vec<Vec<Entry>>, ImageError> =
-        (0..info.units.len() as u32).into_par_iter().map(of_unit).collect();
-    let mut all = found?.concat();
-    all.par_sort_unstable();
-    Ok(all)
+    }
+
+    /// All variables at fixed places, in order of unit and entry.
+    #[must_use]
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// The declarations with these keys, unit by unit, sorted.
+    pub(super) fn entries(&self, info: &DebugInfo<'_>, keys: &HashSet<(Kind, u64)>) -> Vec<Entry> {
+        let wanted: Vec<bool> = self.shapes.iter().map(|s| keys.contains(&(s.kind, s.key))).collect();
+        let mut out = Vec::new();
+        for places in &self.places {
+            let unit_key = of_bytes(info.name_at(places.of).as_bytes());
+            for &(id, offset) in places.list.iter().filter(|(id, _)| wanted[*id as usize]) {
+                let Shaped { kind, key, shape, vtable } = self.shapes[id as usize];
+                let at = DieRef { unit: places.unit, offset };
+                out.push(Entry { kind, key, unit_key, shape, vtable, at });
+            }
+        }
+        out.sort_unstable();
+        out
+    }
 }
 
-/// Declarations in the unit of `shapes`, which `of` imports or is.
-fn entries(shapes: &mut Shapes<'_, '_>, of: u32) -> Vec<Entry> {
-    let (info, table, unit) = (shapes.view.info, shapes.view.local, shapes.view.unit);
-    let unit_key = hash(info.name_at(of));
+/// `table` is room for the unit's entries, where others won't ask for them.
+fn unit<'i>(info: &DebugInfo<'i>, unit: u32, entangled: bool, table: &mut Table<'i>) -> Result<Read, ImageError> {
+    let mut out = Read { found: Vec::new(), variables: Vec::new() };
+    // Partial units count as parts of those that import them: a supplementary file has those of other programs too.
+    if info.units[unit as usize].partial {
+        return Ok(out);
+    }
+    let malformed = |e| crate::dwarf::malformed(info.path(), e);
+    let table: &Table<'i> = match entangled {
+        true => info.try_table(unit, Reading::Survey).map_err(malformed)?,
+        false => {
+            info.read_into(unit, Reading::Survey, table).map_err(malformed)?;
+            table
+        }
+    };
+    let view = View { info, unit, local: table, reading: Reading::Survey };
+    let imported = info.imported(table, Reading::Survey);
+    if info.units[unit as usize].full {
+        view.variables(unit, &mut out.variables);
+        for &part in &imported {
+            View::kept(info, part, Reading::Survey).variables(unit, &mut out.variables);
+        }
+    }
+    let mut shapes = Shapes::new(view);
+    out.found.push((unit, declarations(&mut shapes)));
+    let mut broken = shapes.broken;
+    for part in imported {
+        let mut shapes = Shapes::new(View::kept(info, part, Reading::Survey));
+        out.found.push((part, declarations(&mut shapes)));
+        broken |= shapes.broken;
+    }
+    if broken {
+        return Err(ImageError {
+            code: codes::DWARF_MALFORMED,
+            path: info.path().to_path_buf(),
+            what: format!("a type of unit {} refers to an entry that isn't there", info.name_at(unit)),
+        });
+    }
+    Ok(out)
+}
+
+/// Declarations in the unit of `shapes`, with their offsets.
+fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
+    let (table, unit) = (shapes.view.local, shapes.view.unit);
     let here = |i: usize| DieRef { unit, offset: table.nodes[i].offset };
     let mut out = Vec::new();
-    let mut push = |kind, key, shape, vtable, at| out.push(Entry { kind, key, unit_key, shape, vtable, at });
+    let mut push = |kind, key, shape, vtable, at: DieRef| out.push((Shaped { kind, key, shape, vtable }, at.offset));
 
     let mut aliased: HashSet<DieRef> = HashSet::new();
     for (i, node) in table.nodes.iter().enumerate() {
@@ -95,29 +194,33 @@ fn entries(shapes: &mut Shapes<'_, '_>, of: u32) -> Vec<Entry> {
                     continue;
                 }
                 aliased.insert(b.at);
-                if let Some(name) = super::name::qualified(&shapes.view, here(i)) {
+                if let Some(name) = shapes.scopes.key(&shapes.view, here(i)) {
                     let (shape, vtable) = type_shape(shapes, b.at);
-                    push(Kind::Type, hash(name), shape, vtable, here(i));
+                    push(Kind::Type, name, shape, vtable, here(i));
                 }
             }
             tag if (is_aggregate(tag) || tag == dw::DW_TAG_enumeration_type) && !node.declaration => {
-                if let Some(name) = super::name::qualified(&shapes.view, here(i)) {
+                if let Some(name) = shapes.scopes.key(&shapes.view, here(i)) {
                     let (shape, vtable) = type_shape(shapes, here(i));
-                    push(Kind::Type, hash(name), shape, vtable, here(i));
+                    push(Kind::Type, name, shape, vtable, here(i));
                 }
             }
             dw::DW_TAG_subprogram if node.code => {
-                let Some(name) = super::function_key(&shapes.view, here(i)) else { continue };
-                if let Some(shape) = shapes.prototype(here(i)) {
-                    push(Kind::Function, hash(name), shape, 0, here(i));
+                let name = match super::linkage(&shapes.view, here(i)) {
+                    None => continue,
+                    Some(b"") => shapes.scopes.key(&shapes.view, here(i)),
+                    Some(linkage) => Some(of_bytes(linkage)),
+                };
+                if let (Some(name), Some(shape)) = (name, shapes.prototype(here(i))) {
+                    push(Kind::Function, name, shape, 0, here(i));
                 }
             }
             dw::DW_TAG_variable if matches!(node.home, Some(Home::At(_) | Home::Tls(_))) => {
                 let Some((_, decl)) = shapes.view.declared(here(i)) else { continue };
                 let ty = node.ty.or(decl.ty);
-                if let Some(name) = super::name::qualified(&shapes.view, here(i)) {
+                if let Some(name) = shapes.scopes.key(&shapes.view, here(i)) {
                     let shape = shapes.value(ty, 0);
-                    push(Kind::Variable, hash(name), shape, 0, here(i));
+                    push(Kind::Variable, name, shape, 0, here(i));
                 }
             }
             _ => {}
@@ -130,11 +233,11 @@ fn entries(shapes: &mut Shapes<'_, '_>, of: u32) -> Vec<Entry> {
         if shapes.view.declared(here(i)).is_some() {
             continue;
         }
+        let scope = shapes.scopes.around(&shapes.view, here(i), 0).unwrap_or(super::hash::TOP);
         for c in table.children(i as u32).filter(|&c| table.node(c).tag == dw::DW_TAG_enumerator) {
-            let (scope, _) = shapes.view.scope(here(i)).unwrap_or_default();
             let constant = table.node(c);
-            let key = hash((scope, constant.name));
-            push(Kind::Constant, key, hash(constant.value), 0, here(c as usize));
+            let key = inside(scope, of_bytes(constant.name));
+            push(Kind::Constant, key, hash_of(|h| constant.value.hash(h)), 0, here(c as usize));
         }
     }
     out
@@ -144,8 +247,8 @@ fn type_shape(shapes: &mut Shapes<'_, '_>, at: DieRef) -> (u64, u64) {
     let Some(b) = shapes.bare(Some(at)) else { return (0, 0) };
     if b.node().tag == dw::DW_TAG_enumeration_type {
         let values = shapes.enumerators_hash(&b);
-        return (hash(("enum", b.node().size, values)), 0);
+        return (hash_of(|h| (30u8, b.node().size, values).hash(h)), 0);
     }
     let layout = shapes.layout(at, 0);
-    (hash(("aggregate", layout)), shapes.vtable(at, 0))
+    (hash_of(|h| (31u8, layout).hash(h)), shapes.vtable(at, 0))
 }

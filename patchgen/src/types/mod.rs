@@ -5,6 +5,7 @@
 
 mod diff;
 mod frames;
+mod hash;
 mod holders;
 mod index;
 mod name;
@@ -15,6 +16,7 @@ mod storage;
 pub use frames::{Frame, Frames, frames};
 pub use holders::{Holder, Holders, holders, points_to_methods};
 pub use outline::{Declared, Outline, outline};
+pub use index::Survey;
 
 use crate::addr::Svma;
 use crate::dwarf::vars::View;
@@ -165,10 +167,16 @@ pub struct TypeDiff {
 
 /// Compares the declarations of two builds.
 pub fn changes(old: &DebugInfo<'_>, new: &DebugInfo<'_>) -> Result<TypeDiff, ImageError> {
-    let (a, b) = rayon::join(|| index::build(old), || index::build(new));
-    let mut diff = diff::diff(old, &a?, new, &b?);
-    diff.whole_program = link_time(old) || link_time(new);
-    Ok(diff)
+    let (a, b) = rayon::join(|| Survey::read(old), || Survey::read(new));
+    Ok(surveyed_changes((old, &a?), (new, &b?)))
+}
+
+/// As [`changes`], of builds that were surveyed.
+#[must_use]
+pub fn surveyed_changes(old: (&DebugInfo<'_>, &Survey), new: (&DebugInfo<'_>, &Survey)) -> TypeDiff {
+    let mut diff = diff::diff(old.0, old.1, new.0, new.1);
+    diff.whole_program = link_time(old.0) || link_time(new.0);
+    diff
 }
 
 /// Whether a unit was compiled for optimisation at link time.
@@ -179,11 +187,15 @@ fn link_time(info: &DebugInfo<'_>) -> bool {
 
 /// What a function is called in the symbol table: its linkage name, else its qualified name.
 fn function_key(view: &View<'_, '_>, at: DieRef) -> Option<String> {
-    let (_, decl) = view.declared(at)?;
-    let own = view.node(at)?;
-    let linkage = [own.linkage, decl.linkage].into_iter().find(|l| !l.is_empty());
-    match linkage {
-        Some(l) => Some(crate::dwarf::vars::text(l)),
-        None => name::qualified(view, at),
+    match linkage(view, at)? {
+        b"" => name::qualified(view, at),
+        l => Some(crate::dwarf::vars::text(l)),
     }
+}
+
+/// The linkage name of a function or of its declaration; empty where there is none.
+fn linkage<'i>(view: &View<'_, 'i>, at: DieRef) -> Option<&'i [u8]> {
+    let (declared, decl) = view.declared(at)?;
+    let own = view.info.linkage(at.unit, view.node(at)?);
+    Some(if own.is_empty() { view.info.linkage(declared.unit, decl) } else { own })
 }

@@ -1,15 +1,17 @@
 //! Types by structure: what a value of a type looks like in memory, as a hash that doesn't depend on the order or numbering of entries.
 
+use super::hash::{Memo, Scopes, hash_of, of_bytes};
 use crate::dwarf::die::{Node, Table, is_aggregate};
-use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef};
+use crate::dwarf::vars::{View, text};
+use crate::dwarf::{DebugInfo, DieRef, Reading};
 use gimli::constants as dw;
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
+use std::hash::Hash as _;
 
 /// Deeper nesting than this is damage.
 const DEPTH: u32 = 64;
+
+/// In [`Shapes::vtables`].
+const NO_VTABLE: u64 = 1;
 
 /// A type without typedefs and qualifiers.
 #[derive(Clone, Copy, Debug)]
@@ -38,30 +40,39 @@ pub(super) struct Field {
     pub ty: Option<DieRef>,
 }
 
+/// A [`Field`] without its text.
+#[derive(Clone, Debug)]
+struct Member<'i> {
+    name: &'i [u8],
+    base: bool,
+    at: Option<u64>,
+    bits: u64,
+    ty: Option<DieRef>,
+    /// Discriminants of the variants around it, innermost first.
+    marks: Vec<Option<u64>>,
+}
+
 /// Computes and keeps hashes; entries of the unit at hand aren't kept beyond it.
 #[derive(Debug)]
 pub(super) struct Shapes<'a, 'i> {
     pub view: View<'a, 'i>,
-    deep: HashMap<DieRef, u64>,
-    names: HashMap<DieRef, u64>,
+    pub scopes: Scopes,
+    deep: Memo,
+    names: Memo,
+    vtables: Memo,
     /// An entry that something refers to isn't there: no hash can be trusted.
     pub broken: bool,
 }
 
-fn hash_of(f: impl FnOnce(&mut DefaultHasher)) -> u64 {
-    let mut h = DefaultHasher::new();
-    f(&mut h);
-    h.finish()
-}
-
 impl<'a, 'i> Shapes<'a, 'i> {
     pub fn new(view: View<'a, 'i>) -> Shapes<'a, 'i> {
-        Shapes { view, deep: HashMap::new(), names: HashMap::new(), broken: false }
+        let memo = || Memo::new(&view);
+        Shapes { view, scopes: Scopes::new(&view), deep: memo(), names: memo(), vtables: memo(), broken: false }
     }
 
     /// Of a unit whose entries are kept by `info`.
     pub fn of_unit(info: &'a DebugInfo<'i>, unit: u32) -> Shapes<'a, 'i> {
-        Shapes::new(View { info, unit, local: info.table(unit) })
+        Shapes::new(View::kept(info, unit, Reading::Full))
     }
 
     /// Strips typedefs and qualifiers; None is `void`.
@@ -95,12 +106,12 @@ impl<'a, 'i> Shapes<'a, 'i> {
     /// Hash of the qualified name; None for a type that neither it nor a typedef names.
     pub fn name_key(&mut self, b: &Bare<'a, 'i>) -> Option<u64> {
         let named = if self.view.declared(b.at).is_some() { b.at } else { b.alias? };
-        if let Some(&k) = self.names.get(&named) {
-            return Some(k);
+        let (_, index) = self.view.get(named)?;
+        if let Some(known) = self.names.get(named, index) {
+            return Some(known);
         }
-        let name = super::name::qualified(&self.view, named)?;
-        let key = hash_of(|h| name.hash(h));
-        self.names.insert(named, key);
+        let key = self.scopes.key(&self.view, named)?;
+        self.names.set(named, index, key);
         Some(key)
     }
 
@@ -174,15 +185,14 @@ impl<'a, 'i> Shapes<'a, 'i> {
                 let result = self.mention(node.ty, depth + 1);
                 hash_of(|h| (8u8, result, params).hash(h))
             }
-            _ => hash_of(|h| (9u8, node.tag.0, node.name, node.size).hash(h)),
+            _ => hash_of(|h| (9u8, node.tag.0, of_bytes(node.name), node.size).hash(h)),
         }
     }
 
     /// Hashes of the parameters' types; `...` counts as one.
     fn parameters(&mut self, table: &'a Table<'i>, index: u32, depth: u32) -> Vec<u64> {
-        let children: Vec<u32> = table.children(index).collect();
         let mut out = Vec::new();
-        for c in children {
+        for c in table.children(index) {
             match table.node(c).tag {
                 dw::DW_TAG_formal_parameter => out.push(self.mention(table.node(c).ty, depth)),
                 dw::DW_TAG_unspecified_parameters => out.push(u64::MAX),
@@ -203,37 +213,59 @@ impl<'a, 'i> Shapes<'a, 'i> {
 
     /// Names and values, whatever their order.
     pub fn enumerators_hash(&mut self, b: &Bare<'a, 'i>) -> u64 {
-        let mut all = enumerators(b);
+        let mut all: Vec<(u64, u64)> = enumerators(b).into_iter().map(|(name, v)| (of_bytes(name), v)).collect();
         all.sort_unstable();
         hash_of(|h| all.hash(h))
     }
 
     /// Hash of the memory layout of an aggregate: size, and each member's name, place and type.
     pub fn layout(&mut self, at: DieRef, depth: u32) -> u64 {
-        if let Some(&k) = self.deep.get(&at) {
-            return k;
-        }
         let Some((table, index)) = self.view.get(at) else {
             self.broken = true;
             return 0;
         };
+        if let Some(known) = self.deep.get(at, index) {
+            return known;
+        }
         let node = table.node(index);
         // Ends cycles, which only damaged input has.
-        self.deep.insert(at, 1);
-        let mut items: Vec<(Option<u64>, u64, String, u64)> = Vec::new();
-        for f in self.fields(at, depth) {
-            let value = self.value(f.ty, depth + 1);
-            items.push((f.at, f.bits, f.name, value));
+        self.deep.set(at, index, 1);
+        let mut items: Vec<(Option<u64>, u64, u64, u64)> = Vec::new();
+        for m in self.members(at, depth) {
+            let mut name = match m.base {
+                true => self.bare(m.ty).map_or(0, |b| hash_of(|h| (20u8, b.node().tag.0).hash(h))),
+                false => of_bytes(m.name),
+            };
+            for mark in m.marks {
+                name = hash_of(|h| (name, mark).hash(h));
+            }
+            items.push((m.at, m.bits, name, self.value(m.ty, depth + 1)));
         }
         items.sort_unstable();
         let union = node.tag == dw::DW_TAG_union_type;
         let key = hash_of(|h| (union, node.size, node.alignment, node.declaration, items).hash(h));
-        self.deep.insert(at, key);
+        self.deep.set(at, index, key);
         key
     }
 
     /// Members and base classes in order of declaration.
     pub fn fields(&mut self, at: DieRef, depth: u32) -> Vec<Field> {
+        let members = self.members(at, depth);
+        members.into_iter().map(|m| self.field(m)).collect()
+    }
+
+    fn field(&mut self, m: Member<'i>) -> Field {
+        let mut name = match m.base {
+            true => format!("<base {}>", super::name::render(self, m.ty)),
+            false => text(m.name),
+        };
+        for mark in m.marks {
+            name = format!("{name}#{}", mark.map_or("_".into(), |v| v.to_string()));
+        }
+        Field { name, at: m.at, bits: m.bits, ty: m.ty }
+    }
+
+    fn members(&mut self, at: DieRef, depth: u32) -> Vec<Member<'i>> {
         let mut out = Vec::new();
         if let Some((table, index)) = self.view.get(at) {
             self.collect(table, index, 0, depth, &mut out);
@@ -241,13 +273,12 @@ impl<'a, 'i> Shapes<'a, 'i> {
         out
     }
 
-    fn collect(&mut self, table: &'a Table<'i>, index: u32, base: u64, depth: u32, out: &mut Vec<Field>) {
+    fn collect(&mut self, table: &'a Table<'i>, index: u32, base: u64, depth: u32, out: &mut Vec<Member<'i>>) {
         if depth > DEPTH {
             self.broken = true;
             return;
         }
-        let children: Vec<u32> = table.children(index).collect();
-        for c in children {
+        for c in table.children(index) {
             let node = table.node(c);
             match node.tag {
                 // DWARF 4 has static members as members.
@@ -261,20 +292,25 @@ impl<'a, 'i> Shapes<'a, 'i> {
                         self.collect(inner.table, inner.index, at.unwrap_or(base), depth + 1, out);
                         continue;
                     }
-                    out.push(Field { name: crate::dwarf::vars::text(node.name), at, bits: node.bit_size, ty: node.ty });
+                    out.push(Member {
+                        name: node.name,
+                        base: false,
+                        at,
+                        bits: node.bit_size,
+                        ty: node.ty,
+                        marks: Vec::new(),
+                    });
                 }
                 dw::DW_TAG_inheritance => {
                     let at = node.value.filter(|_| !node.is_virtual).map(|v| v.wrapping_mul(8).wrapping_add(base));
-                    let name = super::name::render(self, node.ty);
-                    out.push(Field { name: format!("<base {name}>"), at, bits: 0, ty: node.ty });
+                    out.push(Member { name: b"", base: true, at, bits: 0, ty: node.ty, marks: Vec::new() });
                 }
                 dw::DW_TAG_variant_part => self.collect(table, c, base, depth + 1, out),
                 dw::DW_TAG_variant => {
                     let first = out.len();
                     self.collect(table, c, base, depth + 1, out);
-                    let mark = node.value.map_or("_".into(), |v| v.to_string());
-                    for f in &mut out[first..] {
-                        f.name = format!("{}#{mark}", f.name);
+                    for m in &mut out[first..] {
+                        m.marks.push(node.value);
                     }
                 }
                 _ => {}
@@ -297,35 +333,38 @@ impl<'a, 'i> Shapes<'a, 'i> {
 
     /// Virtual functions by slot, those of bases not included.
     pub fn virtuals(&self, at: DieRef) -> Vec<(u64, String)> {
-        let Some((table, index)) = self.view.get(at) else { return Vec::new() };
-        let mut out: Vec<(u64, String)> = table
-            .children(index)
-            .map(|c| table.node(c))
-            .filter(|n| n.tag == dw::DW_TAG_subprogram && n.is_virtual)
-            .map(|n| {
-                let name = if n.linkage.is_empty() { n.name } else { n.linkage };
-                (n.value.unwrap_or(u64::MAX), crate::dwarf::vars::text(name))
-            })
-            .collect();
+        let mut out: Vec<(u64, String)> = self.own_virtuals(at).map(|(slot, name)| (slot, text(name))).collect();
         out.sort_unstable();
         out
     }
 
+    fn own_virtuals(&self, at: DieRef) -> impl Iterator<Item = (u64, &'i [u8])> + use<'a, 'i> {
+        let (info, found) = (self.view.info, self.view.get(at));
+        let children = found.into_iter().flat_map(|(table, index)| table.children(index).map(|c| table.node(c)));
+        children.filter(|n| n.tag == dw::DW_TAG_subprogram && n.is_virtual).map(move |n| {
+            let linkage = info.linkage(at.unit, n);
+            (n.value.unwrap_or(u64::MAX), if linkage.is_empty() { n.name } else { linkage })
+        })
+    }
+
     /// Hash of the order of virtual functions, with those of the bases; 0 where there are none.
     pub fn vtable(&mut self, at: DieRef, depth: u32) -> u64 {
-        let own = self.virtuals(at);
         let Some((table, index)) = self.view.get(at).filter(|_| depth < DEPTH) else { return 0 };
-        let bases: Vec<Option<DieRef>> = table
-            .children(index)
-            .filter(|&c| table.node(c).tag == dw::DW_TAG_inheritance)
-            .map(|c| table.node(c).ty)
-            .collect();
-        let bases: Vec<u64> =
-            bases.into_iter().map(|b| self.bare(b).map_or(0, |b| self.vtable(b.at, depth + 1))).collect();
-        if own.is_empty() && bases.iter().all(|&b| b == 0) {
-            return 0;
+        if let Some(known) = self.vtables.get(at, index) {
+            return if known == NO_VTABLE { 0 } else { known };
         }
-        hash_of(|h| (own, bases).hash(h))
+        // Ends cycles, which only damaged input has.
+        self.vtables.set(at, index, NO_VTABLE);
+        let mut own: Vec<(u64, u64)> = self.own_virtuals(at).map(|(slot, name)| (slot, of_bytes(name))).collect();
+        own.sort_unstable();
+        let mut bases: Vec<u64> = Vec::new();
+        for c in table.children(index).filter(|&c| table.node(c).tag == dw::DW_TAG_inheritance) {
+            bases.push(self.bare(table.node(c).ty).map_or(0, |b| self.vtable(b.at, depth + 1)));
+        }
+        let none = own.is_empty() && bases.iter().all(|&b| b == 0);
+        let key = if none { NO_VTABLE } else { hash_of(|h| (own, bases).hash(h)) };
+        self.vtables.set(at, index, key);
+        if none { 0 } else { key }
     }
 
     /// Size in bytes of a value of type `ty`; None where the type is incomplete.

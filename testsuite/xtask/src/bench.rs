@@ -2,7 +2,7 @@
 
 mod pause;
 
-use crate::{build, setup};
+use crate::{build, limits, setup};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const ROUNDS: usize = 15;
 
 /// `what` is a part of a benchmark's name; without it all are run.
-pub fn run(what: Option<&str>) -> Result<()> {
+pub fn run(what: Option<&str>, stock: &[String]) -> Result<()> {
     setup::install(setup::DEMO)?;
     let bin = build::all(true)?;
     if std::env::var_os("HPATCH_BIN_DIR").is_none_or(|dir| dir != bin) {
@@ -44,6 +44,10 @@ pub fn run(what: Option<&str>) -> Result<()> {
     }
     if wanted("build") {
         bench.redis()?;
+    }
+    if wanted("limits") {
+        println!();
+        limits::run(&bench.bin, stock)?;
     }
     Ok(())
 }

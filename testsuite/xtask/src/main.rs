@@ -6,6 +6,7 @@ mod corpus;
 mod corpus_run;
 mod demo;
 mod ground_truth;
+mod limits;
 mod self_diff;
 mod setup;
 mod soak;
@@ -93,8 +94,11 @@ enum Verb {
     },
     /// Measure against a baseline in the same run
     Bench {
-        /// pause, call, start, size or build
+        /// pause, call, start, size, build or limits
         what: Option<String>,
+        /// For limits: pairs of stock programs
+        #[arg(long, value_delimiter = ',', default_value = "glibc,python,openjdk")]
+        pairs: Vec<String>,
     },
 }
 
@@ -116,7 +120,7 @@ fn main() -> ExitCode {
         Verb::Soak { cycles } => soak::run(cycles),
         Verb::SelfDiff { roots } => self_diff::run(&roots),
         Verb::GroundTruth { images, only } => ground_truth::run(&images, only.as_deref()),
-        Verb::Bench { what } => bench::run(what.as_deref()),
+        Verb::Bench { what, pairs } => bench::run(what.as_deref(), &pairs),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
