@@ -38,7 +38,15 @@ pub enum Depth {
 ///
 /// # Errors
 /// When the file isn't an image that can be read.
-pub fn load(path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf], depth: Depth) -> Result<Loaded, ImageError> {
+pub fn load(path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf]) -> Result<Loaded, ImageError> {
+    load_to(Depth::Types, path, debug, debug_dirs)
+}
+
+/// As [`load`], with as much of the debug information as is asked for.
+///
+/// # Errors
+/// When the file isn't an image that can be read.
+pub fn load_to(depth: Depth, path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf]) -> Result<Loaded, ImageError> {
     let image = Image::load(path, debug, debug_dirs)?;
     // One after the other: lifting needs much memory for a while, and so do the debug sections.
     let lifted = lift::lift(&image);

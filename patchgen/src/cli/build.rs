@@ -9,7 +9,7 @@ use crate::drift::Drift;
 use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
 use crate::include::References;
-use crate::pipeline::{self, Compared, Depth, Plan};
+use crate::pipeline::{self, Compared, Plan};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code};
 use patchfmt::metadata::Scope;
@@ -131,8 +131,8 @@ pub fn run(args: &Args) -> Outcome {
     let mut compared = Vec::new();
     for pair in pairs(args)? {
         let (old, new) = rayon::join(
-            || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir, Depth::Types),
-            || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir, Depth::Types),
+            || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir),
+            || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),
         );
         phases.end("load and lift");
         compared.push(pipeline::compare(old?, new?)?);

@@ -291,8 +291,8 @@ pub fn run(args: &Args) -> Outcome {
 /// Loads and compares two builds.
 pub(super) fn compared(builds: &Builds, debug_dir: &[PathBuf], depth: Depth) -> Result<Compared, Failure> {
     let (old, new) = rayon::join(
-        || pipeline::load(&builds.old, builds.old_debug.as_deref(), debug_dir, depth),
-        || pipeline::load(&builds.new, builds.new_debug.as_deref(), debug_dir, depth),
+        || pipeline::load_to(depth, &builds.old, builds.old_debug.as_deref(), debug_dir),
+        || pipeline::load_to(depth, &builds.new, builds.new_debug.as_deref(), debug_dir),
     );
     Ok(pipeline::compare(old?, new?)?)
 }

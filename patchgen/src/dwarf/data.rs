@@ -57,6 +57,7 @@ impl DebugData {
     /// Reads the debug sections of `image`. Fails when there are none, or where they are damaged; what is merely missing is noted.
     pub fn load(image: &Image, debug_dirs: &[PathBuf]) -> Result<DebugData, ImageError> {
         let (path, file) = image.debug_file();
+        let file = &file.apart();
         let elf = Elf::parse(path, file)?;
         let main = sections(&elf, file, false)?;
         if main.borrow(super::borrow).debug_info.reader().is_empty() {

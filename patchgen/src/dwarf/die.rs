@@ -218,7 +218,7 @@ impl<'i> DebugInfo<'i> {
                 match *step {
                     Step::Skip(from, to) => at.raw.skip_attributes(&specs[from..to])?,
                     Step::Read(i) => {
-                        let attr = at.raw.read_attribute(specs[i])?;
+                        let attr = at.raw.read_attribute_inline(specs[i])?;
                         node.attribute(self, unit, u, dwarf, attr.name(), attr.value())?;
                     }
                 }

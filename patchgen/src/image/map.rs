@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct FileBytes(Arc<Content>);
 
 enum Content {
-    Mapped(memmap2::Mmap),
+    Mapped(memmap2::Mmap, File),
     Owned(Vec<u8>),
 }
 
@@ -23,13 +23,26 @@ impl FileBytes {
         if !meta.is_file() {
             return Err(blame.err(codes::NOT_REGULAR, "not a regular file"));
         }
-        // SAFETY: the map is private and read-only, and nothing here writes to the file. Another process may still change or truncate the
-        // file while it is mapped: the bytes are then other bytes (every read is bounds-checked and nothing relies on two reads being
-        // equal), or the process dies by SIGBUS. Linkers and debuggers accept the same.
-        #[expect(unsafe_code, reason = "input files of hundreds of megabytes are mapped, not read")]
-        let map = unsafe { memmap2::Mmap::map(&file) };
-        Ok(FileBytes(Arc::new(Content::Mapped(map.map_err(blame.with(codes::READ_FAILED, "can't be mapped"))?))))
+        map(file).map_err(blame.with(codes::READ_FAILED, "can't be mapped"))
     }
+
+    /// The same file mapped once more, where that can be done: what is read there is out of memory again as soon as the value is gone.
+    pub(crate) fn apart(&self) -> FileBytes {
+        let again = match &*self.0 {
+            Content::Mapped(_, file) => file.try_clone().and_then(map).ok(),
+            Content::Owned(_) => None,
+        };
+        again.unwrap_or_else(|| self.clone())
+    }
+}
+
+fn map(file: File) -> std::io::Result<FileBytes> {
+    // SAFETY: the map is private and read-only, and nothing here writes to the file. Another process may still change or truncate the
+    // file while it is mapped: the bytes are then other bytes (every read is bounds-checked and nothing relies on two reads being
+    // equal), or the process dies by SIGBUS. Linkers and debuggers accept the same.
+    #[expect(unsafe_code, reason = "input files of hundreds of megabytes are mapped, not read")]
+    let map = unsafe { memmap2::Mmap::map(&file) };
+    Ok(FileBytes(Arc::new(Content::Mapped(map?, file))))
 }
 
 impl From<Vec<u8>> for FileBytes {
@@ -42,7 +55,7 @@ impl std::ops::Deref for FileBytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match &*self.0 {
-            Content::Mapped(m) => m,
+            Content::Mapped(m, _) => m,
             Content::Owned(v) => v,
         }
     }

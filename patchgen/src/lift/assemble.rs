@@ -158,6 +158,7 @@ impl Assembler<'_> {
                 None => f.opaque = true,
             }
         }
+        f.refs.shrink_to_fit();
         self.alternatives(&mut f);
         f
     }
