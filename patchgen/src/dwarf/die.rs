@@ -301,12 +301,12 @@ impl<'i> DebugInfo<'i> {
     }
 
     fn kept(&self, unit: u32, reading: Reading) -> &OnceLock<Table<'i>> {
-        &self.tables[reading as usize][unit as usize]
+        &self.tables[usize::from(reading == Reading::Survey)][unit as usize]
     }
 
     /// Gives back the memory of what a survey kept.
     pub(crate) fn forget_survey(&mut self) {
-        self.tables[Reading::Survey as usize].iter_mut().for_each(|kept| *kept = OnceLock::new());
+        self.tables[1].iter_mut().for_each(|kept| *kept = OnceLock::new());
     }
 }
 
