@@ -15,8 +15,8 @@ mod storage;
 
 pub use frames::{Frame, Frames, frames};
 pub use holders::{Holder, Holders, holders, points_to_methods};
-pub use outline::{Declared, Outline, outline};
 pub use index::Survey;
+pub use outline::{Declared, Outline, outline};
 
 use crate::addr::Svma;
 use crate::dwarf::vars::View;

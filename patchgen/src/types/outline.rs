@@ -5,7 +5,7 @@ use super::shape::Shapes;
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, Node, is_aggregate};
 use crate::dwarf::vars::{View, text};
-use crate::dwarf::{DebugInfo, DieRef, UnitId};
+use crate::dwarf::{DebugInfo, DieRef, Reading, UnitId};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ impl Outline {
 /// When its debug information is damaged.
 pub fn outline(info: &DebugInfo<'_>, unit: UnitId) -> Result<Outline, ImageError> {
     let table = info.read_table(unit.0).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-    let view = View { info, unit: unit.0, local: &table };
+    let view = View { info, unit: unit.0, local: &table, reading: Reading::Full };
     let mut shapes = Shapes::new(view);
     let mut out = Outline::default();
     for (index, node) in table.nodes.iter().enumerate() {
