@@ -49,7 +49,9 @@ fn same_types(a: &Image, b: &Image, name: &str) {
         with_dwarf(b, |y| {
             let diff = types::changes(x, y).expect("readable");
             assert!(diff.compared > 10, "{name}: {}", diff.compared);
-            let none = types::TypeDiff { compared: diff.compared, ..types::TypeDiff::default() };
+            // How a build was made is told apart from what its types are.
+            let (compared, whole_program) = (diff.compared, diff.whole_program);
+            let none = types::TypeDiff { compared, whole_program, ..types::TypeDiff::default() };
             assert_eq!(diff, none, "{name}");
         });
     });
