@@ -345,6 +345,20 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// Binds what a word in data holds, as a place plus addend. `inside`: the carried function that a label leads into.
+    ///
+    /// A word that the dynamic linker fills holds what a GOT slot would hold, never the slot's address.
+    pub fn bind_word(&self, target: &Target, inside: Option<FuncId>) -> Result<(Place, i64), Unbound> {
+        match target {
+            Target::Slot(Slot::Import { import, addend }) => {
+                Ok((self.bind(&Target::Import(*import), inside, false)?, *addend))
+            }
+            Target::Slot(Slot::Address(target)) => self.bind_word(target, inside),
+            Target::Slot(_) => unbound(codes::NOT_CARRIED, "something that the dynamic linker computes"),
+            _ => Ok((self.bind(target, inside, false)?, 0)),
+        }
+    }
+
     /// Binds `target`, referred to by the code of `within` (None for data). `branch`: control goes there.
     pub fn bind(&self, target: &Target, within: Option<FuncId>, branch: bool) -> Result<Place, Unbound> {
         match target {

@@ -414,8 +414,8 @@ impl<'a> Closure<'a, '_> {
         for reference in &datum.refs {
             // A table of labels is data of the function that it leads into: its entries lead into the carried code.
             let inside = inside_of(&reference.target).filter(|f| self.set.functions.contains_key(f));
-            match self.binder.bind(&reference.target, inside, false) {
-                Ok(place) => self.take(&place),
+            match self.binder.bind_word(&reference.target, inside) {
+                Ok((place, _)) => self.take(&place),
                 Err(Unbound { code, what }) => {
                     let message = format!("`{}` + 0x{:x} points to {what}", datum.name, reference.at);
                     self.finding(Severity::Refuse, code, &datum.name, message);

@@ -128,14 +128,14 @@ impl Linker<'_, '_> {
         }
     }
 
-    fn bind_data_reference(&self, reference: &DataRef) -> Option<Place> {
+    fn bind_data_reference(&self, reference: &DataRef) -> Option<(Place, i64)> {
         let inside = match reference.target {
             Target::Func { func, part, offset } if (part, offset) != (0, 0) => {
                 Some(func).filter(|f| self.set.functions.contains_key(f))
             }
             _ => None,
         };
-        self.binder.bind(&reference.target, inside, false).ok()
+        self.binder.bind_word(&reference.target, inside).ok()
     }
 
     fn fill_data_reference(&mut self, out: Out, at: u64, datum: &Data, reference: &DataRef) {
@@ -153,7 +153,7 @@ impl Linker<'_, '_> {
         };
         let place = self.bind_data_reference(reference);
         let done = match (kind, place) {
-            (Some(kind), Some(place)) => self.relocate(out, at, kind, &place, addend),
+            (Some(kind), Some((place, more))) => self.relocate(out, at, kind, &place, addend + more),
             _ => false,
         };
         if !done {
@@ -266,7 +266,8 @@ impl Linker<'_, '_> {
         for reference in &new.refs {
             let before = old.refs.iter().find(|r| r.at == reference.at);
             let same = before.is_some_and(|b| {
-                self.bind_data_reference(reference).is_some_and(|place| self.old_place(&b.target) == Some(place))
+                self.bind_data_reference(reference)
+                    .is_some_and(|(place, more)| more == 0 && self.old_place(&b.target) == Some(place))
             });
             if same {
                 mark(reference, false);
