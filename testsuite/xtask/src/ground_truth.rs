@@ -24,7 +24,7 @@ pub fn run(images: &[PathBuf], only: Option<&str>) -> Result<()> {
     let file = paths::scratch()?.join("ground-truth.list");
     std::fs::write(&file, names)?;
     let mut test = build::cargo();
-    test.args(["test", "-p", "patchgen", "--test", "ground_truth", "--", "--ignored", "--nocapture"]);
+    test.args(["test", "-p", "patchgen", "--test", "ground_truth", "--", "--nocapture"]);
     build::run(test.env("HPATCH_GROUND_TRUTH", &file))
 }
 
