@@ -220,7 +220,13 @@ impl Assembler<'_> {
                     certain = true;
                     (Target::Table(t as u32), Access::Derived)
                 }
-                Err(_) => (self.resolver.address(a), Access::Derived),
+                Err(_) => match self.resolver.address(a) {
+                    // Nobody computes with the address of a GOT slot at a fixed address: an array's base less an index lies there.
+                    Target::Slot(_) if matches!(raw.field, Field::Abs32 | Field::Abs32S | Field::Abs64) => {
+                        (Target::Unknown(a), Access::Derived)
+                    }
+                    target => (target, Access::Derived),
+                },
             },
         };
         if !certain {
@@ -275,7 +281,11 @@ impl Assembler<'_> {
                 let lands = f.insns.binary_search_by_key(&(*part, *offset), |i| (i.part, i.offset));
                 if lands.is_ok() { Plausible::Maybe } else { Plausible::No }
             }
-            Target::Func { .. } | Target::Unknown(_) | Target::Slot(_) => Plausible::No,
+            Target::Unknown(a) => match self.resolver.space.at(*a).map(|s| s.kind) {
+                Some(SectionKind::Text | SectionKind::Plt) => Plausible::No,
+                _ => Plausible::Maybe,
+            },
+            Target::Func { .. } | Target::Slot(_) => Plausible::No,
             Target::Data { data, offset } => {
                 let d = &self.data[data.index()];
                 match d.kind {

@@ -10,7 +10,7 @@ use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind}
 use std::collections::{BTreeMap, HashSet};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
-const FOLDED: u64 = 256;
+pub(super) const FOLDED: u64 = 256;
 
 /// And so far past an object's end: its end with a member's offset, indexed backwards.
 pub(super) const FOLDED_PAST: u64 = 64;
@@ -494,12 +494,16 @@ fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<(DataId, Lo
         if d.section != SectionKind::Rodata || n == 0 || d.range.size() % 4 != 0 || d.kind == DataKind::String {
             continue;
         }
+        // LLVM's own names for such a table.
+        let by_name = d.name.ends_with(".rel") || d.name.starts_with("reltable.");
         let entry = |k: u64| {
             let v = image.read_u32(d.range.start.plus(4 * k)).filter(|&v| v != 0)?;
-            Some(d.range.start.offset(i64::from(v as i32))).filter(|&t| is_text_at(image, space, t))
+            let target = d.range.start.offset(i64::from(v as i32));
+            let leads = if by_name { space.at(target).is_some() } else { is_text_at(image, space, target) };
+            leads.then_some(target)
         };
         let targets: Vec<Svma> = (0..n).map_while(entry).collect();
-        if targets.len() as u64 == n && (n >= 3 || d.name.ends_with(".rel")) && leads_out(d.range.start, &targets) {
+        if targets.len() as u64 == n && (n >= 3 || by_name) && leads_out(d.range.start, &targets) {
             out.push((DataId::from(i), Lookup { at: d.range.start, targets }));
         }
     }

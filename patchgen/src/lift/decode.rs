@@ -158,7 +158,7 @@ fn operands(piece: &mut Piece, d: &Decoder<'_>, i: &Instruction, index: u32, off
                 push(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp, true);
             }
         } else if exec && at.displacement_size() == 4 && i.segment_prefix() != Register::GS {
-            if space.addressable(disp) {
+            if space.addressable(disp) || (!free && space.in_front_of_data(disp, super::data::FOLDED)) {
                 push(
                     at.displacement_offset(),
                     Field::Abs32S,

@@ -44,6 +44,14 @@ impl Space {
         held.or(ended).is_some()
     }
 
+    /// Close in front of data: the base of an array at a section's start, less a constant index.
+    pub fn in_front_of_data(&self, value: u64, reach: u64) -> bool {
+        use SectionKind::{Bss, Data, Relro, Rodata};
+        let i = self.spans.partition_point(|s| s.range.start.0 <= value);
+        let next = self.spans[i..].iter().take_while(|s| s.range.start.0 - value <= reach);
+        next.into_iter().any(|s| matches!(s.kind, Rodata | Relro | Data | Bss))
+    }
+
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }

@@ -91,6 +91,13 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
                 certain: true,
             });
         };
+        if n > 0 && finds_block(&code[n - 1], i, tls) {
+            piece.bad.push(Unprovable {
+                code: 214,
+                at: Svma(i.ip()),
+                what: "computes the start of the thread-local block from its size".into(),
+            });
+        }
         let memory = i.op_kinds().any(|k| k == OpKind::Memory);
         if memory && i.segment_prefix() != Register::FS && at.displacement_size() == 4 && !i.is_ip_rel_memory_operand()
         {
@@ -133,6 +140,19 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
         }
     }
     piece.raws.sort_by_key(|r| (r.insn, r.field_at));
+}
+
+/// `mov %fs:(reg),reg; sub $SIZE,reg`: how mold relaxes a call for the address of the executable's own block. Offsets from there, and the
+/// size, are those of one build.
+fn finds_block(load: &Instruction, i: &Instruction, tls: &TlsMap) -> bool {
+    let reads_tp = load.mnemonic() == Mnemonic::Mov
+        && load.segment_prefix() == Register::FS
+        && load.op0_kind() == OpKind::Register
+        && load.memory_displacement64() == 0;
+    let size = i.mnemonic() == Mnemonic::Sub
+        && matches!(i.op1_kind(), OpKind::Immediate8to64 | OpKind::Immediate32to64)
+        && i.immediate(1) == tls.block;
+    reads_tp && size && i.op0_register() == load.op0_register()
 }
 
 /// Forward data flow: what each register holds before each instruction, on every path.

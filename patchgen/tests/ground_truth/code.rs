@@ -29,6 +29,7 @@ pub fn check(build: &Build, relocs: &[Reloc], report: &mut Report) {
         let verdict = match r.want {
             Want::Thread | Want::ThreadBlock => thread(build, &refs, r),
             _ => match refs.get(&r.at) {
+                _ if r.name == "__tls_get_addr" => Ok(()),
                 Some((_, c)) => address(build, function, c, r),
                 None if is_local(function, r.at) || is_void(build, r) => Ok(()),
                 None => Err("missed".to_owned()),
@@ -112,11 +113,10 @@ fn is_local(f: &Function, at: u64) -> bool {
     })
 }
 
-/// A call that the linker wrote over: part of a relaxed TLS sequence, or of a weak function that isn't there; and what it resolved to
-/// plain zero.
+/// What the linker resolved to plain zero: a weak symbol that isn't there.
 fn is_void(build: &Build, r: &Reloc) -> bool {
     let imported = || build.image.imports.iter().any(|i| i.name == r.name);
-    r.name == "__tls_get_addr" || (r.kind == SymbolKind::Undefined && !imported())
+    r.kind == SymbolKind::Undefined && !imported()
 }
 
 fn show(r: &Reloc) -> String {
@@ -186,6 +186,7 @@ pub fn means(build: &Build, f: &Function, t: &Target, r: &Reloc, addend: i64) ->
         Target::Slot(slot) => match slot {
             Slot::Import { import: i, addend: a } => import(*i) && *a == 0 && addend == 0,
             Slot::Address(inner) => means(build, f, inner, r, addend),
+            Slot::Null => r.kind == SymbolKind::Undefined,
             Slot::Irelative(_) => r.kind == SymbolKind::IFunc && addend == 0,
             _ => false,
         },
@@ -234,7 +235,8 @@ fn is_thread(build: &Build, t: &Target, r: &Reloc) -> bool {
             Some(i) => build.image.import(*i).name == r.name,
             None => own(symbol),
         },
-        Target::Slot(Slot::TlsLd) => r.want == Want::ThreadBlock,
+        // A variable at the block's start has the block's address.
+        Target::Slot(Slot::TlsLd) => r.want == Want::ThreadBlock || r.value == 0,
         _ => false,
     }
 }

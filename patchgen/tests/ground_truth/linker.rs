@@ -63,6 +63,8 @@ pub fn relocations(bytes: &[u8]) -> Result<Vec<Reloc>, String> {
                 STT_SECTION => SymbolKind::Section,
                 STT_FUNC => SymbolKind::Function,
                 STT_GNU_IFUNC => SymbolKind::IFunc,
+                // A label of a literal, which an assembler drops where nothing keeps it.
+                STT_OBJECT if elf.strtab.get_at(s.st_name).is_some_and(|n| n.starts_with(".L")) => SymbolKind::Label,
                 STT_OBJECT => SymbolKind::Object,
                 STT_TLS => SymbolKind::Thread,
                 _ => SymbolKind::Label,

@@ -58,7 +58,7 @@ impl Report {
     }
 }
 
-/// Adds one image to the report; false when the linker kept no relocations in it.
+/// Adds one image to the report; false when the linker kept no relocations in it, or wrong ones.
 fn examine(path: &Path, report: &mut Report) -> Result<bool, String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let relocs = linker::relocations(&bytes)?;
@@ -66,6 +66,10 @@ fn examine(path: &Path, report: &mut Report) -> Result<bool, String> {
         return Ok(false);
     }
     let image = Image::load(path, None, &[]).map_err(|e| e.to_string())?;
+    // gold, asked to keep relocations of a shared object, gives the slots of local thread-local variables the next symbol's number.
+    if image.imports.iter().any(|i| i.name.is_empty()) {
+        return Ok(false);
+    }
     let lifted = lift(&image);
     let build = Build { image, lifted };
     let (code, data): (Vec<_>, Vec<_>) = relocs.into_iter().partition(|r| r.code);
@@ -155,6 +159,6 @@ fn listed_images(list: &str) {
             Err(why) => report.wrong.push(format!("{}: {why}", path.display())),
         }
     }
-    println!("{images} images ({without} more without kept relocations): {}", report.line());
+    println!("{images} images ({without} more without relocations to go by): {}", report.line());
     assert!(report.wrong.is_empty() && images > 0, "{}", report.wrong.join("\n"));
 }

@@ -11,12 +11,16 @@ pub use redis::redis;
 
 use crate::bundle::{self, Signer, Summary};
 use crate::corpus::CorpusPair;
-use crate::process::Output;
+use crate::process::{Output, run};
 use crate::story::{Story, count};
 use crate::{Result, paths};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to end when it's asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A child process that ends with the value.
 #[derive(Debug)]
@@ -30,7 +34,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // A master that is killed leaves its workers behind, so it is asked first. All of this fails only when it has ended already.
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = run(Command::new("kill").arg(self.0.id().to_string()), PATIENCE);
+        }
+        let asked = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
