@@ -4,14 +4,14 @@ use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::mem::size_of;
 use core::panic::Location;
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use hpatch_core::abi::{ABI, Control, LoaderState, MAGIC, Op, PREPARE_NO_TRUST_DIR, PREPARE_REPLACE};
 use hpatch_core::report::Report;
 use patchfmt::{Code, codes};
 
-use crate::mem::{PAGE, Pages, page_up};
+use crate::mem::Pages;
 use crate::prepare::{self, Moment};
 use crate::records::{self, Entry};
 use crate::{guard, store, sys, trust};
@@ -54,7 +54,9 @@ pub static hpatch_control: Block = Block(UnsafeCell::new(Control {
     origin: 1,
     control_tid: 0,
     owner: 0,
-    reserved: [0; 7],
+    thread: 0,
+    trusted: 0,
+    reserved: [0; 5],
 }));
 
 // Runs in the new thread, where clone(2) returned 0, and in the hijacked one. That is taken back by the command right after the call;
@@ -177,14 +179,14 @@ extern "C" fn control_main() -> ! {
     });
     guard::run(operation, core::ptr::null_mut());
     with(|c| {
-        if c.state == LoaderState::Busy as u32 {
-            c.state = LoaderState::Idle as u32;
-        }
         c.op = Op::None as u32;
         c.control_tid = 0;
     });
-    // SAFETY: the field lies in the static block; nobody joins a control thread.
-    unsafe { sys::finish_thread(&raw mut (*block()).done) }
+    // SAFETY: the fields lie in the static block; nobody joins a control thread.
+    unsafe {
+        let state = [LoaderState::Busy as u32, LoaderState::Idle as u32];
+        sys::finish_thread(&raw mut (*block()).done, &raw mut (*block()).state, state)
+    }
 }
 
 extern "C" fn operation(_: *mut u8) {
@@ -207,9 +209,10 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
     const SET_TRUST: u32 = Op::SetTrust as u32;
     const PREPARE_PENDING: u32 = Op::PreparePending as u32;
     match op {
-        ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => Pages::new(arg[0])
-            .map(Pages::leak)
-            .map_err(|e| report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0))),
+        ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => match Pages::new(arg[0]) {
+            Ok(pages) => Ok(lend(pages)),
+            Err(e) => Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0))),
+        },
         PREPARE => {
             let buffer = adopt(arg, report)?;
             let keys = trust::keys(arg[2] & PREPARE_NO_TRUST_DIR == 0, report)?;
@@ -227,6 +230,7 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
         }
         SET_TRUST => {
             trust::give(adopt(arg, report)?, arg[1] as usize);
+            with(|c| c.trusted = 1);
             Ok(0)
         }
         _ => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("operation {op} with {:#x}", arg[0]))),
@@ -236,15 +240,32 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
 /// Larger than any bundle.
 const MAX_BUFFER: u64 = 128 << 20;
 
+/// Address and length of the buffer that the command has and hasn't given back: when it was killed, nobody will.
+static LENT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// Gives a buffer to the command, in place of the last one if that was never used.
+fn lend(pages: Pages) -> u64 {
+    let len = pages.len();
+    let addr = pages.leak();
+    let [was, was_len] = [&LENT[0], &LENT[1]].map(|w| w.load(SeqCst));
+    LENT[0].store(addr, SeqCst);
+    LENT[1].store(len, SeqCst);
+    if was != 0 {
+        // SAFETY: lent, and not adopted since; the command that might have written to it has ended.
+        drop(unsafe { Pages::adopt(was, was_len) });
+    }
+    addr
+}
+
 /// Takes over a buffer that [`Op::Alloc`] gave: address and used length are the first two arguments.
 fn adopt(arg: [u64; 6], report: &mut Report) -> Result<Pages, Code> {
-    match page_up(arg[1]) {
-        Some(len) if arg[0] != 0 && arg[0].is_multiple_of(PAGE) && (1..=MAX_BUFFER).contains(&arg[1]) => {
-            // SAFETY: the command passes what it was given, once.
-            Ok(unsafe { Pages::adopt(arg[0], len) })
-        }
-        _ => {
-            Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("a buffer of {} bytes at {:#x}", arg[1], arg[0])))
-        }
+    let lent = LENT[0].swap(0, SeqCst);
+    let len = LENT[1].load(SeqCst);
+    if lent == 0 || arg[0] != lent || !(1..=len).contains(&arg[1]) {
+        return Err(
+            report.refuse(codes::CONTROL_MALFORMED, format_args!("a buffer of {} bytes at {:#x}", arg[1], arg[0]))
+        );
     }
+    // SAFETY: lent, and taken back here once.
+    Ok(unsafe { Pages::adopt(lent, len) })
 }

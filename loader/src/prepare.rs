@@ -19,7 +19,7 @@ use crate::place::Reserved;
 use crate::process::{Maps, OwnMemory, Symbols};
 use crate::records::{self, Entry, OWN_LEN};
 use crate::trust::Keys;
-use crate::{jit, unwind};
+use crate::{jit, sys, unwind};
 
 /// Module instances that one record can hold.
 const MAX_UNITS: usize = 64;
@@ -81,6 +81,8 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         return Ok(None);
     }
     check_metadata(&bundle, &here, moment, report)?;
+    // Here nothing waits for it; after the switch somebody would.
+    sys::membarrier_register();
     let mut modules = [const { None }; MAX_MODULES];
     let mut counts = Counts::default();
     let mut need = Need::default();

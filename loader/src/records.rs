@@ -154,7 +154,8 @@ pub fn commit(entry: Entry, report: &mut Report) -> Result<(), Code> {
     if !entry.is(RecordState::Live) {
         return Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("commit of a record that isn't live")));
     }
-    // Old kernels don't know it: all threads have passed a kernel exit since the stop, which serialises in practice.
+    // Registered when it was prepared. Old kernels don't know it: all threads have passed a kernel exit since the stop, which serialises in
+    // practice.
     let _ = sys::membarrier_sync_core();
     Ok(())
 }

@@ -235,15 +235,18 @@ pub fn seal(fd: &Fd) -> Result<()> {
     unsafe { call(nr::FCNTL, [fd.0, F_ADD_SEALS, SEAL_SHRINK_GROW_WRITE_SEAL, 0, 0, 0]) }.map(drop)
 }
 
+/// Registers the process for [`membarrier_sync_core`]: in one with several threads the kernel waits for an RCU grace period, once.
+pub fn membarrier_register() {
+    const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: u64 = 1 << 6;
+    // SAFETY: membarrier changes no memory.
+    let _ = unsafe { call(nr::MEMBARRIER, [REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0]) };
+}
+
 /// `membarrier(2)`, private expedited, with the serialising instruction that cross-modified code needs.
 pub fn membarrier_sync_core() -> Result<()> {
-    const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: u64 = 1 << 6;
     const PRIVATE_EXPEDITED_SYNC_CORE: u64 = 1 << 5;
     // SAFETY: membarrier changes no memory.
-    unsafe {
-        call(nr::MEMBARRIER, [REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0])?;
-        call(nr::MEMBARRIER, [PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0]).map(drop)
-    }
+    unsafe { call(nr::MEMBARRIER, [PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
 const SIG_SETMASK: u64 = 2;
@@ -289,13 +292,18 @@ pub fn boottime() -> u64 {
     t[0].saturating_mul(1_000_000_000).saturating_add(t[1])
 }
 
-/// Sets `*flag` to 1 and ends this thread, without touching its stack in between: whoever sees the flag may reuse it.
+/// Sets `*flag` to 1, `*state` from `from` to `to`, and ends this thread, without touching its stack in between: whoever sees either may
+/// reuse it.
 ///
 /// # Safety
-/// `flag` must be valid, and the thread must be one that nobody joins.
-pub unsafe fn finish_thread(flag: *mut u32) -> ! {
+/// Both must be valid, and the thread must be one that nobody joins.
+pub unsafe fn finish_thread(flag: *mut u32, state: *mut u32, [from, to]: [u32; 2]) -> ! {
     // SAFETY: exit(2) ends only the calling thread; x86-64 stores are not reordered with older stores.
     unsafe {
-        asm!("mov dword ptr [{f}], 1", "syscall", "ud2", f = in(reg) flag, in("rax") nr::EXIT, in("rdi") 0, options(noreturn))
+        asm!(
+            "mov dword ptr [{f}], 1", "lock cmpxchg dword ptr [{s}], {t:e}", "mov eax, {exit}", "syscall", "ud2",
+            f = in(reg) flag, s = in(reg) state, t = in(reg) to, exit = const nr::EXIT, in("eax") from, in("rdi") 0,
+            options(noreturn)
+        )
     }
 }

@@ -14,9 +14,10 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"HPLOADER");
 /// Version of every structure in this file.
 pub const ABI: u32 = 1;
 
-/// `clone(2)` flags of the control thread: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM. It inherits the hijacked thread's fs base and its
-/// signal mask, which the command has filled before.
-pub const SPAWN_FLAGS: u64 = 0x0000_0100 | 0x0000_0200 | 0x0000_0400 | 0x0000_0800 | 0x0001_0000 | 0x0004_0000;
+/// `clone(2)` flags of the control thread: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, PARENT_SETTID, CHILD_CLEARTID. It inherits the hijacked
+/// thread's fs base and its signal mask, which the command has filled before. The address for both thread ids is that of `Control::thread`.
+pub const SPAWN_FLAGS: u64 =
+    0x0000_0100 | 0x0000_0200 | 0x0000_0400 | 0x0000_0800 | 0x0001_0000 | 0x0004_0000 | 0x0010_0000 | 0x0020_0000;
 
 /// Bytes of the control thread's stack, below `Control::stack_top`.
 pub const STACK_SIZE: u64 = 512 * 1024;
@@ -99,11 +100,17 @@ pub struct Control<P = u64> {
     pub stack_top: P,
     /// How it came in: 0 preloaded, 1 attached.
     pub origin: u32,
-    /// Thread id of the running control thread, 0 for none.
+    /// Thread id of the thread that is at work in the loader (a control thread, or one of the application's in dlopen), 0 for none. As the
+    /// process itself counts, like `thread`.
     pub control_tid: u32,
     /// Pid of the command that uses the block, taken and given back by the command. While it is set, nothing is applied at dlopen.
     pub owner: u32,
-    pub reserved: [u32; 7],
+    /// Thread id of the control thread: set by the kernel before it runs, cleared by the kernel at its very end. While it is set, its stack is
+    /// in use, whatever became of the command that made it.
+    pub thread: u32,
+    /// 1 when keys were given with [`Op::SetTrust`].
+    pub trusted: u32,
+    pub reserved: [u32; 5],
 }
 
 /// One bundle in the target.

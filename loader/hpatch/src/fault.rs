@@ -1,6 +1,8 @@
-//! Places where a debug build can be told to die, for the tests of recovery.
+//! Places where a debug build can be told to die, or to meet a slow loader, for the tests of recovery.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use hpatch_core::abi::Op;
 
 /// Set while what a killed command left is taken back.
 static RECOVERING: AtomicBool = AtomicBool::new(false);
@@ -9,14 +11,24 @@ pub fn recovering(yes: bool) {
     RECOVERING.store(yes, Ordering::Relaxed);
 }
 
-/// Dies at `step` if `HPATCH_TEST_KILL` names it; with `all:` before it also while recovering.
+/// Dies at `step` if `HPATCH_TEST_KILL` names it; with `all:` before it also while recovering, with `#N` behind it the Nth time.
 pub fn fault(step: &str) {
+    static TIMES: AtomicU32 = AtomicU32::new(0);
     if cfg!(debug_assertions) {
         let Ok(v) = std::env::var("HPATCH_TEST_KILL") else { return };
-        let always = v.strip_prefix("all:").is_some_and(|v| v == step);
-        if always || (v == step && !RECOVERING.load(Ordering::Relaxed)) {
+        let (always, v) = v.strip_prefix("all:").map_or((false, v.as_str()), |v| (true, v));
+        let (name, wanted) = v.split_once('#').map_or((v, 1), |(name, n)| (name, n.parse().unwrap_or(1)));
+        if name != step || (RECOVERING.load(Ordering::Relaxed) && !always) {
+            return;
+        }
+        if TIMES.fetch_add(1, Ordering::Relaxed) + 1 == wanted {
             // SAFETY: no memory is involved.
             unsafe { libc::raise(libc::SIGKILL) };
         }
     }
+}
+
+/// Whether the control thread is to do the operation that `HPATCH_TEST_SLOW` names only after this program has ended.
+pub fn slow(op: Op) -> bool {
+    cfg!(debug_assertions) && std::env::var("HPATCH_TEST_SLOW").is_ok_and(|v| v == format!("{op:?}"))
 }

@@ -3,14 +3,17 @@
 use super::{Case, Pair};
 use crate::bundle::Signer;
 use crate::process::{Output, run};
+use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
-use crate::{Result, check, paths};
+use crate::{Result, check, fail, paths};
 use std::process::Command;
 use std::time::Duration;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "worker killed at each step", hazards: "S13", run: worker_killed },
     Case { name: "command killed at each step", hazards: "S13", run: command_killed },
+    Case { name: "a slow loader", hazards: "S13,S14", run: slow },
+    Case { name: "attach killed at each call", hazards: "S7,S13", run: attach_killed },
     Case { name: "stopped process", hazards: "S4,S10", run: stopped },
     Case { name: "attached", hazards: "S7", run: attached },
 ];
@@ -79,6 +82,93 @@ fn killed_at_revert(target: &Target) -> Result<()> {
     let mut command = Command::new(paths::tool("hpatch")?);
     command.args(["revert", "--pid", &target.pid().to_string(), "fix"]).env("HPATCH_TEST_KILL", "all:first-write");
     run(&mut command, Duration::from_secs(30)).map(drop)
+}
+
+/// `hpatch` with the loader doing the operation `slow` only after the command has ended.
+fn with_slow(slow: &str, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.args(arguments).env("HPATCH_TEST_SLOW", slow);
+    run(&mut command, Duration::from_secs(30))
+}
+
+/// An answer that comes late changes nothing about the truth: what isn't switched is said to be as before, what is switched is said to be live.
+fn slow() -> Result<()> {
+    let pair = Pair::make("counter", "slow-loader")?;
+    let mut target = pair.start()?;
+    let pid = target.pid().to_string();
+    let bundle = pair.bundle.to_string_lossy();
+    let old = target.ask("value")?;
+    for operation in ["Alloc", "Prepare"] {
+        let output = with_slow(operation, &["apply", "--pid", &pid, &bundle])?;
+        if output.code() == Some(0) {
+            // A release build has no such switch.
+            return target.finish();
+        }
+        let output = output.expect(7)?;
+        check!(output.text().contains("HP1406"), "expected HP1406: {}", output.describe());
+        check!(target.ask("value")? == old, "{operation} came late, and the process isn't as before");
+    }
+    let before = Snapshot::take(target.pid())?;
+    let output = with_slow("Commit", &["--json", "apply", "--pid", &pid, &bundle])?.expect(0)?;
+    let said: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    check!(said["changed"] == true && said["barrier"] == false, "the commit came late: {said}");
+    let new = target.ask("value")?;
+    check!(new != old, "said to be live, and `value` gives `{new}`");
+    target.verify()?.expect(0)?;
+    let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
+    check!(status.text().contains("fix live"), "status: {}", status.describe());
+    let output = with_slow("Release", &["--json", "revert", "--unmap", "--pid", &pid, "fix"])?.expect(0)?;
+    let said: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    check!(said["unmapped"] == false, "the release came late: {said}");
+    check!(target.ask("value")? == old, "said to be reverted, and `value` isn't as before");
+    target.apply(&pair.bundle)?.expect(0)?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("late answers left something behind: {difference}");
+    }
+    target.finish()
+}
+
+/// A thread that was lent for a system call goes back by itself, and what an `attach` left half-way is no obstacle to the next.
+fn attach_killed() -> Result<()> {
+    let pair = Pair::make("threads", "attach-killed")?;
+    let trust = Signer::shared()?.trust();
+    let attach = |target: &Target, step: &str| -> Result<Output> {
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["attach", "--pid", &target.pid().to_string(), "--trust"]).arg(&trust);
+        command.env("HPATCH_TEST_KILL", step);
+        run(&mut command, Duration::from_secs(30))
+    };
+    let mut target = Target::start(&pair.builds.old.program, &Launch::default())?;
+    target.ask("start 8")?;
+    for call in ["hijacked", "called", "placed"] {
+        let mut killed = 0;
+        while attach(&target, &format!("{call}#{}", killed + 1))?.code().is_none() && killed < 40 {
+            killed += 1;
+            let value = target.ask("value")?;
+            check!(value == "25", "killed at {call} {killed}: `value` gives `{value}`");
+            if call == "placed" {
+                // The loader is there, without keys: nothing is trusted yet, and attaching again gives it some.
+                target.apply(&pair.bundle)?.expect(5)?;
+                break;
+            }
+        }
+        check!(killed > 0 || cfg!(not(debug_assertions)), "the command wasn't killed at {call}");
+        if call != "placed" {
+            // The last one came through.
+            target.apply(&pair.bundle)?.expect(0)?;
+            check!(target.ask("value")? == "37", "not patched after {killed} kills at {call}");
+            check!(target.ask("stop 8")? == "wrong 0, calls made", "after the kills at {call}");
+            target.finish()?;
+            target = Target::start(&pair.builds.old.program, &Launch::default())?;
+            target.ask("start 8")?;
+        }
+    }
+    attach(&target, "")?.expect(0)?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    check!(target.ask("value")? == "37", "not patched after an attach in two parts");
+    check!(target.ask("stop 8")? == "wrong 0, calls made", "at the end");
+    target.finish()
 }
 
 /// Job control: what was stopped stays stopped, patched or reverted.

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hpatch_core::abi::{LoaderState, Op, PREPARE_NO_TRUST_DIR, PREPARE_REPLACE, RecordState};
+use hpatch_core::abi::{Op, PREPARE_NO_TRUST_DIR, PREPARE_REPLACE, RecordState};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -78,15 +78,17 @@ pub fn switch_in(
         session.target.mem.write_u64(g.superseded_by_addr(), 0).map_err(|_| session.target.vanished())?;
     }
     let begun = Instant::now();
-    rpc::call(&session.target, &session.control, Op::Commit, &[patch.addr], rpc_options).map_err(|e| {
-        // The code is switched and proven; what is missing is the announcement to the unwinder.
-        let note = "the patch is live: its bytes were written and read back; the step after that failed";
-        let _ = session.control.set_state(&session.target, LoaderState::Blocked);
-        Error { exit: Exit::Blocked, ..e }.note(note)
-    })?;
+    let mut notes = Vec::new();
+    let committed = rpc::call(&session.target, &session.control, Op::Commit, &[patch.addr], rpc_options);
+    let confirmed = committed.is_ok();
+    if let Err(e) = committed {
+        notes.push(without_barrier(session, &patch, e)?);
+    }
     let commit = begun.elapsed();
-    if how.unmap {
-        going.iter().try_for_each(|g| revert::release(session, g, switching))?;
+    for g in going.iter().filter(|_| how.unmap) {
+        if let Some(note) = revert::release(session, g, switching)? {
+            notes.push(note);
+        }
     }
     if how.perf_map {
         perf_map::write(&session.target, &patch)?;
@@ -103,6 +105,8 @@ pub fn switch_in(
         m.insert("prepare_us".into(), json!(prepared.as_micros() as u64));
         m.insert("commit_us".into(), json!(commit.as_micros() as u64));
         m.insert("blockers".into(), json!([]));
+        m.insert("barrier".into(), json!(confirmed));
+        m.insert("notes".into(), json!(notes));
     }
     let mut text = format!(
         "applied {} to process {pid}: {}, proven live\n  pause {:.3} ms with {} thread{} stopped, {} attempt{}\n",
@@ -117,7 +121,23 @@ pub fn switch_in(
     for g in &going {
         let _ = writeln!(text, "  in place of {}", g.id);
     }
+    for note in &notes {
+        let _ = writeln!(text, "  note: {note}");
+    }
     Ok(Report::new(text, json))
+}
+
+/// The switch is made and was read back before the barrier was asked for; a barrier that comes late or not at all changes nothing about that.
+/// Every thread has left the kernel since the bytes were written, so in practice it has nothing left to do.
+fn without_barrier(session: &Session, patch: &Patch, e: Error) -> Result<String> {
+    let target = &session.target;
+    if !target.is_alive() {
+        return Err(target.vanished());
+    }
+    if e.exit == Exit::Blocked || !Patch::read(target, patch.addr)?.is(RecordState::Live) {
+        return Err(e.note("the patch is live: its bytes were written and read back; the step after that failed"));
+    }
+    Ok(format!("the memory barrier after the switch isn't confirmed ({}: {})", e.code, e.title))
 }
 
 /// What becomes of the functions, in words.

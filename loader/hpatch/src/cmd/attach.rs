@@ -16,9 +16,10 @@ use serde_json::json;
 use super::Report;
 use super::run::library;
 use crate::error::{Error, Exit, Result, code};
+use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Control, LIBRARY, SYMBOL};
-use crate::trace::rpc::{self, Hijacked, RpcOptions};
+use crate::trace::rpc::{self, Hijacked, RpcOptions, WayBack};
 
 const PAGE: u64 = 4096;
 /// Where an administrator keeps the trusted keys.
@@ -34,28 +35,42 @@ pub fn run(pid: i32, trust: Option<&Path>, allow_seccomp: bool) -> Result<Report
     let bytes = fs::read(&path).map_err(|e| Error::io(format!("cannot read {}", path.display()), &e))?;
     let image = Image::parse(&bytes).ok_or_else(|| failed(format!("{} isn't the loader library", path.display())))?;
     let target = Target::open(pid)?;
-    if Control::find(&target)?.is_some() {
-        let text = format!("process {pid} carries a loader already; nothing changed\n");
-        let mut r = Report::new(text, json!({ "pid": pid, "changed": false }));
-        r.exit = Some(Exit::NothingChanged);
-        return Ok(r);
-    }
-    let insn = find_syscall(&target)?;
-    let mut thread = Hijacked::take(&target, options)?;
-    let placed = place(&target, &mut thread, insn, &image);
-    thread.give_back()?;
-    let base = placed?;
-    let control = Control { addr: base.wrapping_add(image.control), base };
-    control.set_origin(&target, 1)?;
-    if Control::require(&target)?.addr != control.addr || target.mem.read_u64(control.addr).ok() != Some(MAGIC) {
-        return Err(failed("the library isn't found where it was put".to_owned()));
-    }
+    let control = match Control::find(&target)? {
+        // Left by a command that was killed before it could hand the keys over.
+        Some(control) if control.origin(&target)? == 1 && !control.trusted(&target)? => control,
+        Some(_) => {
+            let text = format!("process {pid} carries a loader already; nothing changed\n");
+            let mut r = Report::new(text, json!({ "pid": pid, "changed": false }));
+            r.exit = Some(Exit::NothingChanged);
+            return Ok(r);
+        }
+        None => bring(&target, &image, options)?,
+    };
+    let base = control.base;
+    fault("placed");
     let buffer = rpc::call(&target, &control, Op::Alloc, &[keys.text.len() as u64], options)?.value[0];
     target.mem.write(buffer, &keys.text).map_err(|e| Error::io("cannot hand over the keys", &e))?;
     rpc::call(&target, &control, Op::SetTrust, &[buffer, keys.text.len() as u64], options)?;
     let text =
         format!("process {pid} carries the loader now; it trusts {} key{}\n", keys.count, super::apply::s(keys.count));
     Ok(Report::new(text, json!({ "pid": pid, "changed": true, "base": format!("{base:#x}"), "keys": keys.count })))
+}
+
+/// Maps and links the library.
+fn bring(target: &Target, image: &Image<'_>, options: RpcOptions) -> Result<Control> {
+    let borrowed = Borrowed::find(target)?;
+    let mut thread = Hijacked::take(target, options)?;
+    let placed = thread
+        .lay_way_back_on_stack(target, borrowed.sigreturn)
+        .and_then(|way_back| place(target, &mut thread, (borrowed.syscall, way_back), image));
+    thread.give_back()?;
+    let base = placed?;
+    let control = Control { addr: base.wrapping_add(image.control), base };
+    control.set_origin(target, 1)?;
+    if Control::require(target)?.addr != control.addr || target.mem.read_u64(control.addr).ok() != Some(MAGIC) {
+        return Err(failed("the library isn't found where it was put".to_owned()));
+    }
+    Ok(control)
 }
 
 fn failed(why: String) -> Error {
@@ -145,33 +160,48 @@ impl<'a> Image<'a> {
             }
         }
         let control = file.dynamic_symbols().find(|s| s.name() == Ok(SYMBOL))?.address();
+        // Who finds this one knows that all are done: see `Control::find_in`.
+        relocations.sort_by_key(|r| r.0 == control + Control::SPAWN);
         Some(Self { bytes, segments, relocations, control, size })
     }
 }
 
-/// A `syscall` instruction in code that the process has anyway, best in the kernel's own page.
-fn find_syscall(target: &Target) -> Result<u64> {
-    let mut maps = target.maps()?;
-    maps.retain(|m| m.exec && m.read && m.path != "[vsyscall]");
-    maps.sort_by_key(|m| m.path != "[vdso]");
-    for m in &maps {
-        let Ok(text) = target.mem.read_vec(m.start, (m.end - m.start).min(64 << 20) as usize) else { continue };
-        if let Some(at) = text.windows(2).position(|w| w == [0x0f, 0x05]) {
-            return Ok(m.start + at as u64);
+/// Instructions that the process has anyway, in its C library as a rule.
+struct Borrowed {
+    /// avma of `syscall; ret`.
+    syscall: u64,
+    /// avma of code that calls rt_sigreturn(2): where every signal handler returns to.
+    sigreturn: u64,
+}
+
+impl Borrowed {
+    fn find(target: &Target) -> Result<Self> {
+        const SYSCALL_RET: &[u8] = &[0x0f, 0x05, 0xc3];
+        const SIGRETURN: [&[u8]; 2] = [&[0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05], &[0xb8, 15, 0, 0, 0, 0x0f, 0x05]];
+        let (mut syscall, mut sigreturn) = (None, None);
+        for m in target.maps()?.iter().filter(|m| m.exec && m.read && m.path != "[vsyscall]") {
+            let Ok(text) = target.mem.read_vec(m.start, (m.end - m.start).min(64 << 20) as usize) else { continue };
+            let find = |code: &[u8]| Some(m.start + text.windows(code.len()).position(|w| w == code)? as u64);
+            syscall = syscall.or_else(|| find(SYSCALL_RET));
+            sigreturn = sigreturn.or_else(|| SIGRETURN.into_iter().find_map(find));
+            if let (Some(syscall), Some(sigreturn)) = (syscall, sigreturn) {
+                return Ok(Self { syscall, sigreturn });
+            }
         }
+        Err(failed("the process has no code that a thread could be lent to and come back from by itself".to_owned()))
     }
-    Err(failed("no system call instruction is found in the process".to_owned()))
 }
 
 /// The hijacked thread's hands.
 struct Hands<'a> {
     thread: &'a mut Hijacked,
     insn: u64,
+    way_back: WayBack,
 }
 
 impl Hands<'_> {
     fn call(&mut self, what: &str, nr: i64, args: [u64; 6]) -> Result<u64> {
-        let (value, _) = self.thread.syscall(self.insn, nr, args, 0)?;
+        let (value, _) = self.thread.syscall(self.insn, nr, args, self.way_back)?;
         if (-4095..0).contains(&value) {
             let e = std::io::Error::from_raw_os_error(-value as i32);
             return Err(failed(format!("the process can't {what}: {e}")));
@@ -186,8 +216,8 @@ impl Hands<'_> {
 }
 
 /// Maps the library and links it. What was mapped is unmapped when something fails.
-fn place(target: &Target, thread: &mut Hijacked, insn: u64, image: &Image<'_>) -> Result<u64> {
-    let mut hands = Hands { thread, insn };
+fn place(target: &Target, thread: &mut Hijacked, (insn, way_back): (u64, WayBack), image: &Image<'_>) -> Result<u64> {
+    let mut hands = Hands { thread, insn, way_back };
     let base = hands.map(0, image.size, 0, libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, u64::MAX, 0)?;
     let result = fill(target, &mut hands, base, image);
     if result.is_err() {

@@ -38,6 +38,11 @@ pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
                 }
                 index + 1 < count
             }
+            // What it says of the store is still to come.
+            Err(e) if rpc::late(&e) => {
+                failed.push(e);
+                false
+            }
             // This bundle is refused; another may be fine.
             Err(e) => {
                 let count = session.control.value(&session.target, 1)?;

@@ -35,17 +35,19 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
             .help(format!("revert {} first", later.id)));
     }
     let outcome = switch::run(&session.target, &patch, Direction::Revert, switching.options())?;
-    if unmap {
-        live.iter().try_for_each(|p| release(&session, p, switching))?;
+    let mut notes = Vec::new();
+    for p in live.iter().filter(|_| unmap) {
+        notes.extend(release(&session, p, switching)?);
     }
     let mut json = outcome.json();
     if let Value::Object(m) = &mut json {
         m.insert("pid".into(), json!(pid));
         m.insert("id".into(), json!(id));
         m.insert("writes".into(), json!(patch.edits.len()));
-        m.insert("unmapped".into(), json!(unmap));
+        m.insert("unmapped".into(), json!(unmap && notes.is_empty()));
+        m.insert("notes".into(), json!(notes));
     }
-    let text = format!(
+    let mut text = format!(
         "reverted {id} in process {pid}: {} function{} as before, proven\n  pause {:.3} ms with {} thread{} stopped\n",
         patch.funcs.len(),
         s(patch.funcs.len()),
@@ -53,6 +55,7 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
         outcome.threads,
         s(outcome.threads),
     );
+    text.extend(notes.iter().map(|n| format!("  note: {n}\n")));
     Ok(Report::new(text, json))
 }
 
@@ -73,7 +76,9 @@ fn unmap_reverted(session: &Session, id: &str, records: &[Patch], switching: &Sw
     (all.edits, all.riders) = (Vec::new(), Vec::new());
     let outcome = switch::run(&session.target, &all, Direction::Drain, switching.options())?;
     for p in &retired {
-        release(session, p, switching)?;
+        if let Some(note) = release(session, p, switching)? {
+            return Err(Error::new(code::LOADER_BUSY, Exit::Busy, note));
+        }
     }
     let pid = session.target.pid;
     let mut json = outcome.json();
@@ -83,10 +88,15 @@ fn unmap_reverted(session: &Session, id: &str, records: &[Patch], switching: &Sw
     Ok(Report::new(format!("unmapped what was left of {id} in process {pid}\n"), json))
 }
 
-/// Gives the memory of a reverted record back.
-pub fn release(session: &Session, patch: &Patch, switching: &Switching) -> Result<()> {
+/// Gives the memory of a reverted record back. A note when the loader hasn't said that it did.
+pub fn release(session: &Session, patch: &Patch, switching: &Switching) -> Result<Option<String>> {
     let options = RpcOptions { allow_seccomp: switching.allow_seccomp };
-    rpc::call(&session.target, &session.control, Op::Release, &[patch.addr], options)
-        .map_err(|e| e.note("the old bytes are back, proven; the patch's memory stays mapped"))
-        .map(drop)
+    match rpc::call(&session.target, &session.control, Op::Release, &[patch.addr], options) {
+        Ok(_) => Ok(None),
+        Err(_) if !session.target.is_alive() => Err(session.target.vanished()),
+        Err(e) if rpc::late(&e) && e.exit == Exit::Busy => {
+            Ok(Some(format!("the memory of {} isn't given back yet ({}: {})", patch.id, e.code, e.title)))
+        }
+        Err(e) => Err(e.note("the old bytes are back, proven; the patch's memory stays mapped")),
+    }
 }

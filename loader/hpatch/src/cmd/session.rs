@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hpatch_core::abi::{LoaderState, Op, RecordState};
 
@@ -13,9 +13,10 @@ use crate::target::Target;
 use crate::target::compose;
 use crate::target::control::{Control, Patch};
 use crate::target::procfs;
+use crate::trace::patience::Patience;
 use crate::trace::rpc::{self, RpcOptions};
 
-/// How long a library that is being loaded is waited for.
+/// How long a thread at work in the loader is waited for.
 const LOADER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An opened target with its loader. Dropping it gives the loader back.
@@ -79,28 +80,42 @@ impl Session {
         Ok(session)
     }
 
-    /// A thread of the process may be at work in the loader, because a library is being loaded just now. The owner is set: no other begins.
+    /// A thread may be at work in the loader: one of the application's, because a library is being loaded just now, or the control thread of a
+    /// command that was killed or gave up. The owner is set: no other begins.
     fn wait_for_loader(&self) -> Result<()> {
-        let begun = Instant::now();
-        while self.control.state(&self.target)? == LoaderState::Busy as u32 {
-            let tid = self.control.control_tid(&self.target)?;
-            // The one that was at work is gone, for instance because this is the child of a fork: nobody will say that it is done.
-            if tid == 0 || !self.target.tasks()?.contains(&(tid as i32)) {
-                if self.control.control_tid(&self.target)? == tid {
-                    return self.control.set_state(&self.target, LoaderState::Idle);
+        let (target, control) = (&self.target, &self.control);
+        let mut patience = Patience::new(LOADER_PATIENCE);
+        loop {
+            let own = control.thread(target)?;
+            let busy = control.state(target)? == LoaderState::Busy as u32;
+            let other = if busy { control.control_tid(target)? } else { 0 };
+            let at_work = [own, other].into_iter().try_fold(None, |found, tid| match found {
+                None => Ok::<_, Error>(target.has_thread(tid)?.then_some(tid)),
+                found => Ok(found),
+            })?;
+            let Some(tid) = at_work else {
+                // Whoever was at work is gone, for instance because this is the child of a fork: nobody will say that it is done.
+                if own != 0 && control.thread(target)? == own {
+                    control.forget_thread(target)?;
+                }
+                if busy && control.control_tid(target)? == other {
+                    return control.set_state(target, LoaderState::Idle);
+                }
+                if !busy {
+                    return Ok(());
                 }
                 continue;
-            }
-            if begun.elapsed() > LOADER_PATIENCE {
+            };
+            if patience.is_over() {
                 return Err(Error::new(
                     code::LOADER_BUSY,
                     Exit::Busy,
-                    format!("thread {tid} of process {} is loading a library and patching it", self.target.pid),
-                ));
+                    format!("thread {tid} of process {} is at work in its loader", target.pid),
+                )
+                .note("it loads a library and patches it, or ends what an earlier command began"));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
     }
 
     pub fn records(&self) -> Result<Vec<Patch>> {

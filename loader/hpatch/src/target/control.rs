@@ -44,6 +44,9 @@ macro_rules! at {
 }
 
 impl Control {
+    /// Offset of the last pointer that is linked when the library is brought in.
+    pub const SPAWN: u64 = offset_of!(Block, spawn) as u64;
+
     /// `Ok(None)` when the target has no loader.
     pub fn find(target: &Target) -> Result<Option<Self>> {
         Self::find_in(target, &target.maps()?)
@@ -53,8 +56,10 @@ impl Control {
         for m in maps.iter().filter(|m| m.offset == 0 && m.read && m.file_name().ends_with(LIBRARY)) {
             let Some(addr) = elf::dynamic_symbol(&target.mem, m, SYMBOL) else { continue };
             let control = Self { addr, base: m.start };
-            let read = |e| Error::io("cannot read the loader's control block", &e);
-            if target.mem.read_u64(addr).map_err(read)? != abi::MAGIC {
+            let word = |at| target.mem.read_u64(at).unwrap_or(0);
+            // One that isn't linked yet, or was left half-way by an `attach` that was killed, isn't there.
+            let spawn = word(addr + Self::SPAWN);
+            if word(addr) != abi::MAGIC || !super::maps::find(maps, spawn).is_some_and(|m| m.exec) {
                 continue;
             }
             let found = control.u32(target, at!(control.abi))?;
@@ -130,6 +135,25 @@ impl Control {
 
     pub fn control_tid(&self, target: &Target) -> Result<u32> {
         self.u32(target, at!(self.control_tid))
+    }
+
+    /// Where the kernel keeps the control thread's id.
+    pub fn thread_addr(&self) -> u64 {
+        at!(self.thread)
+    }
+
+    /// The control thread, as the process itself counts; 0 when there is none.
+    pub fn thread(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.thread))
+    }
+
+    pub fn forget_thread(&self, target: &Target) -> Result<()> {
+        self.put(target, at!(self.thread), &0u32.to_le_bytes())
+    }
+
+    /// Whether keys were given to an attached loader.
+    pub fn trusted(&self, target: &Target) -> Result<bool> {
+        Ok(self.u32(target, at!(self.trusted))? != 0)
     }
 
     /// Asks for an operation; [`crate::trace::rpc`] makes the thread that does it.

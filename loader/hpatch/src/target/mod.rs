@@ -57,6 +57,15 @@ impl Target {
         Ok(v)
     }
 
+    /// Whether a thread of that id, as the process itself counts, is there and not dead.
+    pub fn has_thread(&self, inner: u32) -> Result<bool> {
+        let is = |&tid: &i32| {
+            procfs::inner_tid(self.pid, tid).is_ok_and(|t| t == inner as i32)
+                && procfs::task_stat(self.pid, tid).is_ok_and(|s| !s.is_dead())
+        };
+        Ok(inner != 0 && self.tasks()?.iter().any(is))
+    }
+
     pub fn comm_of(&self, tid: i32) -> String {
         procfs::task_stat(self.pid, tid).map_or_else(|_| "?".into(), |s| s.comm)
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 /// `PF_IO_WORKER` (include/linux/sched.h): an io_uring worker, which never runs user code.
 const PF_IO_WORKER: u32 = 0x10;
@@ -49,6 +50,21 @@ fn parse_stat(raw: &[u8]) -> Option<TaskStat> {
         flags: fields.get(6)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
     })
+}
+
+/// Processor time that a task has used.
+pub fn cpu_time(pid: i32, tid: i32) -> io::Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat"))?;
+    let nanos = text.split_ascii_whitespace().next().and_then(|v| v.parse().ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The id of a thread in its own pid namespace.
+pub fn inner_tid(pid: i32, tid: i32) -> io::Result<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("NSpid:"));
+    // Kernels without pid namespaces have no such line.
+    Ok(line.and_then(|v| v.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(tid))
 }
 
 /// The parent's pid.

@@ -1,6 +1,7 @@
 //! Tracing the target from outside its thread group.
 
 pub mod chase;
+pub mod patience;
 pub mod ptrace;
 pub mod restart;
 pub mod rpc;

@@ -4,21 +4,25 @@
 //! The hijacked thread executes a single `syscall` instruction and no user code: it is taken at a stop and given back at the next one.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hpatch_core::abi::{FRAME_SIZE, Op, SPAWN_FLAGS, STACK_SIZE};
+use hpatch_core::abi::{FRAME_SIZE, LoaderState, Op, SPAWN_FLAGS, STACK_SIZE};
 
+use super::patience;
 use super::ptrace::{self, Regs, Status, errno};
+use super::stop::let_go;
 use super::{restart, way_back};
 use crate::error::{Error, Exit, Result, code};
-use crate::fault::fault;
+use crate::fault::{fault, slow};
 use crate::target::Target;
 use crate::target::control::{Answer, Control};
 use crate::target::procfs::{self, Blocked};
 use patchfmt::Code;
 
-/// How long the control thread may take.
+/// How long the control thread is waited for.
 pub const OPERATION_DEADLINE: Duration = Duration::from_secs(20);
+/// Processor time that no operation needs: whoever has used that much runs in a circle.
+const RUNAWAY: Duration = Duration::from_secs(10);
 const STEP_DEADLINE: Duration = Duration::from_secs(2);
 /// Signals that the processor raises. They stay unblocked: forcing a blocked one resets its handler.
 const SYNCHRONOUS: u64 = bit(libc::SIGSEGV)
@@ -37,6 +41,16 @@ const fn bit(signal: i32) -> u64 {
 pub struct RpcOptions {
     /// Go on although the target has a seccomp filter that can't be suspended: a filter that kills would kill the service.
     pub allow_seccomp: bool,
+}
+
+/// How a hijacked thread returns to what it was doing when this program is killed.
+#[derive(Debug, Clone, Copy)]
+pub enum WayBack {
+    /// By the loader's stub, which finds the address of the frame in `rbx`.
+    Stub(u64),
+    /// By a `ret` behind the `syscall` instruction, which finds the address of code that calls rt_sigreturn(2) at this place on the stack, and
+    /// that one the frame right above.
+    Stack(u64),
 }
 
 /// A thread of the target at a stop in the kernel, its registers saved. Giving it back restores everything.
@@ -59,21 +73,6 @@ fn os(what: &str, e: &io::Error) -> Error {
         );
     }
     Error::new(code::CONTROL_TIMEOUT, Exit::Busy, format!("cannot {what}: {e}"))
-}
-
-/// Waits for one event of `tid` with a deadline.
-fn wait_until(tid: i32, until: Instant) -> io::Result<Option<Status>> {
-    let mut nap = Duration::from_micros(20);
-    loop {
-        if let Some(s) = ptrace::wait(tid, libc::WNOHANG)? {
-            return Ok(Some(s));
-        }
-        if Instant::now() > until {
-            return Ok(None);
-        }
-        std::thread::sleep(nap);
-        nap = (nap * 2).min(Duration::from_millis(1));
-    }
 }
 
 impl Hijacked {
@@ -156,9 +155,8 @@ impl Hijacked {
     /// Interrupts, waits for the trap, delivering signals that come first, and saves the state.
     fn settle(&mut self) -> Result<()> {
         ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
-        let until = Instant::now() + STEP_DEADLINE;
         loop {
-            match wait_until(self.tid, until).map_err(|e| os("stop a thread", &e))? {
+            match patience::wait(self.tid, STEP_DEADLINE).map_err(|e| os("stop a thread", &e))? {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
                 Some(Status::Stopped { event: 0, signal, syscall: false }) => {
                     // Repair first: the call was woken by our trap as much as by the signal.
@@ -191,9 +189,8 @@ impl Hijacked {
 
     /// Waits for the next stop that isn't a signal's; signals are kept for later.
     fn next_stop(&mut self) -> Result<Status> {
-        let until = Instant::now() + STEP_DEADLINE;
         loop {
-            let s = wait_until(self.tid, until).map_err(|e| os("wait for a thread", &e))?;
+            let s = patience::wait(self.tid, STEP_DEADLINE).map_err(|e| os("wait for a thread", &e))?;
             match s {
                 Some(Status::Stopped { event: 0, signal, syscall: false }) => {
                     self.late |= bit(signal);
@@ -219,11 +216,14 @@ impl Hijacked {
     /// Executes one system call in the thread, at an address where a `syscall` instruction lies. Gives its result and, for `clone`, the
     /// new thread, which is traced and has not begun.
     ///
-    /// `way_back` goes to `rbx`: the address of a frame by [`way_back::frame`], for an `insn` in code that takes it if this program is killed.
-    pub fn syscall(&mut self, insn: u64, nr: i64, args: [u64; 6], way_back: u64) -> Result<(i64, Option<i32>)> {
+    /// `way_back` is taken if this program is killed.
+    pub fn syscall(&mut self, insn: u64, nr: i64, args: [u64; 6], way_back: WayBack) -> Result<(i64, Option<i32>)> {
         let mut r = self.saved;
         r.rip = insn;
-        r.rbx = way_back;
+        match way_back {
+            WayBack::Stub(frame) => r.rbx = frame,
+            WayBack::Stack(word) => r.rsp = word,
+        }
         r.rax = nr as u64;
         [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] = args;
         // No call to restart here.
@@ -250,9 +250,8 @@ impl Hijacked {
         // On to a trap inside signal handling, where a restart code in the saved registers takes effect.
         ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
         ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
-        let until = Instant::now() + STEP_DEADLINE;
         loop {
-            match wait_until(self.tid, until).map_err(|e| os("wait for a thread", &e))? {
+            match patience::wait(self.tid, STEP_DEADLINE).map_err(|e| os("wait for a thread", &e))? {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
                 Some(Status::Stopped { event, signal, .. }) => {
                     if event == 0 {
@@ -274,6 +273,17 @@ impl Hijacked {
         ptrace::set_regs(self.tid, &self.saved).map_err(|e| os("write registers", &e))
     }
 
+    /// Lays a frame on the thread's own stack, where the kernel would lay one for a signal, for a `syscall` that a `ret` follows; `sigreturn`
+    /// is the address of code that calls rt_sigreturn(2).
+    pub fn lay_way_back_on_stack(&self, target: &Target, sigreturn: u64) -> Result<WayBack> {
+        const RED_ZONE: u64 = 128;
+        let at = self.saved.rsp.wrapping_sub(RED_ZONE + FRAME_SIZE) & !63;
+        self.lay_way_back(target, at)?;
+        let word = at - 8;
+        target.mem.write_u64(word, sigreturn).map_err(|e| os("write a thread's stack", &e))?;
+        Ok(WayBack::Stack(word))
+    }
+
     /// Lays a frame at `at` that brings the thread back to what it was doing, without a tracer.
     fn lay_way_back(&self, target: &Target, at: u64) -> Result<()> {
         let xstate = ptrace::get_xstate(self.tid).map_err(|e| os("read the vector registers", &e))?;
@@ -281,7 +291,7 @@ impl Hijacked {
         if frame.len() as u64 > FRAME_SIZE - 64 {
             return Err(Error::internal(format!("a signal frame of {} bytes", frame.len())));
         }
-        target.mem.write(at, &frame).map_err(|e| os("write the loader's stack", &e))
+        target.mem.write(at, &frame).map_err(|e| os("lay a signal frame", &e))
     }
 
     /// Lets the thread go on as it was.
@@ -307,9 +317,7 @@ impl Hijacked {
             return;
         }
         let _ = ptrace::interrupt(self.tid);
-        if let Ok(Some(Status::Stopped { event, signal, .. })) =
-            wait_until(self.tid, Instant::now() + Duration::from_millis(200))
-        {
+        if let Ok(Some(Status::Stopped { event, signal, .. })) = patience::wait(self.tid, Duration::from_millis(200)) {
             let _ = self.repair_now();
             let _ = ptrace::detach(self.tid, if event == 0 { signal } else { 0 });
         }
@@ -342,14 +350,22 @@ fn seccomp(pid: i32) -> Error {
 }
 
 /// Runs one operation and gives the loader's answer. A code in it is turned into an error.
+///
+/// # Errors
+/// With [`late`] the operation hasn't ended, or nobody knows whether it has. No operation changes the program's code, so the program is as it
+/// was in any case; the next command waits for the control thread.
 pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: RpcOptions) -> Result<Answer> {
     let (spawn, stack) = (control.spawn(target)?, control.stack_top(target)?);
+    if target.has_thread(control.thread(target)?)? {
+        return Err(at_work(Duration::ZERO));
+    }
     control.request(target, op, arg)?;
     let mut thread = Hijacked::take(target, options)?;
     let way_back = (stack - STACK_SIZE).next_multiple_of(64);
-    let outcome = thread
-        .lay_way_back(target, way_back)
-        .and_then(|()| thread.syscall(spawn, libc::SYS_clone, [SPAWN_FLAGS, stack, 0, 0, 0, 0], way_back));
+    let own_tid = control.thread_addr();
+    let outcome = thread.lay_way_back(target, way_back).and_then(|()| {
+        thread.syscall(spawn, libc::SYS_clone, [SPAWN_FLAGS, stack, own_tid, own_tid, 0, 0], WayBack::Stub(way_back))
+    });
     let given_back = thread.give_back();
     let (result, child) = outcome?;
     let Some(child) = child.filter(|_| result > 0) else {
@@ -361,7 +377,7 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
         ));
     };
     // The application's thread may have ended right away: the control thread is followed to its end all the same.
-    let followed = follow(target, control, child, spawn);
+    let followed = follow(target, control, op, child, spawn);
     given_back?;
     followed?;
     let answer = control.answer(target)?.ok_or_else(|| {
@@ -375,13 +391,17 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
     Ok(answer)
 }
 
+/// Whether an error of [`call`] leaves open what became of the operation.
+pub fn late(e: &Error) -> bool {
+    e.code == code::CONTROL_TIMEOUT
+}
+
 /// Lets the control thread run, and waits for its end.
-fn follow(target: &Target, control: &Control, tid: i32, insn: u64) -> Result<()> {
-    let until = Instant::now() + OPERATION_DEADLINE;
+fn follow(target: &Target, control: &Control, op: Op, tid: i32, insn: u64) -> Result<()> {
     let mut resend = 0u64;
     let mut crashed = None;
     let result = loop {
-        match wait_until(tid, until) {
+        match patience::wait(tid, OPERATION_DEADLINE) {
             Err(e) => break Err(os("wait for the control thread", &e)),
             Ok(Some(Status::Exited | Status::Signaled(_))) => break Ok(()),
             Ok(Some(Status::Stopped { event, signal, .. })) => {
@@ -401,26 +421,14 @@ fn follow(target: &Target, control: &Control, tid: i32, insn: u64) -> Result<()>
                         resend |= bit(signal);
                     }
                 }
+                if slow(op) {
+                    break Err(at_work(Duration::ZERO));
+                }
                 if let Err(e) = ptrace::cont(tid, 0) {
                     break Err(os("continue the control thread", &e));
                 }
             }
-            Ok(None) => {
-                // Stuck: it holds nothing of the application's, so it can be ended anywhere.
-                let _ = ptrace::interrupt(tid);
-                let until = Instant::now() + STEP_DEADLINE;
-                if let Ok(Some(Status::Stopped { .. })) = wait_until(tid, until) {
-                    let _ = end_thread(tid, insn);
-                    let _ = ptrace::cont(tid, 0);
-                    let _ = wait_until(tid, until);
-                }
-                control.set_state(target, hpatch_core::abi::LoaderState::Blocked)?;
-                break Err(Error::new(
-                    code::CONTROL_TIMEOUT,
-                    Exit::Blocked,
-                    "the control thread didn't answer in time",
-                ));
-            }
+            Ok(None) => break give_up(target, control, tid, insn),
         }
     };
     for signal in (1..=64).filter(|s| resend & bit(*s) != 0) {
@@ -428,7 +436,7 @@ fn follow(target: &Target, control: &Control, tid: i32, insn: u64) -> Result<()>
         unsafe { libc::kill(target.pid, signal) };
     }
     if let Some(signal) = crashed {
-        control.set_state(target, hpatch_core::abi::LoaderState::Blocked)?;
+        control.set_state(target, LoaderState::Blocked)?;
         return Err(Error::new(
             code::CONTROL_TIMEOUT,
             Exit::Blocked,
@@ -437,6 +445,34 @@ fn follow(target: &Target, control: &Control, tid: i32, insn: u64) -> Result<()>
         .note("the application goes on; the loader accepts nothing further in this process"));
     }
     result
+}
+
+fn at_work(waited: Duration) -> Error {
+    Error::new(code::CONTROL_TIMEOUT, Exit::Busy, format!("the loader is still at work after {} s", waited.as_secs()))
+        .note("it goes on by itself; `hpatch status` says `busy` as long as it does, and the next command waits for it")
+}
+
+/// What becomes of a control thread that doesn't answer. One that sleeps in the kernel, or gets no processor time, will answer at last, and is
+/// let go; one that runs in a circle is ended. It holds nothing of the application's, so it can be ended anywhere, but the loader's own lists
+/// may be half-way then.
+fn give_up(target: &Target, control: &Control, tid: i32, insn: u64) -> Result<()> {
+    let runaway = procfs::cpu_time(target.pid, tid).is_ok_and(|t| t >= RUNAWAY);
+    let _ = ptrace::interrupt(tid);
+    let stopped = match patience::wait(tid, STEP_DEADLINE) {
+        Ok(Some(Status::Exited | Status::Signaled(_))) => return Ok(()),
+        Ok(Some(stopped)) => stopped,
+        // The kernel lets it go when this program ends.
+        Ok(None) | Err(_) => return Err(at_work(OPERATION_DEADLINE)),
+    };
+    if !runaway {
+        let_go(tid, stopped);
+        return Err(at_work(OPERATION_DEADLINE));
+    }
+    let ended = end_thread(tid, insn).and_then(|()| ptrace::cont(tid, 0));
+    control.set_state(target, LoaderState::Blocked)?;
+    ended.map_err(|e| os("end the control thread", &e))?;
+    let _ = patience::wait(tid, STEP_DEADLINE);
+    Err(Error::new(code::CONTROL_TIMEOUT, Exit::Blocked, "the control thread ran without end, and was ended"))
 }
 
 /// Sends a stopped thread to `exit(2)`, which ends this thread only.
