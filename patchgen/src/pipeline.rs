@@ -2,7 +2,7 @@
 
 use crate::addr::FuncId;
 use crate::check::{self, Calls, Fate, Instances};
-use crate::compare::{self, ChangeSet};
+use crate::compare::{self, ChangeSet, Stamp, Stamps};
 use crate::correlate::{self, Correlation, Scoped, Side};
 use crate::diag::{Finding, Severity};
 use crate::drift;
@@ -13,7 +13,7 @@ use crate::lift::{self, Function, Lifted};
 use crate::link::{self, PatchImage};
 use crate::types::{self, Survey, TypeDiff};
 use patchfmt::codes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One build, read and lifted.
@@ -129,11 +129,35 @@ fn missing(e: &ImageError) -> Finding {
     }
 }
 
-/// Correlates and compares.
+/// Texts that are taken as equal, by the pattern that did it.
+fn stamped(stamps: &Stamps) -> Vec<Finding> {
+    let mut by_pattern: BTreeMap<String, Vec<Stamp>> = BTreeMap::new();
+    for stamp in stamps.met() {
+        by_pattern.entry(stamp.pattern.clone()).or_default().push(stamp);
+    }
+    let finding = |(pattern, met): (String, Vec<Stamp>)| {
+        let shown = met.iter().take(3).map(|s| format!("{:?} stays, not {:?}", s.old, s.new));
+        let mut message = shown.collect::<Vec<_>>().join("; ");
+        if met.len() > 3 {
+            message.push_str(&format!("; {} more", met.len() - 3));
+        }
+        Finding {
+            severity: Severity::Review,
+            code: codes::BUILD_STAMP.0,
+            symbol: pattern,
+            place: None,
+            message,
+            help: None,
+        }
+    };
+    by_pattern.into_iter().map(finding).collect()
+}
+
+/// Correlates and compares; texts that differ in `stamps` only count as equal, and a finding says so.
 ///
 /// # Errors
 /// When debug information is there and damaged.
-pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
+pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, ImageError> {
     let (a, b) = (Side { image: &old.image, lifted: &old.lifted }, Side { image: &new.image, lifted: &new.lifted });
     let (pairs, surveys) = rayon::join(
         || correlate::correlate(a, b),
@@ -152,13 +176,13 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
         let is = Scoped { lifted: &new.lifted, info: y, variables: q.variables() };
         correlate::pair_by_scope(&mut pairs, was, is);
     }
-    let mut changes = compare::compare(a, b, &pairs);
+    let mut changes = compare::compare(a, b, &pairs, stamps);
     let mut findings = Vec::new();
     let calls = Calls::of(&old.image, &old.lifted);
     let mut instances = Instances::new();
     let types = match &debug {
         Some(((x, p), (y, q))) => {
-            changes.mark_line_numbers(a, b, &pairs, &|at| x.line_number(at), &|at| y.line_number(at));
+            changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_number(at), &|at| y.line_number(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
             let types = types::surveyed_changes((x, p), (y, q));
@@ -193,6 +217,7 @@ pub fn compare(old: Loaded, new: Loaded) -> Result<Compared, ImageError> {
             None
         }
     };
+    findings.extend(stamped(stamps));
     let built_with = debug.as_ref().map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
     drop(debug);
     Ok(Compared { old, new, pairs, changes, left: BTreeSet::new(), types, calls, instances, findings, built_with })

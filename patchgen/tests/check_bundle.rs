@@ -96,7 +96,7 @@ impl Pair {
     fn report(&self, payload: &[u8]) -> Result<Report, String> {
         let read = |p: &Path| std::fs::read(p).expect("an image");
         let (old, new) = (read(&self.path("old")), read(&self.path("new")));
-        check(&Inputs { old: &old, new: &new, old_debug: None, new_debug: None, payload, left: &[] })
+        check(&Inputs { old: &old, new: &new, old_debug: None, new_debug: None, payload, left: &[], stamps: &[] })
     }
 
     /// A payload that can't be laid out is found as well.

@@ -3,6 +3,7 @@
 mod support;
 
 use goblin::elf::Elf;
+use patchgen::compare::Stamps;
 use patchgen::pipeline::{self, Plan};
 use patchgen::verify_bundle::{Inputs, check};
 use support::Bench;
@@ -16,7 +17,7 @@ fn build(bench: &Bench, compiler: &str, flags: &str, source: &str) {
 
 fn plan(bench: &Bench, replace: bool) -> (Vec<String>, Vec<String>, Plan) {
     let load = |name: &str| pipeline::load(&bench.path(name), None, &[]).expect("an image");
-    let compared = pipeline::compare(load("old"), load("new")).expect("compared");
+    let compared = pipeline::compare(load("old"), load("new"), &Stamps::default()).expect("compared");
     let plan = pipeline::plan(&compared, replace).expect("planned");
     let name = |id: patchgen::addr::FuncId| compared.new.lifted.functions[id.index()].name.clone();
     let edited = plan.set.in_place.iter().map(|f| name(f.new)).collect();
@@ -148,7 +149,7 @@ fn line_numbers_alone_are_left() {
     let (edited, replaced, _) = plan(&bench, false);
     assert_eq!((edited, replaced.len()), (vec!["constant".to_owned()], 0));
     let load = |name: &str| pipeline::load(&bench.path(name), None, &[]).expect("an image");
-    let compared = pipeline::compare(load("old"), load("new")).expect("compared");
+    let compared = pipeline::compare(load("old"), load("new"), &Stamps::default()).expect("compared");
     let lines = compared.changes.changed.iter().filter(|c| c.cause == patchgen::compare::Cause::LineNumber);
     assert_eq!(lines.count(), 1);
 }
@@ -165,8 +166,9 @@ fn check_bundle_proves_edits_and_finds_wrong_ones() {
     let payload = patchgen::emit::payload(&plan.patch).expect("a payload");
     let read = |name: &str| std::fs::read(bench.path(name)).expect("an image");
     let (old, new) = (read("old"), read("new"));
-    let report =
-        |payload: &[u8]| check(&Inputs { old: &old, new: &new, old_debug: None, new_debug: None, payload, left: &[] });
+    let report = |payload: &[u8]| {
+        check(&Inputs { old: &old, new: &new, old_debug: None, new_debug: None, payload, left: &[], stamps: &[] })
+    };
     let good = report(&payload).expect("sound");
     assert_eq!((good.edited, good.carried, good.disagreements.len()), (1, 0, 0), "{}", good.text());
     let section = |name: &str| {

@@ -1,6 +1,6 @@
 //! Lifting, pairing and comparing on programs built here by gcc and clang, and on what is installed.
 
-use patchgen::compare::{Cause, ChangeSet, DataDiff, compare};
+use patchgen::compare::{Cause, ChangeSet, DataDiff, Stamps, compare};
 use patchgen::correlate::{Correlation, Side, correlate};
 use patchgen::image::Image;
 use patchgen::lift::{Function, Lifted, lift};
@@ -30,7 +30,7 @@ impl Build {
 
 fn diff(old: &Build, new: &Build) -> (Correlation, ChangeSet) {
     let pairs = correlate(old.side(), new.side());
-    let changes = compare(old.side(), new.side(), &pairs);
+    let changes = compare(old.side(), new.side(), &pairs, &Stamps::default());
     (pairs, changes)
 }
 

@@ -1,5 +1,5 @@
 // Writable data that points to constants, to functions and into other data; the pointed-to constants change.
-//#Hazard: C18,D1,D3
+//#Hazard: C18,D1,D3,I2
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
 //#Expect: live
 //#Warm: select 1

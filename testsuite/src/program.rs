@@ -12,6 +12,7 @@
 //! //#Unwritten: HP0614          `patchgen rewrite` may refuse the bundle with this code: only a process has what it needs
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Leave: f                   changed functions that are to stay old
+//! //#IgnoreText: [0-9]+         what texts may differ in, a regular expression
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[cc=clang,kind=nopie]: safe   for some rows of the matrix
 //! //#Warm: add 3                sent before the patch only, to the running process
@@ -39,6 +40,8 @@ pub struct Program {
     pub unwritten: Option<String>,
     /// Changed functions that stay old.
     pub left: Vec<String>,
+    /// What texts may differ in, as regular expressions.
+    pub ignored_text: Vec<String>,
     /// Functions that must be edited in place, at least; None: none may be.
     pub edits: Option<u64>,
     /// Translation units made of the one source.
@@ -114,6 +117,7 @@ impl Program {
             accepted: Vec::new(),
             unwritten: None,
             left: Vec::new(),
+            ignored_text: Vec::new(),
             edits: None,
             units: 1,
             expects: Vec::new(),
@@ -179,6 +183,7 @@ impl Program {
             "Unwritten" => self.unwritten = Some(value.to_owned()),
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Leave" => self.left.extend(value.split_whitespace().map(str::to_owned)),
+            "IgnoreText" => self.ignored_text.push(value.to_owned()),
             "Expect" => self.expects.push((conditions, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
             "Call" => self.calls.push(value.to_owned()),
@@ -194,7 +199,8 @@ impl Program {
         let replace = if self.edits.is_none() { Some("--replace") } else { None };
         let accepted = self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]);
         let left = self.left.iter().flat_map(|name| ["--leave", name.as_str()]);
-        accepted.chain(left).chain(replace).collect()
+        let ignored = self.ignored_text.iter().flat_map(|text| ["--ignore-text", text.as_str()]);
+        accepted.chain(left).chain(ignored).chain(replace).collect()
     }
 
     /// What must come out in this row: the last directive whose conditions hold.

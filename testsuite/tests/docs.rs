@@ -1,9 +1,10 @@
 //! The documentation says what is so: links lead somewhere, codes and commands exist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testsuite::paths;
+use testsuite::program::Program;
+use testsuite::{paths, special};
 
 fn pages() -> Vec<PathBuf> {
     let top = paths::repository();
@@ -96,4 +97,51 @@ fn commands_exist() {
             assert!(output.status.success(), "`{program} {verb}` is on a page but not in the program");
         }
     }
+}
+
+/// Scenarios by name, with the rows of the hazard table that they show.
+fn scenarios() -> BTreeMap<String, Vec<String>> {
+    let programs = Program::all(&paths::programs()).expect("the programs can be read");
+    let cases = special::cases().into_iter().map(|case| {
+        let rows = case.hazards.split(',').map(str::to_owned).collect();
+        (case.name.to_owned(), rows)
+    });
+    programs.into_iter().map(|program| (program.name, program.hazards)).chain(cases).collect()
+}
+
+/// Every row of the hazard table is shown by scenarios, or test files, that exist and say so.
+#[test]
+fn hazards_are_shown() {
+    let scenarios = scenarios();
+    let text = read(&paths::repository().join("docs/hazards.md"));
+    let mut wrong = Vec::new();
+    let mut rows = BTreeSet::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [row, _, _, shown] = cells[..] else {
+            wrong.push(format!("not four cells: {line}"));
+            continue;
+        };
+        if row.is_empty() {
+            continue;
+        }
+        rows.insert(row.to_owned());
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            wrong.push(format!("{row}: nothing shows it"));
+        }
+        for name in names {
+            let exists = match scenarios.get(name) {
+                Some(shows) => shows.iter().any(|shown| shown == row),
+                None => name.contains('/') && paths::repository().join(name).exists(),
+            };
+            if !exists {
+                wrong.push(format!("{row}: `{name}` is no scenario for it"));
+            }
+        }
+    }
+    let all = [("C", 22), ("D", 13), ("I", 5), ("S", 15), ("B", 6)];
+    let all = all.iter().flat_map(|(letter, last)| (1..=*last).map(move |number| format!("{letter}{number}")));
+    wrong.extend(all.filter(|row| !rows.contains(row)).map(|row| format!("{row}: missing")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

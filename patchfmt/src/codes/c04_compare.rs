@@ -31,11 +31,11 @@ codes! {
         act: "Use the bundle at start, or keep the object's size.",
         example: "const char names[8][4]; const char *first = names[0];   ->   names[9][4]",
     }
-    BUILD_STAMP = 406 Note "only a build stamp differs" {
-        seen: "A string holds a date, path, hash or version that changes with every build.",
-        why: "It's left out, so the process goes on reporting the old one.",
-        act: "Build reproducibly (SOURCE_DATE_EPOCH, -ffile-prefix-map) to see no such change.",
-        example: "puts(\"built \" __DATE__);",
+    BUILD_STAMP = 406 Review "texts that differ are taken as equal on request" {
+        seen: "`--ignore-text` matches what differs between two texts: a date, path, hash or version that changes with every build.",
+        why: "The process goes on reporting the old one where nothing else changed. The signed manifest holds the pattern.",
+        act: "Nothing; or build reproducibly (SOURCE_DATE_EPOCH, -ffile-prefix-map) to see no such change.",
+        example: "puts(\"built \" __DATE__);   /* --ignore-text '[A-Z][a-z]{2} [ 0-9]\\d \\d{4}' */",
     }
     DATA_REMOVED = 407 Note "a variable is gone" {
         seen: "A global of the old build isn't in the new one.",

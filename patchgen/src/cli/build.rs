@@ -1,6 +1,6 @@
 //! `patchgen build`
 
-use super::{Builds, Outcome, Phases, print, print_json};
+use super::{Builds, IgnoredText, Outcome, Phases, print, print_json};
 use crate::addr::FuncId;
 use crate::bundle::{Failure, file};
 use crate::compare::Cause;
@@ -36,6 +36,8 @@ pub struct Args {
     /// Leave this changed function as it is in the old build; the signed manifest says so
     #[arg(long, value_name = "FUNCTION")]
     leave: Vec<String>,
+    #[command(flatten)]
+    texts: IgnoredText,
     /// Name of the bundle, by which it is reverted
     #[arg(long)]
     id: Option<String>,
@@ -118,7 +120,7 @@ impl Accepted {
         match finding.severity {
             Severity::Refuse => true,
             // Asked for by name on the command line.
-            Severity::Review if finding.code == codes::LEFT_OLD.0 => false,
+            Severity::Review if [codes::LEFT_OLD.0, codes::BUILD_STAMP.0].contains(&finding.code) => false,
             Severity::Review => !self.covers(finding),
             Severity::Start | Severity::Note => false,
         }
@@ -128,6 +130,7 @@ impl Accepted {
 pub fn run(args: &Args) -> Outcome {
     let mut phases = Phases::start();
     let accepted = Accepted::parse(&args.accept)?;
+    let stamps = args.texts.stamps()?;
     let mut compared = Vec::new();
     for pair in pairs(args)? {
         let (old, new) = rayon::join(
@@ -135,7 +138,7 @@ pub fn run(args: &Args) -> Outcome {
             || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),
         );
         phases.end("load and lift");
-        compared.push(pipeline::compare(old?, new?)?);
+        compared.push(pipeline::compare(old?, new?, &stamps)?);
         phases.end("compare");
     }
     for name in &args.leave {

@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Outcome {
     let old_debug = args.builds.old_debug.as_ref().map(read).transpose()?;
     let new_debug = args.builds.new_debug.as_ref().map(read).transpose()?;
     let bytes = file::read_bundle(&args.bundle)?;
-    let (payload, left) = payload(&args.bundle, &bytes, &old)?;
+    let Claims { payload, left, stamps } = claims(&args.bundle, &bytes, &old)?;
     let inputs = Inputs {
         old: &old,
         new: &new,
@@ -44,6 +44,7 @@ pub fn run(args: &Args) -> Outcome {
         new_debug: new_debug.as_deref(),
         payload: &payload,
         left: &left,
+        stamps: &stamps,
     };
     let report = verify_bundle::check(&inputs)
         .map_err(|what| Failure::new(codes::MALFORMED_ELF, args.bundle.display()).detail(what))?;
@@ -56,8 +57,17 @@ pub fn run(args: &Args) -> Outcome {
     Ok(if equal { ExitCode::Done } else { ExitCode::Refused })
 }
 
-/// The payload of the bundle's module that is the old image, and the functions that the bundle says stay old.
-fn payload(path: &Path, bytes: &[u8], old: &[u8]) -> Result<(Vec<u8>, Vec<String>), Failure> {
+/// What a bundle holds for one module, and what its author left out.
+struct Claims {
+    payload: Vec<u8>,
+    /// Functions that stay old.
+    left: Vec<String>,
+    /// Patterns of what texts may differ in.
+    stamps: Vec<String>,
+}
+
+/// Of the module that is the old image.
+fn claims(path: &Path, bytes: &[u8], old: &[u8]) -> Result<Claims, Failure> {
     let refused = |e| Failure::format(path.display(), e);
     let contents = Bundle::parse(bytes).and_then(|b| b.unverified()).map_err(refused)?;
     let id = verify_bundle::build_id(old);
@@ -67,7 +77,13 @@ fn payload(path: &Path, bytes: &[u8], old: &[u8]) -> Result<(Vec<u8>, Vec<String
             Failure::new(codes::MALFORMED_ELF, path.display()).detail("no module of the bundle is the old image")
         );
     };
-    let left = contents.metadata().accepted.iter().filter(|f| f.code == codes::LEFT_OLD);
-    let left = left.map(|f| f.symbol.to_owned()).collect();
-    Ok((contents.payload(&module).and_then(|s| s.decode()).map_err(refused)?.into_owned(), left))
+    let accepted = |code| {
+        let of = contents.metadata().accepted.iter().filter(move |f| f.code == code);
+        of.map(|f| f.symbol.to_owned()).collect()
+    };
+    Ok(Claims {
+        payload: contents.payload(&module).and_then(|s| s.decode()).map_err(refused)?.into_owned(),
+        left: accepted(codes::LEFT_OLD),
+        stamps: accepted(codes::BUILD_STAMP),
+    })
 }

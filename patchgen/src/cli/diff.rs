@@ -1,10 +1,10 @@
 //! `patchgen diff`
 
 use super::build::{FindingReport, finding_report, finding_text};
-use super::{Builds, Outcome, Phases, print, print_json};
+use super::{Builds, IgnoredText, Outcome, Phases, print, print_json};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::bundle::Failure;
-use crate::compare::{DataDiff, FuncChange, text};
+use crate::compare::{Cause, DataDiff, FuncChange, Stamps, text};
 use crate::correlate::Side;
 use crate::diag::Severity;
 use crate::drift::Drift;
@@ -27,6 +27,8 @@ pub struct Args {
     /// Leave debug information aside: quicker, but static locals are paired by name only and changed line numbers are literals
     #[arg(long)]
     no_types: bool,
+    #[command(flatten)]
+    texts: IgnoredText,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -120,18 +122,25 @@ fn instruction(loaded: &Loaded, f: &Function, at: Svma, line: Option<String>) ->
     Some(Place { address: at.to_string(), line, instruction: text::instruction(side, f, found) })
 }
 
+/// Where two literals look alike.
+const BEHIND_ITS_END: &str = "what may belong to the literal, behind its end, differs";
+
 fn changed(compared: &Compared, plan: &Plan, reasons: &Reasons<'_>, change: &FuncChange) -> Result<Changed, Failure> {
     let (old, new) = (&compared.old, &compared.new);
     let reason = reasons.of(change)?;
     let (f, g) = (&old.lifted.functions[change.old.index()], &new.lifted.functions[change.new.index()]);
+    let was = change.first.and_then(|(at, _)| instruction(old, f, at, reasons.old_line(at)));
+    let is = change.first.and_then(|(_, at)| instruction(new, g, at, reasons.new_line(at)));
+    let alike = was.as_ref().zip(is.as_ref()).is_some_and(|(a, b)| a.instruction == b.instruction);
+    let behind = (change.cause == Cause::Literal && alike).then(|| BEHIND_ITS_END.to_owned());
     Ok(Changed {
         name: name(&new.lifted, change.new),
         unit: g.unit.as_deref().map(str::to_owned),
         cause: reason.cause,
-        note: reason.note,
+        note: reason.note.or(behind),
         fate: fate(plan, change.new),
-        old: change.first.and_then(|(at, _)| instruction(old, f, at, reasons.old_line(at))),
-        new: change.first.and_then(|(_, at)| instruction(new, g, at, reasons.new_line(at))),
+        old: was,
+        new: is,
         detail: change.detail.clone(),
     })
 }
@@ -268,7 +277,7 @@ fn text(r: &Report) -> String {
 pub fn run(args: &Args) -> Outcome {
     let mut phases = Phases::start();
     let depth = if args.no_types { Depth::Code } else { Depth::Types };
-    let compared = compared(&args.builds, &args.debug_dir, depth)?;
+    let compared = compared(&args.builds, &args.debug_dir, depth, &args.texts.stamps()?)?;
     phases.end("load, lift and compare");
     let plan = pipeline::plan(&compared, false)?;
     phases.end("check and link");
@@ -289,10 +298,15 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// Loads and compares two builds.
-pub(super) fn compared(builds: &Builds, debug_dir: &[PathBuf], depth: Depth) -> Result<Compared, Failure> {
+pub(super) fn compared(
+    builds: &Builds,
+    debug_dir: &[PathBuf],
+    depth: Depth,
+    stamps: &Stamps,
+) -> Result<Compared, Failure> {
     let (old, new) = rayon::join(
         || pipeline::load_to(depth, &builds.old, builds.old_debug.as_deref(), debug_dir),
         || pipeline::load_to(depth, &builds.new, builds.new_debug.as_deref(), debug_dir),
     );
-    Ok(pipeline::compare(old?, new?)?)
+    Ok(pipeline::compare(old?, new?, stamps)?)
 }

@@ -3,6 +3,7 @@
 use super::diff::compared;
 use super::{Builds, Outcome, print, print_json};
 use crate::bundle::Failure;
+use crate::compare::Stamps;
 use crate::pipeline::{self, Depth};
 use crate::report::function::{self as explained, Explained};
 use patchfmt::ExitCode;
@@ -80,7 +81,7 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn function(name: &str, builds: &Builds, debug_dir: &[PathBuf], json: bool) -> Outcome {
-    let compared = compared(builds, debug_dir, Depth::Types)?;
+    let compared = compared(builds, debug_dir, Depth::Types, &Stamps::default())?;
     let plan = pipeline::plan(&compared, false)?;
     let found = explained::find(&compared, name);
     if found.is_empty() {

@@ -13,6 +13,7 @@ mod sign;
 mod verify;
 
 use crate::bundle::Failure;
+use crate::compare::Stamps;
 use clap::{Parser, Subcommand};
 use patchfmt::ExitCode;
 use patchfmt::codes;
@@ -70,6 +71,21 @@ struct Builds {
     /// Separate debug file of the new build
     #[arg(long, value_name = "FILE")]
     new_debug: Option<PathBuf>,
+}
+
+/// Texts that change with every build.
+#[derive(Debug, clap::Args)]
+struct IgnoredText {
+    /// Take texts as equal that differ only in what this regular expression matches, such as a date or a path of the build; the
+    /// signed manifest says so
+    #[arg(long, value_name = "REGEX")]
+    ignore_text: Vec<String>,
+}
+
+impl IgnoredText {
+    fn stamps(&self) -> Result<Stamps, Failure> {
+        Stamps::new(&self.ignore_text).map_err(|e| Failure::new(codes::USAGE, "--ignore-text").detail(e))
+    }
 }
 
 /// When each phase was over.

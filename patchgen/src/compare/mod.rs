@@ -4,6 +4,7 @@ mod code;
 mod in_place;
 mod same;
 mod shifts;
+mod stamps;
 pub mod text;
 mod unwind;
 
@@ -17,6 +18,7 @@ use in_place::in_place;
 use rayon::prelude::*;
 use same::Same;
 pub use shifts::{Base, Shift, shifts};
+pub use stamps::{Stamp, Stamps};
 
 /// Cause of a difference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -113,8 +115,8 @@ pub struct ChangeSet {
 
 /// Compares all pairs. Equality of two functions rests on the identity of pairs, never on the equality of what they refer to, so
 /// cycles are no matter: a function that calls a changed one is the same function.
-pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation) -> ChangeSet {
-    let same = Same::new(old, new, pairs);
+pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation, stamps: &Stamps) -> ChangeSet {
+    let same = Same::new(old, new, pairs, stamps);
     let function = |old, new| {
         let mut change = compare_function(&same, old, new)?;
         if matches!(change.cause, Cause::Immediate | Cause::Displacement) {
@@ -172,10 +174,11 @@ impl ChangeSet {
         old: Side<'_>,
         new: Side<'_>,
         pairs: &Correlation,
+        stamps: &Stamps,
         old_line: &dyn Fn(Svma) -> Option<u32>,
         new_line: &dyn Fn(Svma) -> Option<u32>,
     ) {
-        let same = Same::new(old, new, pairs);
+        let same = Same::new(old, new, pairs, stamps);
         for c in self.changed.iter_mut().filter(|c| c.cause == Cause::Immediate) {
             if only_line_numbers(&same, c.old, c.new, old_line, new_line) {
                 c.cause = Cause::LineNumber;

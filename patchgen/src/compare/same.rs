@@ -1,5 +1,6 @@
 //! When two targets, one of each image, are the same thing.
 
+use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::{Correlation, Side};
 use crate::image::{ImageKind, SectionKind};
@@ -13,6 +14,7 @@ pub(super) struct Same<'a> {
     pub old: Side<'a>,
     pub new: Side<'a>,
     pub pairs: &'a Correlation,
+    stamps: &'a Stamps,
     old_vars: HashMap<SymbolId, DataId>,
     new_vars: HashMap<SymbolId, DataId>,
     /// Pairs of anonymous objects that were found equal, with all that they lead to.
@@ -48,8 +50,8 @@ pub(super) struct Site<'a> {
 const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None };
 
 impl<'a> Same<'a> {
-    pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation) -> Same<'a> {
-        Same { old, new, pairs, old_vars: variables(old), new_vars: variables(new), proven: RwLock::default() }
+    pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation, stamps: &'a Stamps) -> Same<'a> {
+        Same { old, new, pairs, stamps, old_vars: variables(old), new_vars: variables(new), proven: RwLock::default() }
     }
 
     pub fn functions(&self, old: FuncId, new: FuncId) -> bool {
@@ -229,7 +231,8 @@ impl<'a> Same<'a> {
                     let end = site.functions.is_some_and(|(f, g)| used(f, old_id, x) || used(g, new_id, y));
                     return !end || (x == y && self.whole(a, b, assumed));
                 }
-                m == n && self.extents((a, from, left), (b, to, right), assumed)
+                (m == n && self.extents((a, from, left), (b, to, right), assumed))
+                    || self.stamped((from, left), (to, right))
             }
             _ => self.extents((a, from, left), (b, to, right), assumed),
         }
@@ -257,6 +260,17 @@ impl<'a> Same<'a> {
             && no_refs(b, to.plus(common))
     }
 
+    /// Two texts, and nothing behind them, that differ in a build stamp only.
+    fn stamped(&self, (from, left): (Svma, u64), (to, right): (Svma, u64)) -> bool {
+        let text = |s: Side<'a>, at: Svma, n: u64| {
+            let text = s.image.c_str(at)?;
+            let behind = s.image.bytes(at, n)?.get(text.len()..)?;
+            behind.iter().all(|b| *b == 0).then_some(text)
+        };
+        let texts = text(self.old, from, left).zip(text(self.new, to, right));
+        texts.is_some_and(|(x, y)| self.stamps.same(x, y))
+    }
+
     fn whole(&self, a: &Data, b: &Data, assumed: &mut Assumed) -> bool {
         a.range.size() == b.range.size() && self.bytes((a, a.range.start), (b, b.range.start), a.range.size(), assumed)
     }
@@ -267,7 +281,10 @@ impl<'a> Same<'a> {
             return false;
         }
         let mut assumed = Assumed::new();
-        self.with_ambiguous(a, b, &mut assumed)
+        self.with_ambiguous(a, b, &mut assumed) || {
+            let constant = is_constant(a) && is_constant(b) && a.refs.is_empty() && b.refs.is_empty();
+            constant && self.stamped((a.range.start, a.range.size()), (b.range.start, b.range.size()))
+        }
     }
 
     /// As [`Self::bytes`] for named objects, where words of a fixed-address executable may be addresses.

@@ -18,6 +18,7 @@ pub use report::{Disagreement, Report, Unresolved};
 use decode::{Decoder, Operand};
 use names::Match;
 use prover::Prover;
+use regex::bytes::Regex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use walk::Walk;
 use world::{Slot, World};
@@ -33,6 +34,8 @@ pub struct Inputs<'a> {
     pub payload: &'a [u8],
     /// Functions that the bundle says stay old.
     pub left: &'a [String],
+    /// Patterns of what texts may differ in, as the bundle says.
+    pub stamps: &'a [String],
 }
 
 /// The GNU build-id of an image.
@@ -50,7 +53,7 @@ pub fn check(inputs: &Inputs<'_>) -> Result<Report, String> {
     let mut process = image::read(inputs.old, inputs.old_debug, &decoder).map_err(|e| format!("old image: {e}"))?;
     let new = image::read(inputs.new, inputs.new_debug, &decoder).map_err(|e| format!("new image: {e}"))?;
     process::apply(&mut process, inputs.payload)?;
-    let mut prover = Prover::new(&process, &new, &decoder);
+    let mut prover = Prover::new(&process, &new, &decoder, stamps(inputs.stamps)?);
     scan(&mut prover);
     let mut checker = Checker {
         by_stem: by_stem(&process),
@@ -62,7 +65,12 @@ pub fn check(inputs: &Inputs<'_>) -> Result<Report, String> {
     checker.functions();
     checker.pending();
     checker.report.references = checker.prover.references;
+    checker.report.stamped = checker.prover.stamped.into_iter().collect();
     Ok(checker.report)
+}
+
+fn stamps(patterns: &[String]) -> Result<Vec<Regex>, String> {
+    patterns.iter().map(|p| Regex::new(p).map_err(|e| e.to_string())).collect()
 }
 
 /// Decodes the new image once: where instructions begin, and what they refer to.

@@ -3,6 +3,7 @@
 use super::decode::{Decoder, Flow, Operand};
 use super::names::{self, Match};
 use super::world::{Import, Slot, World};
+use regex::bytes::Regex;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// How code uses an address.
@@ -29,6 +30,9 @@ pub struct Prover<'a> {
     /// Constants that were referred to, with their size.
     pub pending_data: VecDeque<(u64, u64, u64)>,
     pub references: u64,
+    /// Texts of the process that stand for others of the new image, which differ in a stamp only.
+    pub stamped: BTreeSet<String>,
+    stamps: Vec<Regex>,
     /// Object of the new image by the process's, and the reverse.
     owners: HashMap<u64, u64>,
     owned: HashMap<u64, u64>,
@@ -44,7 +48,7 @@ pub struct Prover<'a> {
 const ANONYMOUS: u64 = 1 << 16;
 
 impl<'a> Prover<'a> {
-    pub fn new(p: &'a World, n: &'a World, decoder: &'a Decoder) -> Prover<'a> {
+    pub fn new(p: &'a World, n: &'a World, decoder: &'a Decoder, stamps: Vec<Regex>) -> Prover<'a> {
         Prover {
             p,
             n,
@@ -54,6 +58,8 @@ impl<'a> Prover<'a> {
             pending_code: VecDeque::new(),
             pending_data: VecDeque::new(),
             references: 0,
+            stamped: BTreeSet::new(),
+            stamps,
             owners: HashMap::new(),
             owned: HashMap::new(),
             journal: Vec::new(),
@@ -257,9 +263,31 @@ impl<'a> Prover<'a> {
         if !self.assumed.insert((p, n)) {
             return Ok(());
         }
-        let result = self.compare_bytes(p, n, len);
+        let mut result = self.compare_bytes(p, n, len);
         self.assumed.remove(&(p, n));
+        if let (Err(_), Some(text)) = (&result, self.stamp(p, n, len)) {
+            self.stamped.insert(text);
+            result = Ok(());
+        }
         result
+    }
+
+    /// The text at `p`, where it is the one at `n` but for what a pattern of the bundle matches, and `len` bytes of the new image hold
+    /// nothing else.
+    fn stamp(&self, p: u64, n: u64, len: u64) -> Option<String> {
+        if self.stamps.is_empty() || self.n.writable(n) {
+            return None;
+        }
+        let text = |w: &'a World, at: u64| {
+            let bytes = w.bytes_up_to(at, ANONYMOUS as usize);
+            bytes.iter().position(|b| *b == 0).map(|end| bytes.split_at(end))
+        };
+        let ((x, _), (y, behind)) = text(self.p, p).zip(text(self.n, n))?;
+        let rest = usize::try_from(len).ok()?.saturating_sub(y.len());
+        let alone = behind.iter().take(rest).all(|b| *b == 0);
+        let without = |stamp: &Regex, text: &[u8]| stamp.replace_all(text, b"".as_slice()).into_owned();
+        let same = |stamp: &Regex| stamp.is_match(x) && without(stamp, x) == without(stamp, y);
+        (alone && self.stamps.iter().any(same)).then(|| String::from_utf8_lossy(x).into_owned())
     }
 
     fn compare_bytes(&mut self, p: u64, n: u64, len: u64) -> Proof {

@@ -48,6 +48,8 @@ pub struct Report {
     pub line_only: Vec<String>,
     /// Functions that differ and whose old code stays: the bundle says so.
     pub left: Vec<String>,
+    /// Texts that stay although the new image has others: the bundle says what they may differ in.
+    pub stamped: Vec<String>,
     pub unresolved: Vec<Unresolved>,
     pub disagreements: Vec<Disagreement>,
 }
@@ -76,6 +78,9 @@ impl Report {
         }
         for name in &self.left {
             text.push_str(&format!("left old: {name}, as the bundle says\n"));
+        }
+        for stamped in &self.stamped {
+            text.push_str(&format!("text stays: {stamped:?}, as the bundle says\n"));
         }
         for u in &self.unresolved {
             text.push_str(&format!(

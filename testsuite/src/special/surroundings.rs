@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "no new privileges", hazards: "S7", run: no_new_privileges },
     Case { name: "filter of system calls", hazards: "S7", run: filtered },
     Case { name: "privileges dropped", hazards: "S7", run: dropped },
-    Case { name: "nobody without capabilities", hazards: "S7", run: nobody },
+    Case { name: "nobody without capabilities", hazards: "S7,B5", run: nobody },
     Case { name: "chroot", hazards: "S7,S10", run: chroot },
     Case { name: "namespaces", hazards: "S7,S10", run: namespaces },
     Case { name: "no mappings left", hazards: "S8,S11", run: no_mappings },
