@@ -183,6 +183,11 @@ impl Image {
         self.find_note(mem, NT_HPATCH_APPLIED, NOTE_OWNER, same).is_some()
     }
 
+    /// Whether the file that is mapped here was rewritten with any bundle.
+    pub fn is_rewritten(&self, mem: &dyn Memory) -> bool {
+        self.find_note(mem, NT_HPATCH_APPLIED, NOTE_OWNER, |_, _| Some(())).is_some()
+    }
+
     pub fn build_id(&self) -> &[u8] {
         &self.build_id[..self.build_id_len]
     }

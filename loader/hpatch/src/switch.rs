@@ -255,14 +255,14 @@ impl Switch<'_> {
                             out.waited = begun.elapsed();
                             return Ok(out);
                         }
-                        blockers.add(target, self.patch, revert, &scanner.hits);
+                        blockers.add(target, self.patch, revert, false, &scanner.hits);
                         if self.unwinder.is_none() {
                             self.unwinder = Some(Unwinder::load(target));
                         }
                     }
                     Ok(None) => {
                         out.missed += 1;
-                        blockers.add(target, self.patch, revert, &hits);
+                        blockers.add(target, self.patch, revert, false, &hits);
                     }
                     Err(StopError::Traced(by)) if !traced_once => {
                         out.stops += 1;
@@ -276,11 +276,16 @@ impl Switch<'_> {
                     }
                 }
             } else {
+                let undisturbed = out.stops + out.missed == 0;
                 out.put_off += 1;
-                blockers.add(target, self.patch, revert, &hits);
+                blockers.add(target, self.patch, revert, undisturbed, &hits);
             }
             if begun.elapsed() >= options.timeout {
-                return Err(reason.unwrap_or_else(|| self.timed_out(&blockers, &out, begun.elapsed())));
+                let waited = begun.elapsed();
+                return Err(reason.unwrap_or_else(|| {
+                    blockers.find_lines(target);
+                    self.timed_out(&blockers, &out, waited)
+                }));
             }
             pause.sleep(options.timeout.saturating_sub(begun.elapsed()));
         }

@@ -4,7 +4,7 @@ use crate::link::{Definition, Out, OutSection, PatchImage, RelocKind};
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex, Sym, Writer};
-use patchfmt::payload::{self, Bind, Edit, Func, PayloadSite, Range, Site};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site};
 use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 
@@ -119,6 +119,7 @@ impl Tables<'_> {
             (payload::RANGE, ranges * size_of::<Range>()),
             (payload::SITE, sites * size_of::<Site>()),
             (payload::PSITE, self.image.return_sites.len() * size_of::<PayloadSite>()),
+            (payload::GUARD, self.image.guards.len() * size_of::<Guard>()),
             (payload::EDIT, self.image.edits.len() * size_of::<Edit>()),
         ];
         sizes.into_iter().filter(|(_, size)| *size > 0).collect()
@@ -183,6 +184,13 @@ impl Tables<'_> {
                     .iter()
                     .map(|&offset| PayloadSite { section: self.text.into(), offset: offset.into() }),
             ),
+            payload::GUARD => collect(self.image.guards.iter().map(|g| Guard {
+                svma: g.range.start.0.into(),
+                size: g.range.size().into(),
+                name: name(&g.name).into(),
+                reserved: 0.into(),
+                preimage: g.preimage,
+            })),
             payload::EDIT => collect(self.image.edits.iter().map(|e| Edit {
                 svma: e.at.0.into(),
                 size: e.size.into(),
@@ -247,7 +255,8 @@ pub fn write(image: &PatchImage) -> Result<Vec<u8>, object::write::Error> {
             names.add(&mut writer, version.as_deref().unwrap_or(""));
         }
     }
-    for name in image.funcs.iter().map(|f| &f.name).chain(image.edits.iter().map(|e| &e.name)) {
+    let guarded = image.guards.iter().map(|g| &g.name);
+    for name in image.funcs.iter().map(|f| &f.name).chain(image.edits.iter().map(|e| &e.name)).chain(guarded) {
         names.add(&mut writer, name);
     }
     for _ in &image.symbols {

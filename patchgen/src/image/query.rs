@@ -57,6 +57,16 @@ impl Image {
         if s.has_bytes { self.file.get(from..end).unwrap_or_default() } else { &[] }
     }
 
+    /// File content from the first to the last of sections that lie in the file as they lie in memory, with what is between them; None where
+    /// they don't.
+    pub fn run_bytes(&self, first: &Section, last: &Section) -> Option<&[u8]> {
+        let size = last.range.end.0.checked_sub(first.range.start.0)?;
+        let same = last.offset.0.wrapping_sub(first.offset.0) == last.range.start.0.wrapping_sub(first.range.start.0);
+        let from = usize::try_from(first.offset.0).ok()?;
+        let end = from.checked_add(usize::try_from(size).ok()?)?;
+        self.file.get(from..end).filter(|_| same && first.has_bytes && last.has_bytes)
+    }
+
     /// The file that holds DWARF and, for a stripped image, `.symtab`: the separate one, or the image itself.
     pub fn debug_file(&self) -> (&Path, &FileBytes) {
         match (&self.debug, &self.debug_file) {

@@ -5,6 +5,7 @@
 
 mod data;
 mod eh;
+mod guards;
 mod symbols;
 mod text;
 
@@ -114,6 +115,14 @@ pub struct FuncRecord {
     pub preimage: [u8; 16],
 }
 
+/// One stretch of the old image that stays and must be as it was.
+#[derive(Clone, Debug)]
+pub struct GuardRecord {
+    pub name: String,
+    pub range: SvmaRange,
+    pub preimage: [u8; 16],
+}
+
 /// One stretch of the old image that is overwritten.
 #[derive(Clone, Debug)]
 pub struct EditRecord {
@@ -133,6 +142,7 @@ pub struct PatchImage {
     pub symbols: Vec<OutSymbol>,
     pub funcs: Vec<FuncRecord>,
     pub edits: Vec<EditRecord>,
+    pub guards: Vec<GuardRecord>,
     /// Offsets in `.text` of return addresses.
     pub return_sites: Vec<u32>,
     /// Carried functions that the old image doesn't have.
@@ -190,6 +200,7 @@ pub fn link<'a>(analysis: Analysis<'a>, binder: &Binder<'a>, set: &PatchSet) -> 
     linker.fill_edits();
     linker.fill_eh_frame();
     linker.record_functions();
+    linker.record_guards();
     let mut out = linker.out;
     out.symbols = linker.symbols.finish();
     out.sections.retain(|_, s| s.size > 0);

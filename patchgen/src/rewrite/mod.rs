@@ -155,7 +155,12 @@ impl<'a> Patch<'a> {
     ) -> Result<Rewritten, Refusal> {
         let object = bundle.payload(module)?.decode()?;
         let payload = with_report(|report| Payload::read(&object, report))?;
-        with_report(|report| plan::check_preimages(&payload, image, file, report))
+        // What an earlier rewrite changed is no longer the old build's.
+        let guarded = |report: &mut Report| match image.is_rewritten(file) {
+            true => Ok(()),
+            false => plan::check_guards(&payload, image, file, report),
+        };
+        with_report(|report| plan::check_preimages(&payload, image, file, report).and_then(|()| guarded(report)))
             .map_err(|r| Refusal::new(codes::REWRITE_OTHER_BUILD, r.detail))?;
         let needs = Needs::of(&payload, file.moves())?;
         let mut known = Imports::read(file)?;

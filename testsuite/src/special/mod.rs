@@ -3,6 +3,7 @@
 mod command;
 mod duty;
 mod errors;
+mod foreign;
 mod in_place;
 mod life;
 mod lift;
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
         life::CASES,
         seen::CASES,
         lift::CASES,
+        foreign::CASES,
     ]
     .concat()
 }

@@ -40,7 +40,9 @@ fn busy() -> Result<()> {
     target.ask("enter")?;
     let before = Snapshot::take(target.pid())?;
     let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
-    check!(refused.text().contains("wait_for_work"), "the busy function isn't named: {}", refused.describe());
+    for word in ["wait_for_work", "(busy.c:"] {
+        check!(refused.text().contains(word), "`{word}` isn't said of the busy function: {}", refused.describe());
+    }
     if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
         fail!("a timed-out apply left something behind: {difference}");
     }
@@ -51,6 +53,8 @@ fn busy() -> Result<()> {
     target.ask("enter")?;
     target::revert(target.pid(), "fix", 1)?.expect(7)?;
     answers(&mut target, "value", "100", "after the revert that timed out")?;
+    let blocked = target::hpatch("blocked", target.pid(), &[])?.expect(0)?;
+    check!(blocked.text().contains("wait_for_work"), "`blocked` doesn't name the function: {}", blocked.describe());
     answers(&mut target, "leave", "left", "after the revert that timed out")?;
     target.revert("fix")?.expect(0)?;
     answers(&mut target, "value", "1", "reverted")?;

@@ -3,6 +3,7 @@
 pub mod deep;
 pub mod dry;
 pub mod forbidden;
+pub mod foreign;
 pub mod inside;
 pub mod report;
 pub mod scan;

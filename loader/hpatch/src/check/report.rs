@@ -1,5 +1,6 @@
 //! Who uses the code, in words.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use super::scan::{Hit, Use};
 use crate::target::Target;
 use crate::target::control::Patch;
+use crate::target::source::Sources;
 
 /// A thread that stood in the way, over all attempts.
 #[derive(Debug, Clone)]
@@ -16,6 +18,10 @@ pub struct Blocker {
     pub function: String,
     /// Distance of the address from the function's entry, when it is known.
     pub offset: Option<u64>,
+    /// File and line, once [`Blockers::find_lines`] has looked.
+    pub line: Option<String>,
+    /// How long it had been asleep when it was first seen, where the kernel tells and nothing of ours had woken it.
+    pub asleep: Option<Duration>,
     pub first: Instant,
     pub last: Instant,
     pub times: u32,
@@ -27,10 +33,13 @@ impl Blocker {
     }
 
     pub fn describe(&self) -> String {
-        let place = match self.offset {
+        let mut place = match self.offset {
             Some(o) => format!("{}+{o:#x}", self.function),
             None => format!("{:#x}", self.hit.addr),
         };
+        if let Some(line) = &self.line {
+            place = format!("{place} ({line})");
+        }
         let what = match self.hit.how {
             Use::Executing => format!("executes {place}"),
             Use::Returning { .. } => format!("will return to {place}"),
@@ -45,14 +54,14 @@ impl Blocker {
                 self.times
             );
         }
-        format!(
-            "thread {} ({}) {what}; seen {} time{} over {:.1} s",
-            self.hit.tid,
-            self.comm,
-            self.times,
-            if self.times == 1 { "" } else { "s" },
-            self.lasted().as_secs_f64()
-        )
+        let mut text = format!("thread {} ({}) {what}", self.hit.tid, self.comm);
+        if let Some(asleep) = self.asleep {
+            let _ = write!(text, "; asleep for {:.1} s", (asleep + self.lasted()).as_secs_f64());
+        }
+        if self.times > 1 {
+            let _ = write!(text, "; seen {} times over {:.1} s", self.times, self.lasted().as_secs_f64());
+        }
+        text
     }
 
     pub fn json(&self) -> Value {
@@ -67,6 +76,7 @@ impl Blocker {
         json!({
             "tid": self.hit.tid, "comm": self.comm, "how": how, "function": self.function, "offset": self.offset,
             "address": format!("{:#x}", self.hit.addr), "slot": format!("{slot:#x}"),
+            "line": self.line, "asleep_s": self.asleep.map(|a| (a + self.lasted()).as_secs_f64()),
             "times": self.times, "seconds": self.lasted().as_secs_f64(),
         })
     }
@@ -79,8 +89,8 @@ pub struct Blockers {
 }
 
 impl Blockers {
-    /// Adds the findings of one attempt. `revert` says that the code in use is the patch's own.
-    pub fn add(&mut self, target: &Target, patch: &Patch, revert: bool, hits: &[Hit]) {
+    /// Adds the findings of one attempt. `revert` says that the code in use is the patch's own; `undisturbed` that no thread was stopped yet.
+    pub fn add(&mut self, target: &Target, patch: &Patch, revert: bool, undisturbed: bool, hits: &[Hit]) {
         let now = Instant::now();
         for &hit in hits {
             let same = |b: &&mut Blocker| b.hit.tid == hit.tid && b.hit.addr == hit.addr && b.last != now;
@@ -99,10 +109,25 @@ impl Blockers {
                 comm: target.comm_of(hit.tid),
                 function: patch.func_name(hit.func).to_owned(),
                 offset: start.and_then(|s| hit.addr.checked_sub(s)),
+                line: None,
+                asleep: if undisturbed { target.asleep(hit.tid) } else { None },
                 first: now,
                 last: now,
                 times: 1,
             });
+        }
+    }
+
+    /// Looks the source lines up. Reads files, so not while anybody waits.
+    pub fn find_lines(&mut self, target: &Target) {
+        let mut sources = Sources::new(target);
+        for b in &mut self.list {
+            // A return address belongs to the call before it.
+            let at = match b.hit.how {
+                Use::Returning { .. } | Use::Suspended { .. } => b.hit.addr.saturating_sub(1),
+                _ => b.hit.addr,
+            };
+            b.line = sources.line(at);
         }
     }
 

@@ -15,6 +15,7 @@ use super::Report;
 use super::args::{Applying, Switching};
 use super::session::Session;
 use super::{perf_map, revert};
+use crate::check::foreign;
 use crate::error::{Error, Exit, Result, code};
 use crate::switch::{self, Direction};
 use crate::target::control::Patch;
@@ -33,6 +34,9 @@ pub fn run(pid: i32, bundle: &Path, how: &Applying, switching: &Switching) -> Re
         Ok(patch) => patch,
         // The loader has looked whether a copy of a module has appeared that the bundle isn't applied to.
         Err(e) if e.code == code::ALREADY_APPLIED => return already(&session, digest, e),
+        Err(e) if e.code == code::PREIMAGE_DIFFERS => {
+            return Err(foreign::explain(&session.target, &session.records()?, &bytes, e));
+        }
         Err(e) => return Err(e),
     };
     switch_in(&session, patch, begun.elapsed(), how, switching)

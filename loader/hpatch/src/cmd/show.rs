@@ -166,7 +166,10 @@ pub fn blocked(pid: i32) -> Result<Report> {
         let forbidden = switch::forbidden(p, if revert { Direction::Revert } else { Direction::Apply });
         let hits = dry::look(&target, &tasks, &mut scanner, &forbidden);
         let mut b = Blockers::default();
-        b.add(&target, p, revert, &hits);
+        b.add(&target, p, revert, true, &hits);
+        if !hits.is_empty() {
+            b.find_lines(&target);
+        }
         for blocker in b.latest() {
             let _ = writeln!(text, "{}: {}", p.id, blocker.describe());
             let mut j = blocker.json();

@@ -6,10 +6,14 @@ pub mod elf;
 pub mod maps;
 pub mod mem;
 pub mod procfs;
+pub mod source;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Exit, Result, code};
 use maps::Mapping;
@@ -27,6 +31,15 @@ pub struct Target {
     pub maps_file: OwnedFd,
     /// A thread that isn't dead: the leader may be (a `main` that ended with `pthread_exit`).
     pub live_tid: i32,
+    /// Threads that this command has woken.
+    woken: RefCell<HashMap<i32, Woken>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Woken {
+    /// When it had run by itself.
+    since: Instant,
+    last: Instant,
 }
 
 impl Target {
@@ -41,7 +54,16 @@ impl Target {
         let mem = Mem::open(pid, live_tid).map_err(|e| access(&e))?;
         let task_dir = File::open(format!("/proc/{pid}/task")).map_err(|e| access(&e))?.into();
         let maps_file = File::open(format!("/proc/{pid}/task/{live_tid}/maps")).map_err(|e| access(&e))?.into();
-        Ok(Self { pid, start_time: leader.start_time, comm: leader.comm, mem, task_dir, maps_file, live_tid })
+        Ok(Self {
+            pid,
+            start_time: leader.start_time,
+            comm: leader.comm,
+            mem,
+            task_dir,
+            maps_file,
+            live_tid,
+            woken: RefCell::default(),
+        })
     }
 
     pub fn maps(&self) -> Result<Vec<Mapping>> {
@@ -64,6 +86,26 @@ impl Target {
                 && procfs::task_stat(self.pid, tid).is_ok_and(|s| !s.is_dead())
         };
         Ok(inner != 0 && self.tasks()?.iter().any(is))
+    }
+
+    /// Notes how long a thread has slept that is about to be woken for a moment.
+    pub fn wakes(&self, tid: i32) {
+        let since = self.asleep(tid).and_then(|a| Instant::now().checked_sub(a));
+        if let Some(since) = since {
+            self.woken.borrow_mut().insert(tid, Woken { since, last: Instant::now() });
+        }
+    }
+
+    /// How long a thread hasn't run, but for what this command made it do.
+    pub fn asleep(&self, tid: i32) -> Option<Duration> {
+        /// Longer than a thread needs to go back to where it was.
+        const SLACK: Duration = Duration::from_millis(20);
+        let asleep = procfs::asleep(self.pid, tid)?;
+        let woken = self.woken.borrow().get(&tid).copied();
+        Some(match woken.filter(|w| asleep + SLACK >= w.last.elapsed()) {
+            Some(w) => w.since.elapsed(),
+            None => asleep,
+        })
     }
 
     pub fn comm_of(&self, tid: i32) -> String {

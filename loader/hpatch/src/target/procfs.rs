@@ -59,6 +59,21 @@ pub fn cpu_time(pid: i32, tid: i32) -> io::Result<Duration> {
     nanos.map(Duration::from_nanos).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// The scheduler's clock when a task last ran, in nanoseconds (`se.exec_start` of `/proc/PID/task/TID/sched`, kernels with CONFIG_SCHED_DEBUG).
+fn last_ran(path: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("se.exec_start"))?;
+    let (millis, rest) = line.rsplit(':').next()?.trim().split_once('.')?;
+    Some(millis.parse::<u64>().ok()? * 1_000_000 + rest.parse::<u64>().ok()?)
+}
+
+/// How long a task hasn't run.
+pub fn asleep(pid: i32, tid: i32) -> Option<Duration> {
+    let then = last_ran(&format!("/proc/{pid}/task/{tid}/sched"))?;
+    // This thread runs now.
+    Some(Duration::from_nanos(last_ran("/proc/thread-self/sched")?.saturating_sub(then)))
+}
+
 /// The id of a thread in its own pid namespace.
 pub fn inner_tid(pid: i32, tid: i32) -> io::Result<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;

@@ -112,6 +112,7 @@ impl Hijacked {
         {
             return Err(crate::error::traced(target.pid, s.tracer));
         }
+        target.wakes(tid);
         if let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
             return match errno(&e) {
                 libc::EPERM => Err(crate::target::no_permission(target.pid)),
