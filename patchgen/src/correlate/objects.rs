@@ -157,29 +157,33 @@ fn numbered(name: &str) -> bool {
 }
 
 /// Pairs what is left of constants of the same stem and unit by their bytes: whoever reads one can't tell it from another with the
-/// same. True when none is left that could be one of several.
+/// same. A constant that is left over then is new, or gone: it has no state to lose. True when nothing else is left that could be one
+/// of several.
 fn by_content((old, o): (Side<'_>, &[usize]), (new, n): (Side<'_>, &[usize]), p: &mut Pairing<DataId>) -> bool {
-    fn bytes<'a>(side: Side<'a>, i: usize) -> Option<&'a [u8]> {
-        let d = &side.lifted.data[i];
-        let plain = d.section == SectionKind::Rodata && d.refs.is_empty() && d.ambiguous.is_empty();
-        if plain { side.image.bytes(d.range.start, d.range.size()) } else { None }
-    }
     let mut groups: BTreeMap<&[u8], (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+    let (mut variables, mut new_variables) = (false, false);
     for &i in o.iter().filter(|&&i| p.to_new[i].is_none()) {
-        let Some(content) = bytes(old, i) else { return false };
-        groups.entry(content).or_default().0.push(i);
-    }
-    for &i in n.iter().filter(|&&i| p.to_old[i].is_none()) {
-        let Some(content) = bytes(new, i) else { return false };
-        groups.entry(content).or_default().1.push(i);
-    }
-    let matched = groups.values().all(|(a, b)| a.len() == b.len());
-    if matched {
-        for (a, b) in groups.into_values() {
-            a.into_iter().zip(b).for_each(|(a, b)| p.pair(a, b, Why::Content));
+        match constant(old, i) {
+            Some(content) => groups.entry(content).or_default().0.push(i),
+            None => variables = true,
         }
     }
-    matched
+    for &i in n.iter().filter(|&&i| p.to_old[i].is_none()) {
+        match constant(new, i) {
+            Some(content) => groups.entry(content).or_default().1.push(i),
+            None => new_variables = true,
+        }
+    }
+    for (a, b) in groups.into_values() {
+        a.into_iter().zip(b).for_each(|(a, b)| p.pair(a, b, Why::Content));
+    }
+    !(variables && new_variables)
+}
+
+/// The bytes of an object that nobody can write to and that holds no addresses.
+fn constant<'a>(side: Side<'a>, i: usize) -> Option<&'a [u8]> {
+    let d = &side.lifted.data[i];
+    if d.is_plain_constant() { side.image.bytes(d.range.start, d.range.size()) } else { None }
 }
 
 /// Pairs objects of the same stem and unit. False where some of them could be one another.

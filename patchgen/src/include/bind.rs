@@ -1,5 +1,6 @@
 //! Binds a reference of the new image: finds what it denotes in the process that runs the old one.
 
+use super::neighbours::may_use_end;
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
@@ -83,6 +84,8 @@ pub struct Binder<'a> {
     ambiguous: HashMap<&'a str, Code>,
     /// New data that must not bind to their old counterpart.
     pub moved: BTreeSet<DataId>,
+    /// New literals that must be carried although the old image has the same.
+    pub(super) copied: BTreeSet<DataId>,
 }
 
 /// Opcodes of `lea r64, m` and `mov r64, m`, behind a REX prefix and before the operand.
@@ -215,6 +218,7 @@ impl<'a> Binder<'a> {
             literals: Literals::new(old, analysis.old),
             ambiguous: analysis.pairs.ambiguous.iter().map(|(code, name)| (name.as_str(), Code(*code))).collect(),
             moved: BTreeSet::new(),
+            copied: BTreeSet::new(),
         }
     }
 
@@ -248,16 +252,19 @@ impl<'a> Binder<'a> {
         let mut agreed = None;
         for &(data, offset) in reference.alternatives.iter().filter(meant) {
             let second = Target::Data { data, offset };
-            let other = self.bind(&second, Some(within), false)?;
-            let both = match () {
-                () if other == place || self.constant_at(&second, &place) => place.clone(),
-                () if self.constant_at(&reference.target, &other) => other,
-                () if self.carried_together(&place, &other) => place.clone(),
-                () if offset > 0 && self.start_is_meant(reference, data, within) => place.clone(),
-                () => {
-                    let name = &self.analysis.new.data[data.index()].name;
-                    let what = format!("an address that is the end of `{name}` or the start of what follows");
-                    return unbound(codes::UNKNOWN_ADDRESS, what);
+            let both = if self.carried_together(&place, data) {
+                place.clone()
+            } else {
+                let other = self.bind(&second, Some(within), false)?;
+                match () {
+                    () if other == place => place.clone(),
+                    () if self.literal_at(&reference.target, &other, within) => other,
+                    () if offset > 0 && self.start_is_meant(reference, data, within) => place.clone(),
+                    () => {
+                        let name = &self.analysis.new.data[data.index()].name;
+                        let what = format!("an address that is the end of `{name}` or the start of what follows");
+                        return unbound(codes::UNKNOWN_ADDRESS, what);
+                    }
                 }
             };
             if agreed.replace(both.clone()).is_some_and(|before| before != both) {
@@ -274,13 +281,6 @@ impl<'a> Binder<'a> {
             );
         }
         Ok(place)
-    }
-
-    /// Two carried data that follow each other in the new image keep their distance in the patch.
-    fn carried_together(&self, a: &Place, b: &Place) -> bool {
-        let (Place::Data { data: a, .. }, Place::Data { data: b, .. }) = (a, b) else { return false };
-        let (first, second) = (*a.min(b), *a.max(b));
-        follows(self.analysis.new, first, second) || follows(self.analysis.new, second, first)
     }
 
     /// Where a function or datum of the new image stands.
@@ -335,14 +335,14 @@ impl<'a> Binder<'a> {
         lea.then_some(SlotKey::Import(*import, offset))
     }
 
-    /// Whether the old image has the constant that `target` denotes at `place` too: then that place serves both readings.
-    fn constant_at(&self, target: &Target, place: &Place) -> bool {
-        match (target, place) {
-            (Target::Data { data, offset }, Place::Old(at)) => {
-                self.literals.is_at(self.analysis.new_image, self.analysis.new, *data, at.offset(-offset))
-            }
-            _ => false,
-        }
+    /// Whether the old image has the literal that `target` denotes at `place` too: then that place serves both readings, unless the code may
+    /// go on to the literal's end, which is bound for itself.
+    fn literal_at(&self, target: &Target, place: &Place, within: FuncId) -> bool {
+        let (Target::Data { data, offset }, Place::Old(at)) = (target, place) else { return false };
+        let (image, new) = (self.analysis.new_image, self.analysis.new);
+        new.data[data.index()].kind != DataKind::Named
+            && !may_use_end(new, &new.functions[within.index()], *data)
+            && self.literals.is_at(image, new, *data, at.offset(-offset))
     }
 
     /// Binds what a word in data holds, as a place plus addend. `inside`: the carried function that a label leads into.
@@ -588,7 +588,8 @@ impl<'a> Binder<'a> {
             let what = format!("`{}`, another module's object of which the old build has no copy", datum.name);
             return unbound(codes::UNKNOWN_ADDRESS, what);
         }
-        if let Some(&code) = self.ambiguous.get(stem(&datum.name).name.as_str()).filter(|_| !self.moved.contains(&id)) {
+        let one_of_several = self.ambiguous.get(stem(&datum.name).name.as_str());
+        if let Some(&code) = one_of_several.filter(|_| !self.moved.contains(&id) && !datum.is_plain_constant()) {
             return unbound(code, format!("`{}`, of which there are several that can't be told apart", datum.name));
         }
         if outside {
@@ -600,6 +601,7 @@ impl<'a> Binder<'a> {
         let writable = matches!(datum.section, SectionKind::Data | SectionKind::Bss);
         match datum.kind {
             DataKind::Named => Ok(carried),
+            _ if self.copied.contains(&id) => Ok(carried),
             _ if writable => {
                 unbound(codes::AMBIGUOUS_DATA, format!("writable data without a symbol at {}", datum.range.start))
             }

@@ -1,13 +1,14 @@
 //! The work list that closes the patch over its references.
 
 use super::bind::Unbound;
+use super::runs::pointed_to;
 use super::unwind::unwind_of;
 use super::{Analysis, Binder, Edit, InPlace, PatchSet, Place, Role, SlotKey};
 use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, CodeEdit, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, Target};
+use crate::lift::{CodeRef, DataKind, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,10 @@ struct Closure<'a, 'b> {
     todo_funcs: Vec<FuncId>,
     todo_data: Vec<DataId>,
     edited: BTreeSet<DataId>,
+    /// What data of the new image point to.
+    held: &'b BTreeSet<DataId>,
+    /// Constants that would have to be carried beside others, so that an address between them has one meaning.
+    stragglers: BTreeSet<DataId>,
 }
 
 /// How the closure is made.
@@ -43,6 +48,9 @@ pub struct Choices<'c> {
 /// Closes over the changes.
 pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choices<'_>) -> PatchSet {
     let shared = if choices.replace { BTreeSet::new() } else { shared_code(analysis) };
+    let held = pointed_to(analysis.new);
+    // What comes out if no constant is carried for the sake of its neighbours.
+    let mut plain: Option<PatchSet> = None;
     loop {
         let mut closure = Closure {
             analysis,
@@ -51,6 +59,8 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
             todo_funcs: Vec::new(),
             todo_data: Vec::new(),
             edited: BTreeSet::new(),
+            held: &held,
+            stragglers: BTreeSet::new(),
         };
         closure.seed_data(choices.fresh);
         closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
@@ -61,16 +71,33 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
                 Step::Data(d) => closure.visit_data(d),
             }
         }
-        let mut set = closure.set;
+        let (mut set, stragglers) = (closure.set, closure.stragglers);
         let labels = label_tables(analysis, &set, &binder.moved);
-        if labels.is_empty() {
-            set.moved = binder.moved.clone();
-            set.findings.sort();
-            set.findings.dedup();
-            return set;
+        set.moved = binder.moved.clone();
+        set.findings.sort();
+        set.findings.dedup();
+        if labels.is_empty() && stragglers.is_empty() {
+            return match plain {
+                Some(plain) if refusals(&set) > 0 => {
+                    binder.moved = plain.moved.clone();
+                    binder.copied.clear();
+                    plain
+                }
+                _ => set,
+            };
         }
-        binder.moved.extend(labels);
+        if labels.is_empty() && plain.is_none() {
+            plain = Some(set);
+        }
+        let named = |id: &DataId| analysis.new.data[id.index()].kind == DataKind::Named;
+        let (constants, literals): (Vec<DataId>, Vec<DataId>) = stragglers.into_iter().partition(named);
+        binder.moved.extend(labels.into_iter().chain(constants));
+        binder.copied.extend(literals);
     }
+}
+
+fn refusals(set: &PatchSet) -> usize {
+    set.findings.iter().filter(|f| f.severity == Severity::Refuse).count()
 }
 
 /// Old functions of which a part belongs to another function too: an edit would change both.
@@ -156,7 +183,6 @@ impl<'a> Closure<'a, '_> {
             let tls = matches!(new.section, SectionKind::Tdata | SectionKind::Tbss);
             let name = new.name.clone();
             let plan = match change.diff {
-                _ if self.binder.moved.contains(&change.new) => DataPlan::Move,
                 _ if tls => {
                     self.finding(
                         Severity::Refuse,
@@ -166,6 +192,7 @@ impl<'a> Closure<'a, '_> {
                     );
                     DataPlan::Keep
                 }
+                DataDiff::Content if self.binder.moved.contains(&change.new) => DataPlan::Move,
                 DataDiff::Content if writable && !fresh => {
                     self.finding(
                         Severity::Note,
@@ -376,9 +403,13 @@ impl<'a> Closure<'a, '_> {
             Ok(place) => {
                 self.set.references.proven += 1;
                 self.take(&place);
+                for data in self.binder.companions(reference) {
+                    self.take(&Place::Data { data, offset: 0 });
+                }
             }
             Err(Unbound { code, what }) => {
                 self.set.references.refused += 1;
+                self.stragglers.extend(self.binder.stragglers(reference, self.held));
                 let function = &self.analysis.new.functions[id.index()];
                 let at = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
                 self.finding(

@@ -7,6 +7,7 @@ mod bind;
 mod closure;
 mod literals;
 mod neighbours;
+mod runs;
 mod unwind;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma};

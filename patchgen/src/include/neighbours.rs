@@ -14,7 +14,7 @@ fn uses(lifted: &Lifted, function: &Function, object: DataId) -> bool {
 }
 
 /// Whether the code may refer to the object's end, whichever reading is the right one.
-fn may_use_end(lifted: &Lifted, function: &Function, object: DataId) -> bool {
+pub(super) fn may_use_end(lifted: &Lifted, function: &Function, object: DataId) -> bool {
     let size = lifted.data[object.index()].range.size();
     let end = |data: DataId, offset: i64| data == object && u64::try_from(offset).is_ok_and(|o| o >= size);
     function.refs.iter().any(|r| {

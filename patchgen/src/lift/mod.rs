@@ -246,6 +246,14 @@ pub struct Data {
     pub ambiguous: Vec<DataRef>,
 }
 
+impl Data {
+    /// Whether nobody can write to it and it holds no addresses: it has no state, and a copy of it says the same.
+    #[must_use]
+    pub fn is_plain_constant(&self) -> bool {
+        self.section == crate::image::SectionKind::Rodata && self.refs.is_empty() && self.ambiguous.is_empty()
+    }
+}
+
 #[derive(Debug)]
 pub struct Lifted {
     pub functions: Vec<Function>,
