@@ -81,7 +81,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
     };
     let mut d = decoder(bytes, range.start);
     let mut i = Instruction::default();
-    let mut last_flow = FlowControl::Next;
+    let mut goes_on = true;
     while d.can_decode() {
         d.decode_out(&mut i);
         let offset = (i.ip() - range.start.0) as u32;
@@ -109,15 +109,24 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
         if nop {
             continue;
         }
-        last_flow = flow;
+        goes_on = matches!(flow, FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend)
+            && !faults(&i);
         if flow == FlowControl::IndirectBranch {
             piece.indirect.push(index);
         }
         operands(&mut piece, &d, &i, index, offset, exec, space);
     }
-    piece.falls_out =
-        matches!(last_flow, FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend);
+    piece.falls_out = goes_on;
     Some(piece)
+}
+
+/// Reads or writes the page at address zero, which nothing is ever mapped at (`vm.mmap_min_addr`): how C ends a path for good that
+/// it declares unreachable, with the next function right behind.
+fn faults(i: &Instruction) -> bool {
+    let absolute = i.memory_base() == Register::None && i.memory_index() == Register::None;
+    let segment = matches!(i.segment_prefix(), Register::FS | Register::GS);
+    let accesses = i.op_kinds().any(|k| k == OpKind::Memory) && i.mnemonic() != Mnemonic::Lea && !is_hint(i.mnemonic());
+    absolute && !segment && accesses && i.memory_displacement64() < 4096
 }
 
 fn operands(piece: &mut Piece, d: &Decoder<'_>, i: &Instruction, index: u32, offset: u32, exec: bool, space: &Space) {

@@ -128,7 +128,9 @@ impl Decoder {
             })
             .collect();
         let mnemonic = insn.mnemonic()?.to_owned();
-        let flow = flow(mnemonic.rsplit(' ').next().unwrap_or_default(), &operands);
+        let verb = mnemonic.rsplit(' ').next().unwrap_or_default();
+        // An access to the page at zero always faults.
+        let flow = if null(verb, &operands) { Flow::Stop } else { flow(verb, &operands) };
         let bytes = insn.bytes().to_vec();
         // capstone doesn't say where the displacement of every SSE instruction is, or says it wrongly.
         let seen = || {
@@ -151,6 +153,11 @@ impl Decoder {
             imm: encoding.imm.map(|s| (s.offset, s.size)),
         })
     }
+}
+
+fn null(verb: &str, operands: &[Operand]) -> bool {
+    let at_zero = |o: &Operand| matches!(o, Operand::Mem { segment: 0, base: 0, index: 0, disp: 0..4096, .. });
+    !(verb == "lea" || verb == "nop" || verb.starts_with("prefetch")) && operands.iter().any(at_zero)
 }
 
 fn flow(verb: &str, operands: &[Operand]) -> Flow {
