@@ -8,3 +8,4 @@ pub mod fault;
 pub mod switch;
 pub mod target;
 pub mod trace;
+pub mod write;

@@ -17,6 +17,7 @@ use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
 use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopped, Stopper};
+use crate::write::{Failed, Step, Steps};
 
 /// The first attempts are plain stops: most processes need no more.
 const FIRST_PURSUIT: u32 = 3;
@@ -101,27 +102,12 @@ impl Outcome {
     }
 }
 
-/// One change of bytes in the direction of the switch.
-#[derive(Debug)]
-struct Step<'a> {
-    addr: u64,
-    from: &'a [u8],
-    to: &'a [u8],
-}
-
-/// Why nothing was written, or was taken back.
-enum Failed {
-    Differs { addr: u64, found: Vec<u8> },
-    Io(u64, std::io::Error),
-}
-
 struct Switch<'a> {
     target: &'a Target,
     patch: &'a Patch,
     direction: Direction,
-    steps: Vec<Step<'a>>,
+    steps: Steps<'a>,
     forbidden: Forbidden,
-    scratch: Vec<u8>,
     unwinder: Option<Unwinder>,
     /// For programs with coroutines.
     deep: Option<Deep>,
@@ -157,20 +143,18 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         .edits
         .iter()
         .map(|e| match direction {
-            Direction::Apply => Step { addr: e.addr, from: &e.old, to: &e.new },
+            Direction::Apply => Step { addr: e.addr, code: e.func != u32::MAX, from: &e.old, to: &e.new },
             Direction::Revert | Direction::Recover | Direction::Drain => {
-                Step { addr: e.addr, from: &e.new, to: &e.old }
+                Step { addr: e.addr, code: e.func != u32::MAX, from: &e.new, to: &e.old }
             }
         })
         .collect();
-    let longest = patch.edits.iter().map(|e| e.old.len()).max().unwrap_or(0);
     let mut s = Switch {
         target,
         patch,
         direction,
-        steps,
+        steps: Steps::new(steps),
         forbidden: forbidden(patch, direction),
-        scratch: vec![0; longest],
         unwinder: None,
         deep: None,
     };
@@ -197,7 +181,7 @@ impl Switch<'_> {
     /// Private copies of all pages that will be written, made while the world runs.
     fn prefault(&self) -> Result<()> {
         let mut last = u64::MAX;
-        for s in &self.steps {
+        for s in self.steps.all() {
             for addr in [s.addr, s.addr + s.to.len() as u64 - 1] {
                 if addr >> 12 != last {
                     last = addr >> 12;
@@ -241,6 +225,10 @@ impl Switch<'_> {
             let mut reason = None;
             let revert = matches!(self.direction, Direction::Revert | Direction::Drain);
             if hits.is_empty() {
+                if self.direction == Direction::Apply {
+                    // Counts from the moment before the stop; it isn't looked at before the record is live.
+                    let _ = target.mem.write_u64(self.patch.live_since_addr(), boot_time());
+                }
                 let pursued = if look || attempt < FIRST_PURSUIT { Vec::new() } else { blockers.threads() };
                 let most = options.timeout.saturating_sub(begun.elapsed()).min(VIGIL);
                 let stopped = if pursued.is_empty() {
@@ -344,7 +332,7 @@ impl Switch<'_> {
             clear = scanner.hits.is_empty();
         }
         let t1 = Instant::now();
-        let written = if clear { self.write() } else { Ok(()) };
+        let written = if clear { self.write(reader) } else { Ok(()) };
         let t2 = Instant::now();
         let threads = stopped.threads().count();
         out.held = stopped.held();
@@ -390,55 +378,20 @@ impl Switch<'_> {
     }
 
     /// Compares, writes, reads back. On a failure what was written is taken back at once, and the state with it.
-    fn write(&mut self) -> std::result::Result<(), Failed> {
-        for i in 0..self.steps.len() {
-            let (addr, from, to) = (self.steps[i].addr, self.steps[i].from, self.steps[i].to);
-            // After a killed command each place holds the one or the other.
-            let either = self.direction == Direction::Recover;
-            let found = self.read(addr, from.len())?;
-            let fits = found == from || (either && torn(found, from, to));
-            if !fits {
-                return Err(Failed::Differs { addr, found: found.to_vec() });
-            }
-        }
+    fn write(&mut self, tid: i32) -> std::result::Result<(), Failed> {
+        let mem = &self.target.mem;
+        // After a killed command each place holds the one or the other.
+        self.steps.compare(mem, tid, self.direction == Direction::Recover)?;
         self.begin()?;
         fault("writing");
-        let result = self.write_steps();
+        let result = self.steps.write(mem, tid);
         if result.is_err() {
-            for s in &self.steps {
-                let _ = self.target.mem.write(s.addr, s.from);
-            }
+            self.steps.take_back(mem);
             self.end(false)?;
             return result;
         }
-        if self.direction == Direction::Apply {
-            let _ = self.target.mem.write_u64(self.patch.live_since_addr(), boot_time());
-        }
         fault("written");
         self.end(true)
-    }
-
-    fn read(&mut self, addr: u64, len: usize) -> std::result::Result<&[u8], Failed> {
-        let buf = &mut self.scratch[..len];
-        self.target.mem.read(addr, buf).map_err(|e| Failed::Io(addr, e))?;
-        Ok(buf)
-    }
-
-    fn write_steps(&mut self) -> std::result::Result<(), Failed> {
-        for (i, s) in self.steps.iter().enumerate() {
-            self.target.mem.write(s.addr, s.to).map_err(|e| Failed::Io(s.addr, e))?;
-            if i == 0 {
-                fault("first-write");
-            }
-        }
-        for i in 0..self.steps.len() {
-            let (addr, to) = (self.steps[i].addr, self.steps[i].to);
-            let found = self.read(addr, to.len())?;
-            if found != to {
-                return Err(Failed::Differs { addr, found: found.to_vec() });
-            }
-        }
-        Ok(())
     }
 
     fn failed(&self, e: Failed) -> Error {
@@ -447,7 +400,7 @@ impl Switch<'_> {
         }
         match e {
             Failed::Differs { addr, found } => {
-                let want = self.steps.iter().find(|s| s.addr == addr).map_or(&[][..], |s| s.from);
+                let want = self.steps.all().iter().find(|s| s.addr == addr).map_or(&[][..], |s| s.from);
                 Error::new(
                     code::BYTES_CHANGED,
                     Exit::RolledBack,
@@ -493,11 +446,6 @@ impl Switch<'_> {
         }
         e.help("try again when the thread has left the function, or give it more time with --timeout")
     }
-}
-
-/// Bytes of which each is the old or the new one.
-fn torn(found: &[u8], a: &[u8], b: &[u8]) -> bool {
-    found.iter().zip(a.iter().zip(b)).all(|(f, (x, y))| f == x || f == y)
 }
 
 fn hex(b: &[u8]) -> String {

@@ -24,6 +24,8 @@ const BATCH: usize = 256;
 const BUFFER: usize = 256 * 1024;
 /// `cs` = 0x33, `gs` = `fs` = 0, `ss` = 0x2b in `uc_mcontext`: the kernel's mark of a 64-bit user context.
 const SELECTORS: u64 = 0x002b_0000_0000_0033;
+/// Most bytes of a stack that are taken up to the thread-local storage above it without asking where its mapping ends.
+const DIRECT: u64 = 64 << 10;
 /// Stacks that one thread may have: its own, an alternate one for signals, and room for doubt.
 const MAX_STACKS: usize = 32;
 
@@ -54,13 +56,23 @@ pub struct Hit {
     pub func: u32,
 }
 
+/// How the bounds of a stretch were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Up to the thread-local storage, unasked.
+    Direct,
+    /// By its mapping.
+    Mapping,
+    /// Through a context, which may not be one.
+    Doubtful,
+}
+
 /// One stretch of stack still to be read.
 #[derive(Debug, Clone, Copy)]
 struct Region {
     thread: usize,
     tid: i32,
-    /// Found through a context, which may not be one.
-    doubtful: bool,
+    origin: Origin,
     next: u64,
     end: u64,
 }
@@ -76,6 +88,8 @@ pub struct Scanner {
     /// Stacks of the same thread that were seen: thread, start, end.
     seen: Vec<(usize, u64, u64)>,
     more: Vec<(usize, u64)>,
+    /// Threads whose stack isn't where it usually is.
+    unusual: Vec<usize>,
     pub hits: Vec<Hit>,
     /// Bytes of one thread's stack that are read at most.
     pub limit: u64,
@@ -151,6 +165,7 @@ impl Scanner {
             regions: Vec::with_capacity(n),
             seen: Vec::with_capacity(n),
             more: Vec::with_capacity(64),
+            unusual: Vec::with_capacity(64),
             hits: Vec::with_capacity(n),
             limit,
             bytes: 0,
@@ -179,10 +194,17 @@ impl Scanner {
                     self.hits.push(Hit { tid: v.tid, how, addr: *w, func: func_of(forbidden, *w) });
                 }
             }
-            self.add_stack(i, &v, v.sp, lookup);
+            if !self.add_below_storage(i, &v) {
+                self.add_stack(i, &v, v.sp, lookup);
+            }
         }
         while !self.regions.is_empty() {
             self.read_batch(reader, forbidden);
+            while let Some(i) = self.unusual.pop() {
+                if let Some(v) = views.clone().nth(i) {
+                    self.add_stack(i, &v, v.sp, lookup);
+                }
+            }
             while let Some((i, sp)) = self.more.pop() {
                 if let Some(v) = views.clone().nth(i) {
                     self.add_stack(i, &v, sp, lookup);
@@ -222,8 +244,22 @@ impl Scanner {
         }
         self.seen.push((thread, from, end));
         if from < end {
-            self.regions.push(Region { thread, tid: v.tid, doubtful, next: from, end });
+            let origin = if doubtful { Origin::Doubtful } else { Origin::Mapping };
+            self.regions.push(Region { thread, tid: v.tid, origin, next: from, end });
         }
+    }
+
+    /// The stack of a thread that the C library made ends at its thread-local storage. Between the two lies all of it, and perhaps more when `sp`
+    /// is on another stack below; whether everything there can be read is seen when it is read.
+    fn add_below_storage(&mut self, thread: usize, v: &View) -> bool {
+        let from = v.sp.saturating_sub(RED_ZONE) & !7;
+        let end = v.fs_base & !7;
+        let direct = v.sp < end && end - from <= DIRECT.min(self.limit);
+        if direct {
+            self.seen.push((thread, from, end));
+            self.regions.push(Region { thread, tid: v.tid, origin: Origin::Direct, next: from, end });
+        }
+        direct
     }
 
     /// Reads the next piece of as many stacks as fit, and looks at them.
@@ -247,7 +283,7 @@ impl Scanner {
         let mut got = read_pieces(reader, &self.pieces, &mut self.words, &mut self.iov).unwrap_or(0);
         for k in 0..self.pieces.len() {
             let p = self.pieces[k];
-            let Region { thread, tid, doubtful, end, .. } = self.owners[k];
+            let Region { thread, tid, origin, end, .. } = self.owners[k];
             let mut here = got.min(p.len);
             got -= here;
             if here < p.len {
@@ -256,10 +292,15 @@ impl Scanner {
             }
             self.bytes += here as u64;
             if here < p.len {
-                if !doubtful || here > 0 {
+                self.regions.retain(|r| r.thread != thread || r.end != end);
+                if origin == Origin::Direct {
+                    self.seen.retain(|s| s.0 != thread || s.2 != end);
+                    self.unusual.push(thread);
+                    continue;
+                }
+                if origin == Origin::Mapping || here > 0 {
                     self.hits.push(Hit { tid, how: Use::Unreadable, addr: p.addr + here as u64, func: u32::MAX });
                 }
-                self.regions.retain(|r| r.thread != thread || r.end != end);
             }
             look(&self.words[p.at..p.at + here / 8], p.addr, forbidden, |found| match found {
                 Found::Site(slot, addr) => {

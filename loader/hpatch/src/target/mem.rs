@@ -125,6 +125,42 @@ pub fn read_pieces(tid: i32, pieces: &[Piece], words: &mut [u64], iov: &mut IoVe
     if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
 }
 
+/// A stretch of the target's memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct ByteSpan {
+    pub addr: u64,
+    pub len: usize,
+}
+
+/// Reads `spans` one behind the other into `out`, which has exactly their size: in few calls where that is permitted, else one by one. On an
+/// error gives the address that couldn't be read. Allocates nothing.
+pub fn read_spans(mem: &Mem, tid: i32, spans: &[ByteSpan], out: &mut [u8]) -> Result<(), (u64, io::Error)> {
+    const AT_ONCE: usize = 64;
+    let mut remote = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; AT_ONCE];
+    let mut rest = out;
+    for chunk in spans.chunks(AT_ONCE) {
+        for (r, s) in remote.iter_mut().zip(chunk) {
+            *r = libc::iovec { iov_base: s.addr as *mut libc::c_void, iov_len: s.len };
+        }
+        let len = chunk.iter().map(|s| s.len).sum::<usize>();
+        let Some((here, behind)) = rest.split_at_mut_checked(len) else {
+            return Err((chunk[0].addr, io::ErrorKind::InvalidInput.into()));
+        };
+        let local = libc::iovec { iov_base: here.as_mut_ptr().cast(), iov_len: len };
+        // SAFETY: the local vector is `here`, borrowed for writing; the remote ones are another process's.
+        let got = unsafe { libc::process_vm_readv(tid, &local, 1, remote.as_ptr(), chunk.len() as libc::c_ulong, 0) };
+        if usize::try_from(got) != Ok(len) {
+            let mut at = 0;
+            for s in chunk {
+                mem.read(s.addr, &mut here[at..at + s.len]).map_err(|e| (s.addr, e))?;
+                at += s.len;
+            }
+        }
+        rest = behind;
+    }
+    Ok(())
+}
+
 /// Room for [`read_pieces`], so that it needn't allocate.
 #[derive(Debug, Default)]
 pub struct IoVecs {
