@@ -1,6 +1,7 @@
-//! The constructor: what happens when the library is preloaded.
+//! What happens when the library is preloaded.
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use zerocopy::IntoBytes;
 
@@ -21,13 +22,23 @@ struct Arguments {
 }
 
 extern "C" fn init(argc: usize, argv: *const *const u8, envp: *const *const u8) {
+    begin(argc, argv, envp);
+}
+
+/// Does what is to be done once, at the first chance: in this library's constructor, or before that of another. False: it was done before.
+pub fn begin(argc: usize, argv: *const *const u8, envp: *const *const u8) -> bool {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    if BEGUN.swap(true, Ordering::Relaxed) {
+        return false;
+    }
     let mut arguments = Arguments { argc, argv, envp };
     control::set_preloaded();
     guard::run(start, (&raw mut arguments).cast());
+    true
 }
 
 extern "C" fn start(arguments: *mut u8) {
-    // SAFETY: `init` passes its own variable.
+    // SAFETY: `begin` passes its own variable.
     let a = unsafe { &*arguments.cast::<Arguments>() };
     let auxv = if a.plausible() {
         // SAFETY: checked to be the kernel's array of strings at the bottom of this stack.

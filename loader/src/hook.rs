@@ -1,14 +1,17 @@
 //! A library that is loaded while the program runs is patched before its code runs.
 //!
 //! The C start-up files (`crti.o`) call `__gmon_start__`, where somebody defines it, from each module's `DT_INIT`: after the module was
-//! relocated, before its constructors. The loader defines it. The dynamic linker holds its lock then, the module isn't in anybody's hands yet,
+//! relocated, before its constructors. The loader defines it. The first call comes while the process starts, before the constructors of
+//! the libraries that the program needs, which the dynamic linker runs before the loader's own: that is when the store is applied.
+//!
+//! When a library is loaded later, the dynamic linker holds its lock then, the module isn't in anybody's hands yet,
 //! and no thread can rightly be in its functions: so they are written as those of the program are before `main`.
 
 use core::arch::{global_asm, naked_asm};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::process::Maps;
-use crate::{control, guard, store, sys};
+use crate::{control, entry, guard, store, sys};
 
 /// Executable file mappings that were there at the start; modules among them have had their turn.
 const MAX_KNOWN: usize = 512;
@@ -48,11 +51,17 @@ unsafe extern "C" {
     fn hpatch_on_stack(f: extern "C" fn(u64), arg: u64, top: *const u8);
 }
 
-/// Interposed. On to [`module`] with the return address, which says whose start-up code calls.
+/// Interposed. On to [`module`] with the arguments of the caller's `DT_INIT`, which still are in their registers (`crti.o` changes none),
+/// and with the return address, which says whose start-up code calls.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 pub extern "C" fn __gmon_start__() {
-    naked_asm!("mov rdi, [rsp]", "jmp {module}", module = sym module)
+    naked_asm!("mov rcx, [rsp]", "jmp {module}", module = sym module)
+}
+
+/// avma of the function that start-up code calls.
+pub fn address() -> u64 {
+    (__gmon_start__ as extern "C" fn() as *const ()).addr() as u64
 }
 
 /// From now on modules that aren't mapped yet are looked at when they start.
@@ -76,8 +85,8 @@ fn is_known(addr: u64) -> bool {
     count == 0 || ranges.iter().take(count).any(|r| (r.0..r.1).contains(&addr))
 }
 
-extern "C" fn module(caller: u64) {
-    if is_known(caller) {
+extern "C" fn module(argc: usize, argv: *const *const u8, envp: *const *const u8, caller: u64) {
+    if entry::begin(argc, argv, envp) || is_known(caller) {
         return;
     }
     let Some(mask) = sys::block_signals() else { return };

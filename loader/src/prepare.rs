@@ -19,7 +19,7 @@ use crate::place::Reserved;
 use crate::process::{Maps, OwnMemory, Symbols};
 use crate::records::{self, Entry, OWN_LEN};
 use crate::trust::Keys;
-use crate::{jit, sys, unwind};
+use crate::{hook, jit, sys, unwind};
 
 /// Module instances that one record can hold.
 const MAX_UNITS: usize = 64;
@@ -81,6 +81,9 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         return Ok(None);
     }
     check_metadata(&bundle, &here, moment, report)?;
+    if metadata.scope == Scope::Start {
+        here.nothing_has_run(metadata, report)?;
+    }
     // Here nothing waits for it; after the switch somebody would.
     sys::membarrier_register();
     let mut modules = [const { None }; MAX_MODULES];
@@ -295,6 +298,26 @@ impl Here<'_> {
         };
         let mut left = bundle.modules.iter().filter(|m| self.instances(m).next().is_some()).peekable();
         complete && left.peek().is_some() && left.all(|m| self.instances(&m).all(|i| fits(&i)))
+    }
+
+    /// No code of the modules of a bundle that may only be applied at the start can have run yet: it would have made instances of types as
+    /// they were.
+    fn nothing_has_run(&self, bundle: &Metadata<'_>, report: &mut Report) -> Result<(), Code> {
+        let is_target = |bias: u64| {
+            let mut images = self.maps.images(self.mem).map(|(image, _)| image).filter(|i| i.bias == bias);
+            images.any(|i| bundle.modules.iter().any(|m| m.old_build_id == i.build_id()))
+        };
+        match Symbols::seen_from(self.mem, 0).unannounced(hook::address(), is_target) {
+            None => Ok(()),
+            Some(bias) => {
+                let mut images = self.maps.images(self.mem);
+                let name = images.find(|(i, _)| i.bias == bias).map_or(&b"a module"[..], |(_, m)| m.file_name());
+                Err(report.refuse(
+                    codes::SCOPE_START,
+                    format_args!("constructors of {} have run before the loader", Name(name)),
+                ))
+            }
+        }
     }
 
     /// The build is here, or another build of a file with that name.

@@ -196,6 +196,20 @@ impl<'m> Symbols<'m> {
         image.is_some_and(|i| (i.extent().0..i.extent().1).contains(&avma))
     }
 
+    /// A module whose constructors may have run before the loader looked at the process, by its load bias. The C library's have, and call
+    /// nobody: they count only when `counts` says so of its bias. 0 where nothing is known.
+    pub fn unannounced(&self, hook: u64, counts: impl Fn(u64) -> bool) -> Option<u64> {
+        const HOOK: &[u8] = b"__gmon_start__";
+        let Some(scope) = self.scope else { return Some(0) };
+        // Somebody else's stands in for ours: then nobody calls us.
+        let ours = scope.find(self.mem, HOOK, b"") == Some(Found::Address(hook));
+        let name = if ours { HOOK } else { b"" };
+        scope.unannounced(self.mem, name).find(|&bias| {
+            let own = scope.defines(self.mem, bias, b"hpatch_control");
+            !own && (counts(bias) || !scope.defines(self.mem, bias, b"__libc_start_main"))
+        })
+    }
+
     /// Whether the module that defines `name` imports `other`.
     pub fn definer_imports(&self, name: &[u8], other: &[u8]) -> bool {
         self.scope.is_some_and(|s| s.definer_imports(self.mem, name, other))

@@ -153,6 +153,8 @@ fn start_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> 
     target.finish()?;
     let store = store_with(&builds.folder, &[bundle])?;
     let mut target = Target::start(&builds.old.program, &Launch { store: Some(store), ..launch })?;
+    // What is alive now is laid out in the new way.
+    target.revert("fix")?.expect(4)?;
     compare(&mut target, &program.calls, &new, "patched at start")?;
     target.finish()
 }

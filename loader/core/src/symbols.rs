@@ -10,6 +10,9 @@ const DT_HASH: u64 = 4;
 const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 const DT_STRSZ: u64 = 10;
+const DT_INIT: u64 = 12;
+const DT_INIT_ARRAYSZ: u64 = 27;
+const DT_PREINIT_ARRAYSZ: u64 = 33;
 const DT_RELA: u64 = 7;
 const DT_RELASZ: u64 = 8;
 const DT_PLTRELSZ: u64 = 2;
@@ -54,6 +57,9 @@ struct Dynamic {
     /// Relocations of the procedure linkage table and others: avma and size in bytes.
     jmprel: (u64, u64),
     rela: (u64, u64),
+    /// It has constructors; such that run before those of all other modules.
+    init: bool,
+    preinit: bool,
 }
 
 impl Dynamic {
@@ -75,6 +81,9 @@ impl Dynamic {
                 DT_PLTRELSZ => d.jmprel.1 = value,
                 DT_RELA => d.rela.0 = avma(value),
                 DT_RELASZ => d.rela.1 = value,
+                DT_INIT => d.init = true,
+                DT_INIT_ARRAYSZ => d.init |= value != 0,
+                DT_PREINIT_ARRAYSZ => d.preinit = value != 0,
                 DT_GNU_HASH => d.gnu_hash = avma(value),
                 DT_VERSYM => d.versym = avma(value),
                 DT_VERDEF => d.verdef = avma(value),
@@ -289,6 +298,21 @@ impl Scope {
     pub fn definer_imports(self, mem: &dyn Memory, name: &[u8], other: &[u8]) -> bool {
         let owner = |(bias, at): (u64, u64)| Dynamic::read(mem, bias, at).filter(|d| d.find(mem, name, b"").is_some());
         self.modules(mem).find_map(owner).is_some_and(|d| d.imports(mem, other))
+    }
+
+    /// Load biases of the modules whose constructors run without a call of the function `hook` before them, which the C start-up files
+    /// (`crti.o`) of a module that imports it make. The executable, whose constructors run last, counts for its `.preinit_array`.
+    pub fn unannounced<'m>(self, mem: &'m dyn Memory, hook: &'m [u8]) -> impl Iterator<Item = u64> + 'm {
+        self.modules(mem).enumerate().filter_map(move |(n, (bias, at))| {
+            let calls_none = |d: Dynamic| if n == 0 { d.preinit } else { d.init && !d.imports(mem, hook) };
+            Dynamic::read(mem, bias, at).is_none_or(calls_none).then_some(bias)
+        })
+    }
+
+    /// Whether the module with load bias `bias` defines `name`.
+    pub fn defines(self, mem: &dyn Memory, bias: u64, name: &[u8]) -> bool {
+        let module = self.modules(mem).find(|m| m.0 == bias).and_then(|(bias, at)| Dynamic::read(mem, bias, at));
+        module.is_some_and(|d| d.find(mem, name, b"").is_some())
     }
 
     /// Whether a module that defines `name` also defines the symbol version `version`.

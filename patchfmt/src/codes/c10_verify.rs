@@ -27,7 +27,7 @@ codes! {
         act: "Build the bundle from images of this machine.",
     }
     SCOPE_START = 1006 Refuse "the bundle may only be applied at start" {
-        seen: "Its scope is `start`, and the process is running.",
+        seen: "Its scope is `start`, and the process is running; or constructors ran before the loader could look; or it is to be reverted.",
         why: "Objects or state are alive that the new code would misread.",
         act: "Put it in the store and restart, or rewrite the file on disk.",
     }

@@ -67,10 +67,13 @@ pub fn switch_in(
     let rpc_options = RpcOptions { allow_seccomp: switching.allow_seccomp };
     let records = session.records()?;
     let going: Vec<Patch> = records.iter().rev().filter(|p| p.record.superseded_by == patch.addr).cloned().collect();
-    let switched = check_scope(&patch).and_then(|()| check_order(&records, &going)).and_then(|()| {
-        let all = compose::in_place_of(patch.clone(), &going, RecordState::Reverted);
-        switch::run(&session.target, &all, Direction::Apply, switching.options())
-    });
+    let switched = check_scope(&patch)
+        .and_then(|()| revert::stays(&going))
+        .and_then(|()| check_order(&records, &going))
+        .and_then(|()| {
+            let all = compose::in_place_of(patch.clone(), &going, RecordState::Reverted);
+            switch::run(&session.target, &all, Direction::Apply, switching.options())
+        });
     let outcome = match switched {
         Ok(o) => o,
         Err(e) => {

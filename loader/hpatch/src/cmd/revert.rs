@@ -29,6 +29,7 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
         }
         return Err(e);
     };
+    stays(&live)?;
     if let Some(later) = on_top(&records, &live) {
         return Err(Error::new(code::NOT_ON_TOP, Exit::Refused, format!("{} lies on top of {id}", later.id))
             .note("both change the same place, so the earlier bytes can't come back without the later ones")
@@ -57,6 +58,14 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
     );
     text.extend(notes.iter().map(|n| format!("  note: {n}\n")));
     Ok(Report::new(text, json))
+}
+
+/// A bundle that went in at the start stays: what is alive by now is laid out as its types are, and initial values are its own.
+pub fn stays(going: &[Patch]) -> Result<()> {
+    let Some(patch) = going.iter().find(|p| p.record.scope != 0) else { return Ok(()) };
+    Err(Error::new(code::SCOPE_START, Exit::Refused, format!("{} was applied before `main` and can't go", patch.id))
+        .note("objects that are alive now are laid out in the new way")
+        .help("take it out of HPATCH_STORE and restart the program"))
 }
 
 /// A live record that came after one of `going`, stays, and changes the same bytes.
