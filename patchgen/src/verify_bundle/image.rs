@@ -104,7 +104,12 @@ fn symbols(elf: &Elf<'_>, world: &mut World) {
             file = (!name.is_empty()).then_some(name);
             continue;
         }
-        add(world, &symbol, name, if symbol.st_bind() == 0 { file } else { None });
+        // In sections that aren't loaded values are no addresses.
+        let loaded =
+            elf.section_headers.get(symbol.st_shndx).is_none_or(|s| s.sh_flags & u64::from(sh::SHF_ALLOC) != 0);
+        if loaded {
+            add(world, &symbol, name, if symbol.st_bind() == 0 { file } else { None });
+        }
     }
     for symbol in elf.dynsyms.iter() {
         add(world, &symbol, elf.dynstrtab.get_at(symbol.st_name).unwrap_or_default(), None);
@@ -242,7 +247,9 @@ fn frames(world: &mut World) {
     }
     for (start, size) in found {
         let stub = world.section(start).is_none_or(|s| s.name.starts_with(".plt"));
-        if world.function(start).is_none() && !stub {
+        // A signal trampoline's entry begins a byte early, since unwinders look for the byte before a return address.
+        let trampoline = world.functions.contains_key(&(start + 1));
+        if world.function(start).is_none() && !stub && !trampoline {
             world.functions.entry(start).or_default().size = size;
         }
     }

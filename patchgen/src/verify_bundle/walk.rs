@@ -119,8 +119,10 @@ impl Walker<'_, '_> {
                 }
                 return;
             };
-            if b.at != n && self.prover.n.functions.contains_key(&b.at) && after_call {
-                return;
+            if b.at != n && b.at != self.entry && self.prover.n.functions.contains_key(&b.at) {
+                // Through filler into the next function.
+                (p, n) = (a.at, b.at);
+                continue;
             }
             self.walk.reached.extend([n, b.at]);
             self.visited.insert((a.at, b.at));
@@ -143,7 +145,9 @@ impl Walker<'_, '_> {
     /// Blocks that only an unwinder or an unknown jump reaches lie in the same order in both.
     fn unreached(&mut self) {
         let Some(function) = self.prover.n.functions.get(&self.entry) else { return };
-        let end = self.entry + function.size;
+        // Zeros that a linker fills up with aren't code, but belong to a function whose symbol has no size.
+        let code = self.prover.n.bytes(self.entry, function.size).unwrap_or_default();
+        let end = self.entry + code.iter().rposition(|&b| b != 0).map_or(0, |last| last as u64 + 1);
         let mut n = self.entry;
         let mut last = None;
         while n < end && self.walk.wrong().count() == 0 {
