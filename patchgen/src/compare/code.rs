@@ -362,8 +362,27 @@ pub(super) fn reference(
     match (number, meaning) {
         // Different numbers that denote the same thing are addresses.
         (_, true) => None,
+        // An address of nothing would have moved with what it was computed from.
+        (true, false)
+            if !r.certain && !s.certain && is_vague(same.old, a.f, &r.target) && is_vague(same.new, b.f, &s.target) =>
+        {
+            None
+        }
         (true, false) => Some(Diff::Unproven),
         (false, false) => Some(Diff::Immediate),
+    }
+}
+
+/// A place whose address no program takes by itself, in terms of a function `f` that would refer to it: an address there could only be
+/// the base of something far away, less an index. Labels of the function itself aren't, nor are pointers to functions with tags in them.
+pub(super) fn is_vague(side: Side<'_>, f: &Function, target: &Target) -> bool {
+    const TAGS: u32 = 16;
+    match *target {
+        Target::Unknown(_) => true,
+        Target::Func { func, part, offset } => {
+            !std::ptr::eq(f, &side.lifted.functions[func.index()]) && (part != 0 || offset >= TAGS)
+        }
+        _ => false,
     }
 }
 

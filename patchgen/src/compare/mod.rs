@@ -3,6 +3,7 @@
 mod code;
 mod in_place;
 mod same;
+mod seen;
 mod shifts;
 mod stamps;
 pub mod text;
@@ -17,6 +18,7 @@ pub use in_place::CodeEdit;
 use in_place::in_place;
 use rayon::prelude::*;
 use same::Same;
+pub use seen::{Counterparts, Meaning};
 pub use shifts::{Base, Shift, shifts};
 pub use stamps::{Stamp, Stamps};
 

@@ -5,7 +5,7 @@ use super::error::{ImageError, codes};
 use super::{Binding, Import, Symbol, SymbolKind};
 use crate::addr::{ImportId, SectionId, Svma};
 use object::elf;
-use object::read::elf::{Sym as _, SymbolTable};
+use object::read::elf::{SectionHeader as _, Sym as _, SymbolTable};
 use object::{LittleEndian as LE, SymbolIndex};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -182,7 +182,16 @@ pub(super) fn symtab(elf: &Elf<'_>, section_map: &[Option<SectionId>]) -> Result
         if name.is_empty() || shape == elf::STT_SECTION || shndx == elf::SHN_UNDEF || common || marks {
             continue;
         }
-        let in_section = section(elf, &table, s, index)?.and_then(|id| section_map.get(id.index()).copied().flatten());
+        let section = section(elf, &table, s, index)?;
+        // What isn't loaded has no address: the value of a symbol of `.debug_info` (GCC's link-time optimisation) only looks like one.
+        let loaded = |id: SectionId| {
+            let header = elf.sections.section(object::SectionIndex(id.index()));
+            header.is_ok_and(|h| h.sh_flags(LE).contains(elf::SHF_ALLOC))
+        };
+        if section.is_some_and(|id| !loaded(id)) {
+            continue;
+        }
+        let in_section = section.and_then(|id| section_map.get(id.index()).copied().flatten());
         let binding = binding(s.st_bind());
         // GNU ld keeps the version in the names of versioned definitions: `name@VERSION`, `name@@VERSION`.
         let (name, version) = match name.split_once('@') {

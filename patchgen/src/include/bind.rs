@@ -3,7 +3,8 @@
 use super::neighbours::may_use_end;
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
-use crate::correlate::stem;
+use crate::compare::{Counterparts, Meaning};
+use crate::correlate::{Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
 use crate::lift::{Access, CodeRef, DataKind, Lifted, Slot, Target};
 use patchfmt::codes::{self, Code};
@@ -80,6 +81,7 @@ pub struct Binder<'a> {
     old_exports: BTreeSet<&'a str>,
     new_exports: HashMap<&'a str, Svma>,
     literals: Literals<'a>,
+    counterparts: Counterparts<'a>,
     /// Stems of names that could not be paired safely, with the code that says why.
     ambiguous: HashMap<&'a str, Code>,
     /// New data that must not bind to their old counterpart.
@@ -91,6 +93,8 @@ pub struct Binder<'a> {
 /// Opcodes of `lea r64, m` and `mov r64, m`, behind a REX prefix and before the operand.
 pub const LEA: u8 = 0x8d;
 pub const LOAD: u8 = 0x8b;
+
+const AMBIGUOUS: &str = "a number that may be an address";
 
 /// Constant index times element size that a compiler may fold into a base, in bytes, at most.
 const FOLDED_INDEX: u64 = 64;
@@ -216,6 +220,11 @@ impl<'a> Binder<'a> {
             old_exports,
             new_exports: exported.map(|s| (s.name.as_str(), s.svma)).collect(),
             literals: Literals::new(old, analysis.old),
+            counterparts: Counterparts::new(
+                Side { image: old, lifted: analysis.old },
+                Side { image: analysis.new_image, lifted: analysis.new },
+                analysis.pairs,
+            ),
             ambiguous: analysis.pairs.ambiguous.iter().map(|(code, name)| (name.as_str(), Code(*code))).collect(),
             moved: BTreeSet::new(),
             copied: BTreeSet::new(),
@@ -241,12 +250,23 @@ impl<'a> Binder<'a> {
         if let Some(key) = self.loadable(reference, within) {
             return Ok(Place::Loaded(key));
         }
-        let place = self.bind(&reference.target, Some(within), reference.branch)?;
+        let seen = match self.old_func(within).filter(|_| !reference.certain) {
+            Some(old) => self.counterparts.meaning(old, within, reference),
+            None => Meaning::Open,
+        };
+        if seen == Meaning::Number {
+            return Ok(Place::Plain);
+        }
+        let place = match self.bind(&reference.target, Some(within), reference.branch) {
+            Err(_) if !reference.certain => return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS),
+            place => place?,
+        };
         // A plain number stays as it is; an address must lead to the same thing. Where that is the same number, both hold.
         if !reference.certain
+            && seen == Meaning::Open
             && !matches!((&place, self.new_address(&reference.target)), (Place::Old(a), Some(b)) if *a == b)
         {
-            return unbound(codes::AMBIGUOUS_IMMEDIATE, "a number that may be an address");
+            return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS);
         }
         let meant = |(data, _): &&(DataId, i64)| !never_walked(&self.analysis.new.data[data.index()].name);
         let mut agreed = None;

@@ -351,7 +351,7 @@ impl<'a> Closure<'a, '_> {
                     self.take(place);
                 }
             }
-            Place::Old(_) | Place::Import(_) | Place::Number(_) => {}
+            Place::Old(_) | Place::Import(_) | Place::Number(_) | Place::Plain => {}
         }
     }
 

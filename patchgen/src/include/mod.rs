@@ -59,6 +59,8 @@ pub enum Place {
     Slot(SlotKey),
     /// What such a slot holds, for a `lea` that becomes a load: the address may be out of its reach.
     Loaded(SlotKey),
+    /// Nowhere: the field holds a number and stays as it is.
+    Plain,
     /// A constant known now: offset of a thread-local variable from the thread pointer or its block.
     Number(i64),
 }

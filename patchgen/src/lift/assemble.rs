@@ -1,7 +1,7 @@
 //! Puts the pieces together: functions with their parts, data, and every reference resolved.
 
 use super::data::{self, FOLDED_PAST};
-use super::decode::{Raw, Use, starts_with_filler};
+use super::decode::{Raw, Use};
 use super::functions::{self, order_names};
 use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
@@ -185,7 +185,7 @@ impl Assembler<'_> {
         let mut certain = raw.certain;
         let (target, access) = match raw.how {
             Use::Branch { short, .. } => {
-                if let Some((p, offset)) = self.body.place(a).or_else(|| self.own_end(part, a)) {
+                if let Some((p, offset)) = self.body.place(a) {
                     f.insns[index].local = Some((p, offset));
                     if p == part {
                         return None;
@@ -215,12 +215,12 @@ impl Assembler<'_> {
                 (Target::Tls { symbol, offset, from_block: true }, Access::Thread)
             }
             Use::Direct { width } => (self.resolver.address(a), Access::Direct { width }),
-            Use::Derived => match f.tables.binary_search_by_key(&a, |t| t.at) {
-                Ok(t) => {
+            Use::Derived | Use::Mask => match f.tables.binary_search_by_key(&a, |t| t.at) {
+                Ok(t) if raw.how == Use::Derived => {
                     certain = true;
                     (Target::Table(t as u32), Access::Derived)
                 }
-                Err(_) => match self.resolver.address(a) {
+                _ => match self.resolver.address(a) {
                     // Nobody computes with the address of a GOT slot at a fixed address: an array's base less an index lies there.
                     Target::Slot(_) if matches!(raw.field, Field::Abs32 | Field::Abs32S | Field::Abs64) => {
                         (Target::Unknown(a), Access::Derived)
@@ -230,13 +230,14 @@ impl Assembler<'_> {
             },
         };
         if !certain {
-            match self.plausible(f, &target) {
-                Plausible::No => return None,
-                Plausible::Maybe => {}
-                Plausible::Certain => certain = true,
+            let start = self.is_start(&target);
+            if raw.how == Use::Mask && !start && is_bit_mask(raw.addr) {
+                return None;
             }
+            certain = raw.how != Use::Mask && !is_round(raw.addr) && start;
         }
         match &target {
+            Target::Unknown(_) if !certain => {}
             Target::Unknown(_) => {
                 f.unprovable.push(Unprovable {
                     code: 212,
@@ -273,39 +274,15 @@ impl Assembler<'_> {
         })
     }
 
-    /// The end of a part with filler behind it: unoptimised code jumps there behind a call that doesn't return.
-    fn own_end(&self, part: u8, a: Svma) -> Option<(u8, u32)> {
-        let range = self.body.parts[usize::from(part)].range;
-        let here = self.resolver.space.at(a).is_some_and(|s| s.kind == SectionKind::Text);
-        if a != range.end || !here || self.resolver.code.at(a).is_some() || !starts_with_filler(self.resolver.image, a)
-        {
-            return None;
-        }
-        Some((part, u32::try_from(range.size()).ok()?))
-    }
-
-    /// Whether a number in a fixed-address executable that equals this target's address is the address.
-    fn plausible(&self, f: &Function, target: &Target) -> Plausible {
+    /// Where something begins whose address is taken: a number of a fixed-address executable that equals it is no coincidence.
+    fn is_start(&self, target: &Target) -> bool {
         match target {
-            Target::Func { offset: 0, part: 0, .. } | Target::Import(_) => Plausible::Certain,
-            Target::Func { func, part, offset } if *func == self.id => {
-                let lands = f.insns.binary_search_by_key(&(*part, *offset), |i| (i.part, i.offset));
-                if lands.is_ok() { Plausible::Maybe } else { Plausible::No }
+            Target::Func { offset, part, .. } => (*offset, *part) == (0, 0),
+            Target::Data { data, offset: 0 } => {
+                matches!(self.data[data.index()].kind, DataKind::Named | DataKind::String)
             }
-            Target::Unknown(a) => match self.resolver.space.at(*a).map(|s| s.kind) {
-                Some(SectionKind::Text | SectionKind::Plt) => Plausible::No,
-                _ => Plausible::Maybe,
-            },
-            Target::Func { .. } | Target::Slot(_) => Plausible::No,
-            Target::Data { data, offset } => {
-                let d = &self.data[data.index()];
-                match d.kind {
-                    DataKind::Named | DataKind::String if *offset == 0 => Plausible::Certain,
-                    _ => Plausible::Maybe,
-                }
-            }
-            Target::Table(_) => Plausible::Certain,
-            Target::Linker(..) | Target::Tls { .. } => Plausible::Maybe,
+            Target::Import(_) | Target::Table(_) => true,
+            _ => false,
         }
     }
 
@@ -384,10 +361,14 @@ impl Assembler<'_> {
     }
 }
 
-enum Plausible {
-    No,
-    Maybe,
-    Certain,
+/// Numbers that people like: many pages, decimal ones, and masks of neighbouring bits.
+fn is_round(n: u64) -> bool {
+    n.is_multiple_of(0x10000) || n.is_multiple_of(100_000) || is_bit_mask(n)
+}
+
+/// All of its ones are neighbours.
+fn is_bit_mask(n: u64) -> bool {
+    n != 0 && (n >> n.trailing_zeros()).wrapping_add(1).is_power_of_two()
 }
 
 /// References inside data: what the dynamic linker fills in, and words of fixed-address executables that look like addresses.

@@ -19,6 +19,8 @@ pub(super) enum Use {
     },
     /// The address is computed (`lea`, immediate), or the operand has registers besides.
     Derived,
+    /// As before, in an instruction whose immediates are hardly ever addresses.
+    Mask,
     /// The address is a signed offset from the thread pointer.
     Tp,
     /// The address is an offset in the module's TLS block.
@@ -55,6 +57,13 @@ pub(super) struct Piece {
     pub falls_out: bool,
 }
 
+/// Bytes around the image that the base of an array less an index reaches into, as a displacement or a summand (compilers fold less
+/// than 16 MiB; what is nearer to zero than [`Space::in_reach`] looks is a number).
+const FOLDED_DISPLACEMENT: u64 = 16 << 20;
+
+/// And as any other immediate.
+const FOLDED_IMMEDIATE: u64 = 64 << 10;
+
 pub(super) fn decoder<'a>(bytes: &'a [u8], at: Svma) -> Decoder<'a> {
     Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE)
 }
@@ -63,10 +72,6 @@ pub(super) fn is_filler(i: &Instruction) -> bool {
     matches!(i.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
         // `xchg %ax,%ax`: the assembler's two-byte filler in some decoders' eyes.
         || (i.mnemonic() == Mnemonic::Xchg && i.op_count() == 2 && i.op0_register() == Register::AX && i.op1_register() == Register::AX)
-}
-
-pub(super) fn starts_with_filler(image: &Image, a: Svma) -> bool {
-    (1..=15).rev().find_map(|n| image.bytes(a, n)).is_some_and(|b| is_filler(&decoder(b, a).decode()))
 }
 
 /// Decodes `range`. None where the file holds no bytes for it.
@@ -171,24 +176,21 @@ fn operands(piece: &mut Piece, d: &Decoder<'_>, i: &Instruction, index: u32, off
                 push(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp, true);
             }
         } else if exec && at.displacement_size() == 4 && i.segment_prefix() != Register::GS {
-            if space.addressable(disp) || (!free && space.in_front_of_data(disp, super::data::FOLDED)) {
-                push(
-                    at.displacement_offset(),
-                    Field::Abs32S,
-                    disp,
-                    if free { direct } else { Use::Derived },
-                    i.memory_base() == Register::None,
-                );
+            let near = space.addressable(disp) || (!free && space.in_front_of_data(disp, super::data::FOLDED));
+            if near || (!free && space.in_reach(disp, FOLDED_DISPLACEMENT)) {
+                let certain = near && i.memory_base() == Register::None;
+                push(at.displacement_offset(), Field::Abs32S, disp, if free { direct } else { Use::Derived }, certain);
             }
         } else if exec && at.displacement_size() == 8 && space.addressable(disp) {
             push(at.displacement_offset(), Field::Abs64, disp, direct, true);
         }
     }
     if imm {
-        let Some((field, value)) = immediate(i) else { return };
-        if space.addressable(value) {
+        let Some((field, value, reach)) = immediate(i) else { return };
+        if space.addressable(value) || space.in_reach(value, reach) {
             // Whether it is an address is settled when the place it would denote is known.
-            push(at.immediate_offset(), field, value, Use::Derived, false);
+            let how = if is_mask(i) { Use::Mask } else { Use::Derived };
+            push(at.immediate_offset(), field, value, how, false);
         }
     }
 }
@@ -213,19 +215,22 @@ fn is_hint(m: Mnemonic) -> bool {
     )
 }
 
-/// A 32-bit or 64-bit immediate in a form in which compilers put an address: moved, pushed, stored to or compared with
-/// something 64 bits wide, or added. Masks and narrow stores never hold one.
-fn immediate(i: &Instruction) -> Option<(Field, u64)> {
-    use Mnemonic::{Add, Cmp, Mov, Push, Sub};
-    for n in 0..i.op_count() {
-        match (i.op_kind(n), i.mnemonic()) {
-            (OpKind::Immediate32, Mov) if i.op0_kind() == OpKind::Register => {
-                return Some((Field::Abs32, i.immediate(n)));
-            }
-            (OpKind::Immediate32to64, Mov | Push | Cmp | Add | Sub) => return Some((Field::Abs32S, i.immediate(n))),
-            (OpKind::Immediate64, Mov) => return Some((Field::Abs64, i.immediate(n))),
-            _ => {}
-        }
-    }
-    None
+/// A 32-bit or 64-bit immediate, which a compiler may have put an address into, and how far from all objects that may lie.
+fn immediate(i: &Instruction) -> Option<(Field, u64, u64)> {
+    let reach = if i.mnemonic() == Mnemonic::Add { FOLDED_DISPLACEMENT } else { FOLDED_IMMEDIATE };
+    (0..i.op_count()).find_map(|n| match i.op_kind(n) {
+        OpKind::Immediate32 => Some((Field::Abs32, i.immediate(n), reach)),
+        OpKind::Immediate32to64 => Some((Field::Abs32S, i.immediate(n), reach)),
+        OpKind::Immediate64 => Some((Field::Abs64, i.immediate(n), reach)),
+        _ => None,
+    })
+}
+
+/// Computes with bits or narrows the operand: seldom with an address (`(uintptr_t)&x ^ key`), mostly with a number.
+fn is_mask(i: &Instruction) -> bool {
+    use Mnemonic::{And, Imul, Or, Test, Xor};
+    let wide = i.op_kinds().any(|k| matches!(k, OpKind::Immediate32to64 | OpKind::Immediate64));
+    matches!(i.mnemonic(), And | Imul | Or | Test | Xor)
+        || (i.mnemonic() != Mnemonic::Mov && !wide)
+        || (i.op0_kind() == OpKind::Memory && !wide)
 }

@@ -9,6 +9,9 @@ pub(super) struct Span {
     pub kind: SectionKind,
 }
 
+/// What is smaller is the offset of a member or the like, and no address (`vm.mmap_min_addr`).
+const SMALL: u64 = 64 << 10;
+
 #[derive(Debug)]
 pub(super) struct Space {
     /// Ascending; loaded sections that occupy addresses, so neither `.tdata` nor `.tbss`.
@@ -50,6 +53,13 @@ impl Space {
         let i = self.spans.partition_point(|s| s.range.start.0 <= value);
         let next = self.spans[i..].iter().take_while(|s| s.range.start.0 - value <= reach);
         next.into_iter().any(|s| matches!(s.kind, Rodata | Relro | Data | Bss))
+    }
+
+    /// At most `reach` bytes outside of what is loaded, and not a small number.
+    pub fn in_reach(&self, value: u64, reach: u64) -> bool {
+        let (Some(first), Some(last)) = (self.spans.first(), self.spans.last()) else { return false };
+        let from = first.range.start.0.saturating_sub(reach).max(SMALL);
+        (from..last.range.end.0.saturating_add(reach)).contains(&value)
     }
 
     pub fn spans(&self) -> &[Span] {

@@ -252,7 +252,7 @@ impl Linker<'_, '_> {
                 let at = *self.layout.stubs.get(import)?;
                 Some((self.symbols.section(Out::Text), i64::try_from(at).ok()?))
             }
-            Place::Number(_) => None,
+            Place::Number(_) | Place::Plain => None,
         }
     }
 

@@ -148,6 +148,7 @@ impl Linker<'_, '_> {
             (Field::Pc32 { tail: 4 }, Place::Loaded(_)) => {
                 self.load_instead(at) && self.relocate_text(at, RelocKind::Pc32, 4, &place, -4)
             }
+            (_, Place::Plain) => true,
             (_, Place::Loaded(_)) => false,
             (Field::Pc32 { tail }, _) => {
                 let kind = if reference.branch { RelocKind::Plt32 } else { RelocKind::Pc32 };

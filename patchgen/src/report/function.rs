@@ -354,6 +354,7 @@ fn bound(c: &Compared, place: &Place) -> String {
         Place::Slot(key) => format!("slot of the patch with {}", slot(c, key)),
         Place::Loaded(key) => format!("loaded from a slot of the patch with {}", slot(c, key)),
         Place::Number(n) => format!("the number {n}"),
+        Place::Plain => "nothing: it is a number".to_owned(),
     }
 }
 
