@@ -177,6 +177,19 @@ impl Target {
         hpatch("verify", self.pid(), &[])
     }
 
+    /// Waits for an end that somebody else brings about; whether it was by SIGKILL.
+    pub fn killed(mut self) -> Result<bool> {
+        use std::os::unix::process::ExitStatusExt;
+        let start = std::time::Instant::now();
+        while start.elapsed() < ANSWER_LIMIT {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.signal() == Some(9));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        fail!("the target did not end")
+    }
+
     /// Ends the program's input and waits for its end.
     pub fn finish(mut self) -> Result<()> {
         self.input = None;

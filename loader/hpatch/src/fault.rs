@@ -11,7 +11,8 @@ pub fn recovering(yes: bool) {
     RECOVERING.store(yes, Ordering::Relaxed);
 }
 
-/// Dies at `step` if `HPATCH_TEST_KILL` names it; with `all:` before it also while recovering, with `#N` behind it the Nth time.
+/// Dies at `step` if `HPATCH_TEST_KILL` names it; with `all:` before it also while recovering, with `#N` behind it the Nth time. With
+/// `HPATCH_TEST_KILL_PID` that process dies instead.
 pub fn fault(step: &str) {
     static TIMES: AtomicU32 = AtomicU32::new(0);
     if cfg!(debug_assertions) {
@@ -22,8 +23,9 @@ pub fn fault(step: &str) {
             return;
         }
         if TIMES.fetch_add(1, Ordering::Relaxed) + 1 == wanted {
+            let whom = std::env::var("HPATCH_TEST_KILL_PID").ok().and_then(|pid| pid.parse().ok());
             // SAFETY: no memory is involved.
-            unsafe { libc::raise(libc::SIGKILL) };
+            unsafe { libc::kill(whom.unwrap_or_else(|| libc::getpid()), libc::SIGKILL) };
         }
     }
 }

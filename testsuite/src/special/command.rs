@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "command killed at each step", hazards: "S13", run: command_killed },
     Case { name: "a slow loader", hazards: "S13,S14", run: slow },
     Case { name: "attach killed at each call", hazards: "S7,S13", run: attach_killed },
+    Case { name: "target killed at each step", hazards: "S13", run: target_killed },
     Case { name: "stopped process", hazards: "S4,S10", run: stopped },
     Case { name: "attached", hazards: "S7", run: attached },
 ];
@@ -169,6 +170,30 @@ fn attach_killed() -> Result<()> {
     check!(target.ask("value")? == "37", "not patched after an attach in two parts");
     check!(target.ask("stop 8")? == "wrong 0, calls made", "at the end");
     target.finish()
+}
+
+/// The process dies at each step of an apply: the command says so, and the process's parent sees its end at once.
+fn target_killed() -> Result<()> {
+    let pair = Pair::make("threads", "target-killed")?;
+    for step in
+        ["hijacked", "called", "hijacked#2", "called#2", "writing", "first-write", "written", "hijacked#3", "called#3"]
+    {
+        let mut target = pair.start()?;
+        target.ask("start 4")?;
+        let pid = target.pid().to_string();
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["apply", "--pid", &pid]).arg(&pair.bundle);
+        command.env("HPATCH_TEST_KILL", step).env("HPATCH_TEST_KILL_PID", &pid);
+        let output = run(&mut command, Duration::from_secs(30))?;
+        if output.code() == Some(0) {
+            // A release build has no such switch.
+            return target.finish();
+        }
+        let told = ["HP1208", "HP1408"].iter().any(|code| output.text().contains(code));
+        check!(output.code() == Some(6) && told, "killed at {step}: {}", output.describe());
+        check!(target.killed()?, "killed at {step}, and its parent doesn't see it");
+    }
+    Ok(())
 }
 
 /// Job control: what was stopped stays stopped, patched or reverted.

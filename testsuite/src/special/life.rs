@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "daemon", hazards: "S10", run: daemon },
     Case { name: "statically linked", hazards: "S7", run: statically_linked },
     Case { name: "attached under load, beside another preload", hazards: "S3,S7", run: attached_busy },
+    Case { name: "locks held", hazards: "S3", run: locks_held },
     Case { name: "every process of a program", hazards: "S10", run: fleet },
 ];
 
@@ -418,6 +419,29 @@ fn attached_busy() -> Result<()> {
     }
     answers(&mut target, "stop 32", "wrong 0, calls made", "at the end")?;
     target.finish()
+}
+
+/// The allocator and the dynamic linker are in the hands of threads that don't move: nothing of ours waits for them, at an attach or after.
+fn locks_held() -> Result<()> {
+    let pair = Pair::make("held", "locks-held")?;
+    for preloaded in [false, true] {
+        let mut target = match preloaded {
+            true => pair.start()?,
+            false => Target::start(&pair.builds.old.program, &Launch::default())?,
+        };
+        answers(&mut target, "hold", "held", "before")?;
+        if !preloaded {
+            attach(&target)?;
+        }
+        target.apply(&pair.bundle)?.expect(0)?;
+        answers(&mut target, "value", "101", "patched")?;
+        target.revert_and_unmap("fix")?.expect(0)?;
+        answers(&mut target, "value", "2", "reverted")?;
+        answers(&mut target, "still", "held", "all the while")?;
+        answers(&mut target, "release", "free", "released")?;
+        target.finish()?;
+    }
+    Ok(())
 }
 
 fn build_id(file: &Path) -> Result<String> {

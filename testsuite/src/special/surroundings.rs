@@ -1,8 +1,9 @@
 //! Processes in odd states and under odd policies: patched as any other, or refused by a code with nothing changed.
 
-use super::{Case, Pair};
+use super::{Case, Pair, compiled};
 use crate::bundle::Signer;
 use crate::process::{self, Output};
+use crate::program::Config;
 use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
 use crate::{Result, check, fail, paths};
@@ -17,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "filter of system calls", hazards: "S7", run: filtered },
     Case { name: "privileges dropped", hazards: "S7", run: dropped },
     Case { name: "nobody without capabilities", hazards: "S7,B5", run: nobody },
+    Case { name: "ptrace refused", hazards: "S7", run: ptrace_refused },
     Case { name: "chroot", hazards: "S7,S10", run: chroot },
     Case { name: "namespaces", hazards: "S7,S10", run: namespaces },
     Case { name: "no mappings left", hazards: "S8,S11", run: no_mappings },
@@ -182,6 +184,24 @@ fn nobody() -> Result<()> {
     check!(denied.text().contains("HP1203"), "root's process: {}", denied.describe());
     value(&mut other, OLD, "after an attempt by nobody")?;
     other.finish()
+}
+
+/// A container whose filter refuses ptrace: the last fallback, which is to refuse with everything as it was.
+fn ptrace_refused() -> Result<()> {
+    let pair = Pair::make("odd", "odd-refused")?;
+    let runner = compiled("confined", "odd-refused-runner", &Config::new(&[]))?.old.program;
+    let mut runner = Target::start(&runner, &Launch::default())?;
+    let mut target = pair.start()?;
+    let before = Snapshot::take(target.pid())?;
+    let hpatch = paths::tool("hpatch")?;
+    let said = runner.ask(&format!("run {} {} {}", hpatch.display(), target.pid(), pair.bundle.display()))?;
+    check!(said.starts_with("4 ") && said.contains("HP1203"), "without ptrace: `{said}`");
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("a refused command changed the process: {difference}");
+    }
+    there_and_back(&pair, &mut target)?;
+    runner.finish()?;
+    target.finish()
 }
 
 fn text(path: &Path) -> String {
