@@ -267,7 +267,10 @@ pub struct Patch {
 impl Patch {
     pub fn read(target: &Target, addr: u64) -> Result<Self> {
         let mem = &target.mem;
-        let fail = |_| broken("a pointer leads nowhere");
+        let fail = |e: std::io::Error| match target.has_ended(&e) {
+            true => target.vanished(),
+            false => broken("a pointer leads nowhere"),
+        };
         let count = |n: u32| if n <= MAX_ITEMS { Ok(n as usize) } else { Err(broken("a count is out of bounds")) };
         let text = |at: u64, len: u32| -> Result<String> {
             if at == 0 || len == 0 {

@@ -112,9 +112,17 @@ impl Target {
         procfs::task_stat(self.pid, tid).map_or_else(|_| "?".into(), |s| s.comm)
     }
 
+    /// Whether an error of reading or writing memory says that there is none any more: the process is on its way out, though its threads may
+    /// still be listed. An address that isn't mapped is another error.
+    pub fn has_ended(&self, e: &io::Error) -> bool {
+        matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero)
+    }
+
     /// Whether it is still the same process.
     pub fn is_alive(&self) -> bool {
-        procfs::task_stat(self.pid, self.pid).is_ok_and(|s| s.start_time == self.start_time)
+        let no_memory = self.mem.read_u64(0).is_err_and(|e| self.has_ended(&e));
+        !no_memory
+            && procfs::task_stat(self.pid, self.pid).is_ok_and(|s| s.start_time == self.start_time)
             && self
                 .tasks()
                 .is_ok_and(|t| t.iter().any(|&tid| procfs::task_stat(self.pid, tid).is_ok_and(|s| !s.is_dead())))
