@@ -2,6 +2,7 @@
 //#Hazard: C17,D4
 //#Matrix: cc=gcc,clang opt=-O0,-O2,-O3 kind=pie,nopie,shared
 //#Expect: live
+//#Expect[kind=nopie]: safe
 // Bare numbers that may be addresses are refused in images at fixed addresses where nothing proves them (C16).
 //#Expect[cc=clang,kind=nopie]: safe
 //#Call: bytes 9

@@ -26,10 +26,10 @@ codes! {
         example: "nm -D libx.so.old: conn_close      nm -D libx.so.new: (nothing)",
     }
     INIT_ARRAY = 505 Review "initialisers changed" {
-        seen: ".init_array, .preinit_array or .fini_array has other entries.",
-        why: "Initialisers of the old build have run; those of the new build would not.",
-        act: "Accept if the process doesn't need what the new initialiser does, otherwise use the bundle at start.",
-        example: "__attribute__((constructor)) static void setup(void) { ... }   /* new, or changed */",
+        seen: "A constructor, or a function that only constructors call, changed; or .init_array, .preinit_array or .fini_array has a new entry.",
+        why: "Constructors of the old build have run. A changed one of a program runs with a bundle at start (then this is severity start), one of a library has run by then; a new entry is never called. Where such a one sets up a variable that is new, this is severity refuse.",
+        act: "Accept if the process doesn't need what the new initialiser does; or set the variable up at its first use, as a static local.",
+        example: "static std::map<int, int> limits{{1, 10}};   /* new: who fills it in a process that has started? */",
     }
     NEEDED = 506 Note "the new build needs another library" {
         seen: "DT_NEEDED of the new build names a library that the old one doesn't.",

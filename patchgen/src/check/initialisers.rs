@@ -1,44 +1,167 @@
-//! Constructors and destructors (gABI, DT_INIT_ARRAY): the process has run the old ones; new ones would not run.
+//! Constructors (gABI, DT_INIT_ARRAY; the objects of C++ with static storage): the process has run the old ones. A program's own run
+//! after the loader's start, so that a changed one is right in a bundle for the start; those of a shared object have run by then,
+//! and nobody ever calls an entry that only the new array has.
 
+use super::instances::Calls;
 use super::{Context, Findings};
-use crate::addr::SvmaRange;
+use crate::addr::{FuncId, Svma, SvmaRange};
 use crate::diag::Severity;
-use crate::image::{DynReloc, Image, ImageKind};
-use crate::lift::Lifted;
+use crate::image::{DynReloc, Image, ImageKind, SectionKind};
+use crate::include::Analysis;
+use crate::lift::{Function, Lifted, Slot, Target};
 use patchfmt::codes;
+use std::collections::BTreeSet;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    let names = |image: &Image, lifted: &Lifted| -> Vec<(String, Vec<String>)> {
-        image.init_arrays.iter().map(|(name, range)| (name.clone(), entries(image, lifted, *range))).collect()
-    };
-    let (old, new) = (names(a.old_image, a.old), names(a.new_image, a.new));
-    for (section, now) in &new {
-        let before: &[String] = old.iter().find(|(n, _)| n == section).map_or(&[], |(_, e)| e);
-        for name in now.iter().filter(|n| !before.contains(n)) {
+    let mut unheard = BTreeSet::new();
+    for (section, range) in &a.new_image.init_arrays {
+        let of_old = a.old_image.init_arrays.iter().find(|(n, _)| n == section);
+        let before: Vec<Entry> = of_old.map(|(_, r)| entries(a.old_image, a.old, *r)).unwrap_or_default();
+        for entry in entries(a.new_image, a.new, *range).into_iter().filter(|e| !is_among(a, e, &before)) {
+            let name = entry.name(a.new);
+            let message = format!(
+                "`{name}` is new in {section}: nothing calls it in a patched process, nor with the bundle at start"
+            );
+            findings.add(Severity::Review, codes::INIT_ARRAY, &name, message);
+            unheard.extend(entry.func());
+        }
+    }
+    let changed: BTreeSet<FuncId> = context.set.changed().map(|(_, new, _)| new).collect();
+    if changed.is_empty() && unheard.is_empty() {
+        return;
+    }
+    let program = a.new_image.kind != ImageKind::Shared;
+    let first = initialisers(a);
+    let at_start = starters(a, &first);
+    for &id in at_start.intersection(&changed) {
+        let name = &a.new.functions[id.index()].name;
+        if program {
             let message =
-                format!("`{name}` is new in {section}: it would not run in a process that has started already");
+                format!("`{name}` changed and runs before `main` only: a live process has what the old one set up");
+            findings.add(Severity::Start, codes::INIT_ARRAY, name, message);
+        } else {
+            let message = format!(
+                "`{name}` changed and runs while the library is loaded: the old one has run, even where the bundle is applied at start"
+            );
             findings.add(Severity::Review, codes::INIT_ARRAY, name, message);
+        }
+    }
+    let heard = reached(a, first.difference(&unheard), &at_start);
+    let carried = |id: &FuncId| context.set.functions.contains_key(id) || changed.contains(id);
+    for &id in at_start.iter().filter(|id| !heard.contains(id) || (!program && carried(id))) {
+        refuse_unprepared(context, id, findings);
+    }
+}
+
+/// What is set up by a function that doesn't run must not be in the patch: it would be used as it lies in the file.
+fn refuse_unprepared(context: Context<'_>, id: FuncId, findings: &mut Findings) {
+    let a = context.analysis;
+    let function = &a.new.functions[id.index()];
+    let written: BTreeSet<_> = function.refs.iter().filter_map(|r| data_of(&r.target)).collect();
+    for data in written.into_iter().filter(|d| context.set.data.contains(d)) {
+        let datum = &a.new.data[data.index()];
+        if matches!(datum.section, SectionKind::Data | SectionKind::Bss) {
+            let message = format!("`{}` is new, and `{}`, which sets it up, would not run", datum.name, function.name);
+            findings.add(Severity::Refuse, codes::INIT_ARRAY, &datum.name, message);
         }
     }
 }
 
-/// Names of the functions in an array.
-fn entries(image: &Image, lifted: &Lifted, range: SvmaRange) -> Vec<String> {
+/// The new image's constructors.
+fn initialisers(a: Analysis<'_>) -> BTreeSet<FuncId> {
+    let arrays = a.new_image.init_arrays.iter().filter(|(name, _)| name != ".fini_array");
+    arrays.flat_map(|(_, range)| entries(a.new_image, a.new, *range)).filter_map(|e| e.func()).collect()
+}
+
+/// Functions of the new image that nothing but initialisers leads to.
+fn starters(a: Analysis<'_>, first: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
+    let calls = Calls::of(a.new_image, a.new);
+    let mut found = first.clone();
+    let mut todo: Vec<FuncId> = found.iter().copied().collect();
+    while let Some(caller) = todo.pop() {
+        for callee in called(&a.new.functions[caller.index()]) {
+            let only = !calls.address_taken(callee) && calls.callers(callee).all(|c| found.contains(&c));
+            if only && found.insert(callee) {
+                todo.push(callee);
+            }
+        }
+    }
+    found
+}
+
+/// What the calls of `from` lead to, as far as it is among `within`.
+fn reached<'a>(a: Analysis<'_>, from: impl Iterator<Item = &'a FuncId>, within: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
+    let mut found: BTreeSet<FuncId> = from.copied().collect();
+    let mut todo: Vec<FuncId> = found.iter().copied().collect();
+    while let Some(caller) = todo.pop() {
+        let next = called(&a.new.functions[caller.index()]).filter(|c| within.contains(c));
+        todo.extend(next.filter(|&c| found.insert(c)));
+    }
+    found
+}
+
+fn called(function: &Function) -> impl Iterator<Item = FuncId> + '_ {
+    function.refs.iter().filter_map(|r| match r.target {
+        Target::Func { func, .. } if r.branch => Some(func),
+        _ => None,
+    })
+}
+
+fn data_of(target: &Target) -> Option<crate::addr::DataId> {
+    match target {
+        Target::Data { data, .. } => Some(*data),
+        Target::Slot(Slot::Address(inner)) => data_of(inner),
+        _ => None,
+    }
+}
+
+/// An entry of an array.
+enum Entry {
+    Func(FuncId),
+    /// No function starts there.
+    Place(Svma),
+}
+
+impl Entry {
+    fn func(&self) -> Option<FuncId> {
+        match self {
+            Entry::Func(id) => Some(*id),
+            Entry::Place(_) => None,
+        }
+    }
+
+    fn name(&self, lifted: &Lifted) -> String {
+        match self {
+            Entry::Func(id) => lifted.functions[id.index()].name.clone(),
+            Entry::Place(at) => at.to_string(),
+        }
+    }
+}
+
+/// Whether the old array has the function that a new entry is.
+fn is_among(a: Analysis<'_>, entry: &Entry, old: &[Entry]) -> bool {
+    let func = match *entry {
+        Entry::Func(func) => func,
+        Entry::Place(at) => return old.iter().any(|e| matches!(e, Entry::Place(was) if *was == at)),
+    };
+    let Some(pair) = a.pairs.func_to_old.get(func.index()).copied().flatten() else { return false };
+    old.iter().any(|e| e.func() == Some(pair.old))
+}
+
+fn entries(image: &Image, lifted: &Lifted, range: SvmaRange) -> Vec<Entry> {
     let words = (0..range.size() / 8).map(|i| range.start.plus(i * 8));
     words
         .filter_map(|at| match image.dynamic.get(&at) {
-            Some(DynReloc::Relative { target }) => Some(*target),
-            Some(DynReloc::Symbol { local: Some(target), .. }) => Some(*target),
+            Some(DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. }) => Some(*target),
             None if image.kind == ImageKind::Exec => {
                 let word = image.bytes(at, 8)?.try_into().ok().map(u64::from_le_bytes)?;
-                Some(crate::addr::Svma(word))
+                Some(Svma(word))
             }
             _ => None,
         })
-        .map(|target| match lifted.func_at.get(&target) {
-            Some(func) => lifted.functions[func.index()].name.clone(),
-            None => format!("{target}"),
-        })
+        // The ends of a list of the old form.
+        .filter(|at| at.0 != 0 && at.0 != u64::MAX)
+        .map(|at| lifted.func_at.get(&at).map_or(Entry::Place(at), |&id| Entry::Func(id)))
         .collect()
 }

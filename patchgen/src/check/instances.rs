@@ -81,6 +81,11 @@ impl Calls {
     pub fn address_taken(&self, func: FuncId) -> bool {
         self.taken.contains(&func)
     }
+
+    /// The functions that call it or jump to it.
+    pub fn callers(&self, func: FuncId) -> impl Iterator<Item = FuncId> + '_ {
+        self.callers.get(&func).into_iter().flatten().copied()
+    }
 }
 
 /// The function whose address a target is or holds.

@@ -16,8 +16,7 @@ const KINDS: [&str; 5] = ["constprop", "isra", "part", "cold", "localalias"];
 #[must_use]
 pub fn stem(name: &str) -> Stem {
     let mut tokens = name.split('.');
-    let mut out =
-        Stem { name: without_rust_hash(tokens.next().unwrap_or_default()).to_owned(), kinds: Vec::new(), number: 0 };
+    let mut out = Stem { name: lasting(tokens.next().unwrap_or_default()).to_owned(), kinds: Vec::new(), number: 0 };
     let mut privatised = false;
     for t in tokens {
         if let Some(k) = KINDS.iter().find(|k| **k == t) {
@@ -34,6 +33,13 @@ pub fn stem(name: &str) -> Stem {
         }
     }
     out
+}
+
+/// The part of a name that no other function's name is in. A unit has one function that constructs its objects, and gcc names it after
+/// the unit's first function.
+fn lasting(name: &str) -> &str {
+    let setup = ["_GLOBAL__sub_I_", "_GLOBAL__sub_D_"].into_iter().find(|p| name.starts_with(p));
+    setup.map_or_else(|| without_rust_hash(name), |p| &name[..p.len() - 1])
 }
 
 /// Rust's legacy mangling ends in `17h` + 16 hexadecimal digits + `E`, a hash of the compiler's internals.
@@ -57,6 +63,8 @@ mod tests {
         assert_eq!(stem("count.1234").number, 1234);
         assert_eq!(stem("main.state.2").name, "main.state");
         assert_eq!(stem("_ZN4core3fmt5Write9write_str17h0123456789abcdefE").name, "_ZN4core3fmt5Write9write_str");
+        assert_eq!(stem("_GLOBAL__sub_I__Z5firsti"), stem("_GLOBAL__sub_I__Z6secondv"));
+        assert_ne!(stem("_GLOBAL__sub_I_first"), stem("_GLOBAL__sub_D_first"));
         assert_eq!(stem("_ZN4core3fmtE").name, "_ZN4core3fmtE");
     }
 }

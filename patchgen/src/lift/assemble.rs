@@ -1,7 +1,7 @@
 //! Puts the pieces together: functions with their parts, data, and every reference resolved.
 
 use super::data::{self, FOLDED_PAST};
-use super::decode::{Raw, Use};
+use super::decode::{Raw, Use, starts_with_filler};
 use super::functions::{self, order_names};
 use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
@@ -185,7 +185,7 @@ impl Assembler<'_> {
         let mut certain = raw.certain;
         let (target, access) = match raw.how {
             Use::Branch { short, .. } => {
-                if let Some((p, offset)) = self.body.place(a) {
+                if let Some((p, offset)) = self.body.place(a).or_else(|| self.own_end(part, a)) {
                     f.insns[index].local = Some((p, offset));
                     if p == part {
                         return None;
@@ -272,6 +272,17 @@ impl Assembler<'_> {
             certain,
             alternatives: Vec::new(),
         })
+    }
+
+    /// The end of a part with filler behind it: unoptimised code jumps there behind a call that doesn't return.
+    fn own_end(&self, part: u8, a: Svma) -> Option<(u8, u32)> {
+        let range = self.body.parts[usize::from(part)].range;
+        let here = self.resolver.space.at(a).is_some_and(|s| s.kind == SectionKind::Text);
+        if a != range.end || !here || self.resolver.code.at(a).is_some() || !starts_with_filler(self.resolver.image, a)
+        {
+            return None;
+        }
+        Some((part, u32::try_from(range.size()).ok()?))
     }
 
     /// Where something begins whose address is taken: a number of a fixed-address executable that equals it is no coincidence.

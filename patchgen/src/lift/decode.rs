@@ -74,6 +74,10 @@ pub(super) fn is_filler(i: &Instruction) -> bool {
         || (i.mnemonic() == Mnemonic::Xchg && i.op_count() == 2 && i.op0_register() == Register::AX && i.op1_register() == Register::AX)
 }
 
+pub(super) fn starts_with_filler(image: &Image, a: Svma) -> bool {
+    (1..=15).rev().find_map(|n| image.bytes(a, n)).is_some_and(|b| is_filler(&decoder(b, a).decode()))
+}
+
 /// Decodes `range`. None where the file holds no bytes for it.
 pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<Piece> {
     let bytes = image.bytes(range.start, range.size())?;
