@@ -7,6 +7,7 @@ use crate::bundle::Signer;
 use crate::process::{self, run_ok};
 use crate::{Failure, Result, check, fail, paths};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -217,7 +218,7 @@ impl Sandbox {
             None => Stdio::null(),
         });
         command.stdout(File::create(self.dir.join("log/stdout"))?).stderr(File::create(self.dir.join("log/stderr"))?);
-        command.spawn().map_err(|error| Failure(format!("cannot start {}: {error}", process::show(&command))))
+        start(&mut command)
     }
 
     fn finish(&self, case: &Case, mut child: Child) -> Result<Outcome> {
@@ -236,6 +237,21 @@ impl Sandbox {
             (stdout, stderr) = (Vec::new(), Vec::new());
         }
         Ok(Outcome { end, stdout, stderr, file: fs::read(self.dir.join("work/out")).ok() })
+    }
+}
+
+/// Starts a program. One that was just copied may still be open for writing in a child that another thread is starting (execve(2), ETXTBSY).
+fn start(command: &mut Command) -> Result<Child> {
+    let begin = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begin.elapsed() < INPUT_LIMIT => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            spawned => {
+                return spawned.map_err(|error| Failure(format!("cannot start {}: {error}", process::show(command))));
+            }
+        }
     }
 }
 

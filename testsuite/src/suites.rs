@@ -1,6 +1,8 @@
 //! What to do with the artifacts of some packages so that every part of them runs: upstream's own tests and programs over upstream's sample
 //! files, over hostile inputs that came with the fixes, and over damaged copies of all of these.
 
+mod packages;
+
 use crate::process::{run, run_ok};
 use crate::sandbox::Case;
 use crate::{Failure, Result, check, corpus, fail, paths};
@@ -12,7 +14,22 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The packages that have cases.
-pub const PACKAGES: [&str; 5] = ["expat", "jq", "libxml2", "tiff", "redis"];
+pub const PACKAGES: [&str; 14] = [
+    "expat",
+    "jq",
+    "libxml2",
+    "tiff",
+    "redis",
+    "libxslt",
+    "openjpeg2",
+    "libarchive",
+    "libde265",
+    "c-ares",
+    "curl",
+    "nginx",
+    "haproxy",
+    "dnsmasq",
+];
 
 /// How one artifact is used.
 #[derive(Debug)]
@@ -38,6 +55,17 @@ pub fn suite(package: &str, artifact: &str) -> Result<Option<Suite>> {
         ("tiff", tool) => (None, tiff(&[tool], true)?),
         ("redis", "redis-server") => (None, redis_server()?),
         ("redis", tool) => (None, redis_tool(tool)),
+        ("libxslt", "libxslt") => (Some("libxslt.so.1"), packages::libxslt()?),
+        ("openjpeg2", "libopenjp2") => (Some("libopenjp2.so.7"), packages::openjpeg(None)?),
+        ("openjpeg2", tool) => (None, packages::openjpeg(Some(tool))?),
+        ("libarchive", "libarchive") => (Some("libarchive.so.13"), packages::libarchive(false)?),
+        ("libarchive", "bsdtar") => (None, packages::libarchive(true)?),
+        ("libde265", "libde265") => (Some("libde265.so.0"), packages::libde265()?),
+        ("c-ares", "libcares") => (Some("libcares.so.2"), packages::cares()?),
+        ("curl", "libcurl") => (Some("libcurl.so.4"), packages::curl()?),
+        ("nginx", "nginx") => (None, packages::nginx()),
+        ("haproxy", "haproxy") => (None, packages::haproxy()),
+        ("dnsmasq", "dnsmasq") => (None, packages::dnsmasq()),
         _ => return Ok(None),
     };
     Ok(Some(Suite { soname, cases }))

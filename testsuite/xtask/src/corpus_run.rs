@@ -19,6 +19,8 @@ use testsuite::{Failure, Result, check, paths};
 
 /// How often a case that differs is run again before it counts.
 const REPEATS: usize = 3;
+/// How often the new build is run more to see whether it comes to the same end.
+const RARE: usize = 12;
 
 /// One pair with a bundle.
 struct Subject {
@@ -182,55 +184,68 @@ fn examine(subject: &Subject, suite: &Suite, baselines: &BTreeMap<u64, Prints>) 
     }
     let sound = |case: &Case| case.since <= subject.pair.fix.as_str();
     for ((case, new), old) in suite.cases.iter().zip(new).zip(old).filter(|((case, _), _)| sound(case)) {
-        if hash(&patched.run(case)?) == *new {
+        let outcome = patched.run(case)?;
+        if hash(&outcome) == *new {
             finding.seen += usize::from(old != new);
             continue;
         }
-        judge(case, &mut finding, "applied at the start", || patched.run(case), || fresh.run(case))?;
+        judge(case, outcome, &mut finding, "applied at the start", || patched.run(case), || fresh.run(case))?;
     }
     if subject.scope == "live" {
         let plain = Sandbox::new(place.join("live"), &subject.pair.old, suite.soname)?;
         let patch = Patch { bundle: &subject.bundle, id: &subject.id };
         match plain.run_live(first, patch) {
             Ok(outcome) if outcome == fresh.run(first)? => {}
-            Ok(_) => judge(first, &mut finding, "applied live", || plain.run_live(first, patch), || fresh.run(first))?,
+            Ok(outcome) => {
+                let again = || plain.run_live(first, patch);
+                judge(first, outcome, &mut finding, "applied live", again, || fresh.run(first))?;
+            }
             Err(failure) => finding.failures.push(format!("applied live: {failure}")),
         }
         for (case, new) in suite.cases.iter().zip(new).filter(|(case, _)| case.script && sound(case)) {
-            if hash(&plain.run_applying(case, patch)?) != *new {
-                judge(case, &mut finding, "applied live", || plain.run_applying(case, patch), || fresh.run(case))?;
+            let outcome = plain.run_applying(case, patch)?;
+            if hash(&outcome) != *new {
+                let again = || plain.run_applying(case, patch);
+                judge(case, outcome, &mut finding, "applied live", again, || fresh.run(case))?;
             }
         }
     }
     Ok(finding)
 }
 
-/// A case that differed once: whether it differs each time, while the new build is steady.
+/// A case that differed once: whether it differs each time, while the new build is steady. An end that the new build never comes to, as a
+/// crash, counts however rare it is.
 fn judge(
     case: &Case,
+    once: Outcome,
     finding: &mut Finding,
     how: &str,
     patched: impl Fn() -> Result<Outcome>,
     fresh: impl Fn() -> Result<Outcome>,
 ) -> Result<()> {
-    let mut difference = None;
-    let first = fresh()?;
+    let mut outcomes = vec![once];
+    let mut expected = Vec::new();
     for _ in 0..REPEATS {
-        let (one, other) = (patched()?, fresh()?);
-        if other != first {
-            finding.unstable += 1;
-            return Ok(());
-        }
-        match one.difference(&other) {
-            Some(text) => difference = Some(text),
-            None => {
-                finding.unstable += 1;
-                return Ok(());
-            }
+        outcomes.push(patched()?);
+        expected.push(fresh()?);
+    }
+    let strange = |expected: &[Outcome]| -> Option<String> {
+        outcomes.iter().find(|one| expected.iter().all(|other| one.end != other.end)).map(|one| one.end.clone())
+    };
+    for _ in 0..RARE {
+        if strange(&expected).is_some() {
+            expected.push(fresh()?);
         }
     }
-    if let Some(text) = difference {
-        finding.differs.push(format!("{how}: {}: {text}", case.name()));
+    let steady = expected.iter().all(|other| *other == expected[0]);
+    let difference = match strange(&expected) {
+        Some(end) => Some(format!("{end}, which the new build never came to in {} runs", expected.len())),
+        None if steady && !outcomes.contains(&expected[0]) => outcomes[0].difference(&expected[0]),
+        None => None,
+    };
+    match difference {
+        Some(text) => finding.differs.push(format!("{how}: {}: {text}", case.name())),
+        None => finding.unstable += 1,
     }
     Ok(())
 }

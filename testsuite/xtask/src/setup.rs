@@ -44,6 +44,12 @@ pub const CORPUS: &[Need] = &[
     need("xmllint", "libxml2-utils"),
     need("/usr/include/libxml2/libxml/xmlversion.h", "libxml2-dev"),
     need("xmlwf", "expat"),
+    need("xsltproc", "xsltproc"),
+    need("opj_compress", "libopenjp2-tools"),
+    need("bsdtar", "libarchive-tools"),
+    need("libde265-dec265", "libde265-examples"),
+    need("x265", "x265"),
+    need("curl", "curl"),
 ];
 
 /// For the stock pairs, where they are there.
