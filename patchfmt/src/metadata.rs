@@ -335,6 +335,12 @@ impl<'a> Item<'a> for Finding<'a> {
             return Err(start.error(codes::METADATA_TYPE));
         }
         let code = Code(r.uint_to(9999)? as u16);
+        // A finding about the whole image has none.
+        let mut rest = *r;
+        if rest.text()?.is_empty() {
+            *r = rest;
+            return Ok(Finding { code, symbol: "" });
+        }
         Ok(Finding { code, symbol: text(r, false)? })
     }
 }

@@ -10,6 +10,7 @@ use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
 use crate::include::References;
 use crate::pipeline::{self, Compared, Plan};
+use crate::report::dump::{self, Phase};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code};
 use patchfmt::metadata::Scope;
@@ -59,6 +60,9 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print what this phase found, instead of the report
+    #[arg(long, value_enum, value_name = "PHASE", conflicts_with = "json")]
+    dump: Option<Phase>,
     /// Print how long the phases took
     #[arg(long)]
     time: bool,
@@ -156,7 +160,11 @@ pub fn run(args: &Args) -> Outcome {
     if args.time {
         phases.print();
     }
-    if args.json {
+    if let Some(phase) = args.dump {
+        for (compared, plan) in compared.iter().zip(&plans) {
+            print(dump::dump(phase, compared, plan).as_bytes())?;
+        }
+    } else if args.json {
         print_json(&result.report)?;
     } else {
         print(text(&result.report).as_bytes())?;

@@ -64,6 +64,15 @@ pub(super) fn held(image: &Image, f: &Function, r: &CodeRef) -> Svma {
 
 /// What a reference of `f` denotes, in words.
 pub fn target(side: Side<'_>, f: &Function, t: &Target) -> String {
+    denoted(side, Some(f), t)
+}
+
+/// What a reference in data denotes, in words.
+pub fn data_target(side: Side<'_>, t: &Target) -> String {
+    denoted(side, None, t)
+}
+
+fn denoted(side: Side<'_>, within: Option<&Function>, t: &Target) -> String {
     let shift = |name: String, offset: i64| match offset {
         0 => name,
         o if o < 0 => format!("{name}-{:#x}", o.unsigned_abs()),
@@ -73,13 +82,13 @@ pub fn target(side: Side<'_>, f: &Function, t: &Target) -> String {
         Target::Func { func, part, offset } => {
             let g = &side.lifted.functions[func.index()];
             match (part, offset) {
-                _ if std::ptr::eq(f, g) && (*part, *offset) != (0, 0) => place(*part, *offset),
+                _ if within.is_some_and(|f| std::ptr::eq(f, g)) && (*part, *offset) != (0, 0) => place(*part, *offset),
                 (0, _) => shift(function(g), i64::from(*offset)),
                 _ => format!("{} {}", function(g), place(*part, *offset)),
             }
         }
         Target::Import(id) => side.image.import(*id).name.clone(),
-        Target::Slot(slot) => format!("GOT({})", self::slot(side, f, slot)),
+        Target::Slot(slot) => format!("GOT({})", self::slot(side, within, slot)),
         Target::Data { data, offset } => {
             let d = &side.lifted.data[data.index()];
             let at = d.range.start.offset(*offset);
@@ -106,7 +115,7 @@ pub fn function(f: &Function) -> String {
     if f.name.is_empty() { format!("function at {}", f.parts[0].start) } else { f.name.clone() }
 }
 
-fn slot(side: Side<'_>, f: &Function, s: &Slot) -> String {
+fn slot(side: Side<'_>, within: Option<&Function>, s: &Slot) -> String {
     let variable =
         |import: &Option<crate::addr::ImportId>, symbol: &Option<crate::addr::SymbolId>| match (import, symbol) {
             (Some(i), _) => side.image.import(*i).name.clone(),
@@ -115,7 +124,7 @@ fn slot(side: Side<'_>, f: &Function, s: &Slot) -> String {
         };
     match s {
         Slot::Import { import, .. } => side.image.import(*import).name.clone(),
-        Slot::Address(inner) | Slot::Irelative(inner) => target(side, f, inner),
+        Slot::Address(inner) | Slot::Irelative(inner) => denoted(side, within, inner),
         Slot::TpOff { import, symbol, .. }
         | Slot::TlsGd { import, symbol, .. }
         | Slot::TlsDesc { import, symbol, .. } => format!("tls({})", variable(import, symbol)),

@@ -358,7 +358,8 @@ fn bound(c: &Compared, place: &Place) -> String {
     }
 }
 
-fn slot(c: &Compared, key: &SlotKey) -> String {
+/// What a slot of the patch holds.
+pub(super) fn slot(c: &Compared, key: &SlotKey) -> String {
     match key {
         SlotKey::Import(import, _) => format!("`{}`", c.new.image.import(*import).name),
         SlotKey::Address(place) => bound(c, place),

@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "same input, same bytes", hazards: "C1", run: reproducible },
     Case { name: "separate debug file", hazards: "C21", run: separate_debug },
     Case { name: "stripped, no debug file", hazards: "C21", run: stripped },
+    Case { name: "no debug information, accepted", hazards: "C21", run: undebugged },
     Case { name: "different compilers", hazards: "C22", run: different_compilers },
     Case { name: "payload is ELF", hazards: "C20", run: payload },
     Case { name: "status and JSON", hazards: "I3", run: status },
@@ -220,6 +221,26 @@ fn stripped() -> Result<()> {
         }
         _ => fail!("stripped builds: {}", output.describe()),
     }
+}
+
+/// Symbols but no types: refused until a person accepts that, and the signed manifest then says so.
+fn undebugged() -> Result<()> {
+    let builds = compiled("counter", "undebugged", &Config::new(&[]))?;
+    for module in [&builds.old.module, &builds.new.module] {
+        run_ok(Command::new("strip").arg("--strip-debug").arg(module), TOOL_LIMIT)?;
+    }
+    let bundle = builds.folder.join("fix.hpatch");
+    let build = |options: &[&str]| bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", options);
+    let refused = build(&[])?.expect(4)?;
+    check!(refused.text().contains("HP0219"), "nothing says what is missing: {}", refused.describe());
+    build(&["--accept", "HP0219"])?.expect(0)?;
+    let inspected = run_ok(patchgen()?.arg("inspect").arg(&bundle), TOOL_LIMIT)?;
+    check!(inspected.stdout.contains("HP0219"), "it isn't on record: {}", inspected.describe());
+    Signer::shared()?.sign(&bundle)?;
+    let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+    target.apply(&bundle)?.expect(0)?;
+    check!(target.ask("value")? == "101", "the program isn't patched");
+    target.finish()
 }
 
 fn different_compilers() -> Result<()> {
