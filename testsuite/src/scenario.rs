@@ -1,7 +1,7 @@
 //! The cycle that every scenario program goes through.
 //!
 //! Oracles: after the patch, the process answers as a freshly started new build does; after the revert, it answers as the old
-//! build does, and its executable memory is what it was before.
+//! build does, and its executable memory is what it was before. `patchgen check-bundle` must find the same by reading.
 
 use crate::bundle::{self, Scope, Signer};
 use crate::compile::{self, Builds};
@@ -47,6 +47,7 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
         Outcome::Refused | Outcome::Same => {}
     }
     if matches!(outcome.0, Outcome::Live | Outcome::Start) {
+        bundle::check(&builds.old.module, &builds.new.module, &bundle)?.expect(0)?;
         rewrite_cycle(program, &builds, &bundle)?;
     }
     std::fs::write(folder.join("outcome"), format!("{:?}\n{}", outcome.0, outcome.1))?;

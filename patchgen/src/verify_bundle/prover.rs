@@ -363,7 +363,16 @@ impl<'a> Prover<'a> {
                 Err(format!("import {} instead of {}", show(a), show(b)))
             }
             (Slot::Import { import, addend, .. }, Slot::Addr(at)) => Self::defined(self.n, import, *addend, *at),
-            (Slot::Addr(at), Slot::Import { import, addend, .. }) => Self::defined(self.p, import, *addend, *at),
+            (Slot::Addr(at), Slot::Import { import, addend, .. }) => {
+                let by_name = Self::defined(self.p, import, *addend, *at);
+                // The new image may have several names for what it looks up: those of one address are one function.
+                let named = |f: &&u64| self.n.functions[*f].names.iter().any(|n| n.name == import.name);
+                let own = by_name.is_err().then(|| self.n.functions.keys().find(named).copied()).flatten();
+                match own {
+                    Some(own) if *addend == 0 => self.code(*at, own),
+                    _ => by_name,
+                }
+            }
             (Slot::Tls { kind: a, import: x, offset: i }, Slot::Tls { kind: b, import: y, offset: j }) => {
                 let equal = match (x, y) {
                     (Some(x), Some(y)) => x.name == y.name && i == j,
