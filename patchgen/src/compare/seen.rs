@@ -23,8 +23,8 @@ pub enum Meaning {
     Open,
 }
 
-/// Bytes of a constant that are looked at.
-const DISTINCT: u64 = 16;
+/// Bytes of a text that isn't like any other.
+const SHORTEST: u64 = 4;
 
 /// Compares single references of paired functions.
 #[derive(Debug)]
@@ -65,12 +65,13 @@ impl<'a> Counterparts<'a> {
         self.is_distinct(&s.target) && self.same.targets(&r.target, &s.target, site)
     }
 
-    /// Not a nameless constant that looks like any other.
+    /// A thing with a name, or a text from its start. Into another constant the index may lead backwards as well, out of what its place
+    /// in front of something else says of it.
     fn is_distinct(&self, new: &Target) -> bool {
         let Target::Data { data, offset } = *new else { return true };
         let side = self.same.new;
         let d = &side.lifted.data[data.index()];
-        let content = side.image.bytes(d.range.start.offset(offset), DISTINCT);
-        d.kind == DataKind::Named || content.is_some_and(|bytes| bytes.iter().filter(|&&b| b != 0).count() >= 4)
+        let text = || side.image.bytes(d.range.start, SHORTEST).is_some_and(|bytes| !bytes.contains(&0));
+        d.kind == DataKind::Named || (d.kind == DataKind::String && offset == 0 && text())
     }
 }
