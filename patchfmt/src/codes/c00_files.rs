@@ -74,6 +74,6 @@ codes! {
     SIGNATURE_FILE = 27 Error "the file isn't an SSH signature" {
         seen: "There is no `-----BEGIN SSH SIGNATURE-----` armour with an intact base64 body.",
         why: "Only the output of `ssh-keygen -Y sign` can be attached.",
-        act: "Make it with `patchgen manifest X.hpatch | ssh-keygen -Y sign -n hpatch-bundle-v1 -f KEY > X.sig`.",
+        act: "Make it with `ssh-keygen -Y sign -n hpatch-bundle-v1 -f KEY` of what `patchgen manifest X.hpatch` prints.",
     }
 }

@@ -46,6 +46,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     replace_as(path, bytes, |_| Some(fs::metadata(target_of(path)).ok()?.permissions().mode() & 0o7777))
 }
 
+/// Refuses an output that is one of the inputs, under whatever name.
+///
+/// # Errors
+/// HP0014.
+pub fn not_an_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    let place = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    let taken = place(output);
+    match inputs.into_iter().find(|input| taken.is_some() && place(input) == taken) {
+        Some(input) => Err(Failure::new(codes::OUTPUT_IS_INPUT, output.display()).detail(input.display())),
+        None => Ok(()),
+    }
+}
+
 /// What [`replace_like`] takes over from a file.
 ///
 /// # Errors

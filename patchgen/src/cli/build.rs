@@ -136,7 +136,10 @@ pub fn run(args: &Args) -> Outcome {
     let accepted = Accepted::parse(&args.accept)?;
     let stamps = args.texts.stamps()?;
     let mut compared = Vec::new();
-    for pair in pairs(args)? {
+    let builds = pairs(args)?;
+    let debug = builds.iter().flat_map(|p| [p.old_debug.as_deref(), p.new_debug.as_deref()]).flatten();
+    file::not_an_input(&args.output, builds.iter().flat_map(|p| [p.old.as_path(), &p.new]).chain(debug))?;
+    for pair in builds {
         let (old, new) = rayon::join(
             || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir),
             || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),

@@ -40,6 +40,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    file::not_an_input(&args.output, [args.old.as_path(), &args.bundle])?;
     let name = args.bundle.to_string_lossy();
     let bytes = file::read_bundle(&args.bundle)?;
     if let Some(trust) = &args.trust {

@@ -49,6 +49,7 @@ fn unknown_id() -> Result<()> {
     target.apply(&pair.bundle)?.expect(0)?;
     let output = target.revert("nonsense")?;
     check!(matches!(output.code(), Some(2 | 4 | 6)), "revert of an unknown id: {}", output.describe());
+    check!(output.text().contains("HP1303"), "revert of an unknown id: {}", output.describe());
     check!(target.ask("value")? == "101", "a wrong revert reverted something");
     target.finish()
 }
@@ -58,7 +59,7 @@ fn no_loader() -> Result<()> {
     let mut target = Target::start(&pair.builds.old.program, &Launch::default())?;
     let output = target::apply(target.pid(), &pair.bundle, 2, &Signer::shared()?.trust())?;
     check!(matches!(output.code(), Some(4 | 6)), "apply without a loader: {}", output.describe());
-    check!(output.text().contains("HP1"), "no code is given: {}", output.describe());
+    check!(output.text().contains("HP1401"), "no code is given: {}", output.describe());
     check!(target.ask("value")? == "2", "it was patched without a loader");
     target.finish()
 }
@@ -68,7 +69,8 @@ fn no_process() -> Result<()> {
     let target = pair.start()?;
     let pid = target.pid();
     target.finish()?;
-    target::apply(pid, &pair.bundle, 2, &Signer::shared()?.trust())?.expect(6)?;
+    let output = target::apply(pid, &pair.bundle, 2, &Signer::shared()?.trust())?.expect(6)?;
+    check!(output.text().contains("HP1408"), "apply to no process: {}", output.describe());
     Ok(())
 }
 
@@ -160,13 +162,28 @@ fn same_file() -> Result<()> {
     Ok(())
 }
 
+/// Neither where the files lie, nor who runs it, when, where in memory and on how many threads, is to be seen in a bundle.
 fn reproducible() -> Result<()> {
     let pair = Pair::unsigned("threads", "reproducible", &Config::new(&[]))?;
     let first = std::fs::read(&pair.bundle)?;
-    for _ in 0..4 {
-        let again = pair.builds.folder.join("again.hpatch");
-        bundle::build(&pair.builds.old.module, &pair.builds.new.module, &again, "fix", &[])?.expect(0)?;
-        check!(first == std::fs::read(&again)?, "two runs on the same input wrote different bytes");
+    for n in 0..20 {
+        let folder = pair.builds.folder.join(format!("run {n}"));
+        let (old, new) = (folder.join("old"), folder.join("new"));
+        for (from, to) in [(&pair.builds.old.module, &old), (&pair.builds.new.module, &new)] {
+            std::fs::create_dir_all(to)?;
+            std::fs::copy(from, to.join(from.file_name().unwrap_or_default()))?;
+        }
+        let name = pair.builds.old.module.file_name().unwrap_or_default();
+        let mut command = Command::new("setarch");
+        command.args(if n % 2 == 0 { &["x86_64", "-R"][..] } else { &["x86_64"] }).arg(paths::tool("patchgen")?);
+        command.args(["build", "--id", "fix", "--replace", "-o", "again.hpatch"]);
+        let place = |side: &str| if n % 3 == 0 { Path::new(side).to_path_buf() } else { folder.join(side) };
+        command.arg("--old").arg(place("old").join(name)).arg("--new").arg(place("new").join(name));
+        command.current_dir(&folder).env("HOME", &folder).env("TMPDIR", &folder).env("USER", format!("user{n}"));
+        command.env("RAYON_NUM_THREADS", (n % 5 + 1).to_string()).env("SOURCE_DATE_EPOCH", n.to_string());
+        command.env("LC_ALL", ["C", "C.UTF-8", "tr_TR.UTF-8"][n % 3]).env("TZ", ["UTC", "Asia/Tokyo"][n % 2]);
+        run(&mut command, TOOL_LIMIT)?.expect(0)?;
+        check!(first == std::fs::read(folder.join("again.hpatch"))?, "run {n} on the same input wrote other bytes");
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ fn busy() -> Result<()> {
     target.ask("enter")?;
     let before = Snapshot::take(target.pid())?;
     let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
-    for word in ["wait_for_work", "(busy.c:"] {
+    for word in ["HP1201", "wait_for_work", "(busy.c:"] {
         check!(refused.text().contains(word), "`{word}` isn't said of the busy function: {}", refused.describe());
     }
     if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
@@ -51,7 +51,8 @@ fn busy() -> Result<()> {
     target.apply(&pair.bundle)?.expect(0)?;
     answers(&mut target, "value", "100", "patched")?;
     target.ask("enter")?;
-    target::revert(target.pid(), "fix", 1)?.expect(7)?;
+    let refused = target::revert(target.pid(), "fix", 1)?.expect(7)?;
+    check!(refused.text().contains("HP1306"), "the revert: {}", refused.describe());
     answers(&mut target, "value", "100", "after the revert that timed out")?;
     let blocked = target::hpatch("blocked", target.pid(), &[])?.expect(0)?;
     check!(blocked.text().contains("wait_for_work"), "`blocked` doesn't name the function: {}", blocked.describe());
