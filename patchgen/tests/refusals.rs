@@ -82,12 +82,6 @@ const CASES: &[Case] = &[
          int main(int c, char **v) { first++; return f(c); }",
     ),
     case(
-        "HP0216",
-        "-no-pie -fno-pie",
-        "PICK(, int pad[100] = {1};) char buffer[64] = \"x\"; NOINLINE long f(int x) { return (long)buffer + PICK(16, 24); }
-         int main(int c, char **v) { return f(c) PICK(, + pad[c]); }",
-    ),
-    case(
         "HP0217",
         "-no-pie -fno-pie",
         "char buffer[64] = \"x\"; PICK(, char *inside[] = {buffer + 8, buffer + 16, buffer + 24};)
