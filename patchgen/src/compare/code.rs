@@ -351,7 +351,7 @@ pub(super) fn reference(
         }
         (x, y) => {
             let site = Site { access, functions: Some((a.f, b.f)) };
-            same.targets(x, y, site) || other_reading(same, r, s, site)
+            (same.targets(x, y, site) && same_in_front(same, r, s)) || other_reading(same, r, s, site)
         }
     };
     if r.certain && s.certain {
@@ -400,11 +400,36 @@ fn kind_of_retarget(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> Diff {
     }
 }
 
+/// What an index that counts up to zero may lead through is the same too.
+fn same_in_front(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> bool {
+    let before = |side: Side<'_>, r: &CodeRef| {
+        let Target::Data { data, .. } = r.target else { return None };
+        let a = side.lifted.data[data.index()].range.start;
+        let section = side.image.section(side.image.section_at(a)?).range.start;
+        let last = side.lifted.data_at.range(section..a).next_back().map(|(_, id)| &side.lifted.data[id.index()]);
+        let from = match last {
+            Some(d) if d.range.end == a && !d.refs.is_empty() => return None,
+            Some(d) if d.range.end == a => d.range.start,
+            Some(d) => d.range.end,
+            None => section,
+        };
+        side.image.bytes(from, a.0.checked_sub(from.0)?).map(<[u8]>::to_vec)
+    };
+    if !r.backwards && !s.backwards {
+        return true;
+    }
+    let (old, new) = (before(same.old, r), before(same.new, s));
+    old.is_some() && old == new
+}
+
 /// The end of an object that the function uses may be the start of another in one build only: then the object counts.
 fn other_reading(same: &Same<'_>, r: &CodeRef, s: &CodeRef, site: Site<'_>) -> bool {
     let others = |r: &CodeRef| -> Vec<Target> {
         r.alternatives.iter().map(|&(data, offset)| Target::Data { data, offset }).collect()
     };
+    if r.backwards || s.backwards {
+        return false;
+    }
     let (x, y) = (others(r), others(s));
     match (x.is_empty(), y.is_empty()) {
         // Where something starts in both builds, it may well be meant: then this reading proves nothing.

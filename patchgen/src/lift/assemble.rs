@@ -12,7 +12,7 @@ use super::{
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Parts of one function beyond this are refused as opaque (the part is a `u8` everywhere).
 const MAX_PARTS: usize = 200;
@@ -74,7 +74,7 @@ pub fn lift(image: &Image) -> Lifted {
         .enumerate()
         .map(|(i, (g, found))| {
             let body = body(g);
-            Assembler { resolver: &resolver, data: &built.data, body: &body, id: i.into() }
+            Assembler { resolver: &resolver, data: &built.data, data_at: &built.data_at, body: &body, id: i.into() }
                 .function(found, &table_starts)
         })
         .collect();
@@ -99,6 +99,7 @@ fn table_range(t: &JumpTable) -> SvmaRange {
 struct Assembler<'a> {
     resolver: &'a Resolver<'a>,
     data: &'a [Data],
+    data_at: &'a BTreeMap<Svma, DataId>,
     body: &'a Body<'a>,
     id: FuncId,
 }
@@ -271,6 +272,7 @@ impl Assembler<'_> {
             access,
             certain,
             alternatives: Vec::new(),
+            backwards: false,
         })
     }
 
@@ -339,6 +341,38 @@ impl Assembler<'_> {
             }
         }
         self.past_ends(f);
+        self.backwards(f);
+    }
+
+    /// Marks displacements at fixed addresses that may be the end of a nameless constant: `movzbl end(%rcx)`, with a negative index.
+    fn backwards(&self, f: &mut Function) {
+        let image = self.resolver.image;
+        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.field == Field::Abs32S) {
+            let Target::Data { data, offset: 0 } = r.target else { continue };
+            let here = &self.data[data.index()];
+            let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
+            let Ok(i) = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)) else { continue };
+            let len = f.insns[i].len;
+            if here.kind == DataKind::Named
+                || !has_displacement(image.bytes(at, u64::from(len)).unwrap_or_default(), at, r.field_at - r.insn)
+            {
+                continue;
+            }
+            let a = here.range.start;
+            let before = self.data_at.range(..a).next_back().filter(|(_, id)| self.data[id.index()].range.end == a);
+            r.backwards = true;
+            match before {
+                Some((_, &id)) if self.data[id.index()].kind == DataKind::Named => {}
+                Some((start, &id)) => r.alternatives.push((id, a.0.wrapping_sub(start.0) as i64)),
+                // Zeros that fill up to an alignment are the end of nothing.
+                None if image.bytes(a.offset(-2), 2).is_none_or(|b| b == [0, 0]) => r.backwards = false,
+                None => f.unprovable.push(Unprovable {
+                    code: 211,
+                    at,
+                    what: format!("{a} may be the end of a constant to which nothing else refers"),
+                }),
+            }
+        }
     }
 
     /// Adds the arrays that the function walks through and that end shortly before a computed address: the end of a loop over them lies
@@ -370,6 +404,14 @@ impl Assembler<'_> {
             }
         }
     }
+}
+
+/// Whether the instruction has a displacement at that offset.
+fn has_displacement(bytes: &[u8], at: Svma, offset: u32) -> bool {
+    let mut decoder = super::decode::decoder(bytes, at);
+    let instruction = decoder.decode();
+    let offsets = decoder.get_constant_offsets(&instruction);
+    offsets.has_displacement() && offsets.displacement_offset() == offset as usize
 }
 
 /// Numbers that people like: many pages, decimal ones, and masks of neighbouring bits.

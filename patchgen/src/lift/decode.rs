@@ -61,7 +61,7 @@ pub(super) struct Piece {
 /// than 16 MiB; what is nearer to zero than [`Space::in_reach`] looks is a number).
 const FOLDED_DISPLACEMENT: u64 = 16 << 20;
 
-/// And as any other immediate.
+/// And as any other immediate, or 32 bits wide.
 const FOLDED_IMMEDIATE: u64 = 64 << 10;
 
 pub(super) fn decoder<'a>(bytes: &'a [u8], at: Svma) -> Decoder<'a> {
@@ -221,11 +221,12 @@ fn is_hint(m: Mnemonic) -> bool {
 
 /// A 32-bit or 64-bit immediate, which a compiler may have put an address into, and how far from all objects that may lie.
 fn immediate(i: &Instruction) -> Option<(Field, u64, u64)> {
-    let reach = if i.mnemonic() == Mnemonic::Add { FOLDED_DISPLACEMENT } else { FOLDED_IMMEDIATE };
+    // Pointers are added up 64 bits wide.
+    let sum = if i.mnemonic() == Mnemonic::Add { FOLDED_DISPLACEMENT } else { FOLDED_IMMEDIATE };
     (0..i.op_count()).find_map(|n| match i.op_kind(n) {
-        OpKind::Immediate32 => Some((Field::Abs32, i.immediate(n), reach)),
-        OpKind::Immediate32to64 => Some((Field::Abs32S, i.immediate(n), reach)),
-        OpKind::Immediate64 => Some((Field::Abs64, i.immediate(n), reach)),
+        OpKind::Immediate32 => Some((Field::Abs32, i.immediate(n), FOLDED_IMMEDIATE)),
+        OpKind::Immediate32to64 => Some((Field::Abs32S, i.immediate(n), sum)),
+        OpKind::Immediate64 => Some((Field::Abs64, i.immediate(n), sum)),
         _ => None,
     })
 }

@@ -143,6 +143,9 @@ pub struct CodeRef {
     /// Other objects that may be meant: the address is also this object's end, or a little past it, or its base with a constant index
     /// folded in. Whoever re-links this reference must give all readings the same address, or refuse (HP0211).
     pub alternatives: Vec<(DataId, i64)>,
+    /// The displacement of a memory operand with a register, at the start of a constant without a symbol: as well the end of what lies in
+    /// front of it, through which an index that counts up to zero leads.
+    pub backwards: bool,
 }
 
 /// A recovered jump table.
