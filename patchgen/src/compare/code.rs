@@ -400,26 +400,19 @@ fn kind_of_retarget(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> Diff {
     }
 }
 
-/// What an index that counts up to zero may lead through is the same too.
+/// The text in front of a constant, which an index that counts up to zero may lead through, is the same too.
 fn same_in_front(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> bool {
-    let before = |side: Side<'_>, r: &CodeRef| {
-        let Target::Data { data, .. } = r.target else { return None };
-        let a = side.lifted.data[data.index()].range.start;
-        let section = side.image.section(side.image.section_at(a)?).range.start;
-        let last = side.lifted.data_at.range(section..a).next_back().map(|(_, id)| &side.lifted.data[id.index()]);
-        let from = match last {
-            Some(d) if d.range.end == a && !d.refs.is_empty() => return None,
-            Some(d) if d.range.end == a => d.range.start,
-            Some(d) => d.range.end,
-            None => section,
-        };
-        side.image.bytes(from, a.0.checked_sub(from.0)?).map(<[u8]>::to_vec)
-    };
     if !r.backwards && !s.backwards {
         return true;
     }
-    let (old, new) = (before(same.old, r), before(same.new, s));
-    old.is_some() && old == new
+    let text = |side: Side<'_>, r: &CodeRef| {
+        let Target::Data { data, .. } = r.target else { return None };
+        let a = side.lifted.data[data.index()].range.start;
+        let section = side.image.section(side.image.section_at(a)?).range.start;
+        let before = side.image.bytes(section, a.0 - section.0)?.strip_suffix(&[0]).unwrap_or_default();
+        before.rsplit(|b| *b == 0).next().map(<[u8]>::to_vec)
+    };
+    text(same.old, r) == text(same.new, s)
 }
 
 /// The end of an object that the function uses may be the start of another in one build only: then the object counts.
