@@ -278,8 +278,10 @@ impl<'a> Binder<'a> {
                 let other = self.bind(&second, Some(within), false)?;
                 match () {
                     () if other == place => place.clone(),
-                    () if self.literal_at(&reference.target, &other, within) => other,
-                    () if offset > 0 && self.start_is_meant(reference, data, within) => place.clone(),
+                    () if !reference.backwards && self.literal_at(&reference.target, &other, within) => other,
+                    () if offset > 0 && !reference.backwards && self.start_is_meant(reference, data, within) => {
+                        place.clone()
+                    }
                     () => {
                         let name = &self.analysis.new.data[data.index()].name;
                         let what = format!("an address that is the end of `{name}` or the start of what follows");
