@@ -400,7 +400,7 @@ fn kind_of_retarget(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> Diff {
     }
 }
 
-/// The text in front of a constant, which an index that counts up to zero may lead through, is the same too.
+/// What lies in front of a constant, back to the zero before it, is the same too: an index that counts up to zero may lead through it.
 fn same_in_front(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> bool {
     if !r.backwards && !s.backwards {
         return true;
@@ -409,8 +409,9 @@ fn same_in_front(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> bool {
         let Target::Data { data, .. } = r.target else { return None };
         let a = side.lifted.data[data.index()].range.start;
         let section = side.image.section(side.image.section_at(a)?).range.start;
-        let before = side.image.bytes(section, a.0 - section.0)?.strip_suffix(&[0]).unwrap_or_default();
-        before.rsplit(|b| *b == 0).next().map(<[u8]>::to_vec)
+        let before = side.image.bytes(section, a.0 - section.0)?;
+        let end = before.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+        before[..end].rsplit(|b| *b == 0).next().map(<[u8]>::to_vec)
     };
     text(same.old, r) == text(same.new, s)
 }

@@ -70,14 +70,10 @@ fn hold_signals() {
 fn prepare_process() {
     // SAFETY: no memory is involved.
     unsafe {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit);
+        let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
         // With a limit, locking what is still to come would make allocations fail (mlockall(2)).
-        if limit.rlim_cur == libc::RLIM_INFINITY || libc::geteuid() == 0 {
-            libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE);
-        } else {
-            libc::mlockall(libc::MCL_CURRENT);
-        }
+        let free = libc::setrlimit(libc::RLIMIT_MEMLOCK, &unlimited) == 0;
+        libc::mlockall(if free { libc::MCL_CURRENT | libc::MCL_FUTURE } else { libc::MCL_CURRENT });
         libc::setpriority(libc::PRIO_PROCESS, 0, -20);
     }
 }
