@@ -4,6 +4,7 @@
 //#Expect: safe
 //#Call: sum
 //#Call: digit 11
+//#Call: table
 #include "scenario.h"
 
 static unsigned total;
@@ -21,6 +22,18 @@ NOINLINE unsigned sum(void) {
     return result;
 }
 
+static const char table[] = "a table with a name";
+
+NOINLINE unsigned walk(void) {
+    unsigned hash = 7;
+    for (const char *s = table; *s; s++)
+        hash = hash * 31 + (unsigned char)*s;
+#ifdef NEW
+    hash ^= 5;
+#endif
+    return hash;
+}
+
 NOINLINE int digit(int x) {
 #ifdef NEW
     return "0123456789abcdef"[x & 15] + 1;
@@ -33,6 +46,8 @@ void command(const char *line) {
     int x;
     if (!strcmp(line, "sum"))
         printf("%u, %s\n", sum(), "the next constant");
+    if (!strcmp(line, "table"))
+        printf("%u\n", walk());
     if (sscanf(line, "digit %d", &x) == 1)
         printf("%d\n", digit(x));
 }

@@ -362,8 +362,12 @@ impl Assembler<'_> {
             let before = self.data_at.range(..a).next_back().filter(|(_, id)| self.data[id.index()].range.end == a);
             r.backwards = true;
             match before {
-                Some((_, &id)) if self.data[id.index()].kind == DataKind::Named => {}
-                Some((start, &id)) => r.alternatives.push((id, a.0.wrapping_sub(start.0) as i64)),
+                Some((start, &id)) => {
+                    let end = (id, a.0.wrapping_sub(start.0) as i64);
+                    if !r.alternatives.contains(&end) {
+                        r.alternatives.push(end);
+                    }
+                }
                 // Zeros that fill up to an alignment are the end of nothing.
                 None if image.bytes(a.offset(-2), 2).is_none_or(|b| b == [0, 0]) => r.backwards = false,
                 None => f.unprovable.push(Unprovable {
