@@ -14,7 +14,7 @@ use patchfmt::{Code, codes};
 use crate::mem::Pages;
 use crate::prepare::{self, Moment};
 use crate::records::{self, Entry};
-use crate::{guard, store, sys, trust};
+use crate::{gate, guard, helper, store, sys, trust};
 
 /// The control thread's stack. Untouched pages of `.bss` cost nothing.
 const STACK_SIZE: usize = hpatch_core::abi::STACK_SIZE as usize;
@@ -56,7 +56,9 @@ pub static hpatch_control: Block = Block(UnsafeCell::new(Control {
     owner: 0,
     thread: 0,
     trusted: 0,
-    reserved: [0; 5],
+    signal: 0,
+    gate: 0,
+    reserved: [0; 2],
 }));
 
 // Runs in the new thread, where clone(2) returned 0, and in the hijacked one. That is taken back by the command right after the call;
@@ -170,7 +172,19 @@ fn answer(result: Result<u64, Code>, report: &Report) {
     });
 }
 
-extern "C" fn control_main() -> ! {
+/// Where the kernel keeps the control thread's id.
+pub fn thread() -> &'static AtomicU32 {
+    // SAFETY: the field is aligned and lives for ever; beside this the kernel alone writes it while the process runs.
+    unsafe { AtomicU32::from_ptr(&raw mut (*block()).thread) }
+}
+
+/// Words through which the command and an operation under way say something to each other: `value[0]` and `arg[1]`.
+pub fn mailbox() -> (&'static AtomicU64, &'static AtomicU64) {
+    // SAFETY: aligned fields of the static block.
+    unsafe { (AtomicU64::from_ptr(&raw mut (*block()).value[0]), AtomicU64::from_ptr(&raw mut (*block()).arg[1])) }
+}
+
+pub extern "C" fn control_main() -> ! {
     with(|c| {
         c.control_tid = sys::gettid();
         c.code = 0;
@@ -208,6 +222,8 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
     const RELEASE: u32 = Op::Release as u32;
     const SET_TRUST: u32 = Op::SetTrust as u32;
     const PREPARE_PENDING: u32 = Op::PreparePending as u32;
+    const GATE: u32 = Op::Gate as u32;
+    const HELPER: u32 = Op::Helper as u32;
     match op {
         ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => match Pages::new(arg[0]) {
             Ok(pages) => Ok(lend(pages)),
@@ -233,6 +249,16 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
             with(|c| c.trusted = 1);
             Ok(0)
         }
+        GATE => match gate::share(arg[0] != 0) {
+            // The descriptor that it was is closed.
+            Ok(()) => Ok(0),
+            Err(e) => Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0))),
+        },
+        HELPER if arg[0] == 0 => Ok(u64::from(!helper::end())),
+        HELPER => match helper::begin(adopt(arg, report)?, arg[1] as usize, arg[2] as usize) {
+            Ok(pid) => Ok(pid),
+            Err(e) => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("error {}", e.0))),
+        },
         _ => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("operation {op} with {:#x}", arg[0]))),
     }
 }

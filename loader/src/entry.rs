@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use crate::mem::Pages;
 use crate::process::{self, Auxv};
 use crate::sys::{self, Open};
-use crate::{control, guard, hook, store, unwind};
+use crate::{control, gate, guard, hook, store, unwind};
 
 /// `DT_INIT_ARRAY` (System V gABI). glibc passes `main`'s arguments, musl passes nothing.
 #[used]
@@ -55,6 +55,7 @@ extern "C" fn start(arguments: *mut u8) {
         f.store().is_some()
     });
     unwind::find_real();
+    gate::open();
     if wanted {
         store::apply_all();
         hook::arm();

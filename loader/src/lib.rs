@@ -8,7 +8,9 @@
 mod control;
 mod dir;
 mod entry;
+mod gate;
 mod guard;
+mod helper;
 mod hook;
 mod jit;
 mod mem;

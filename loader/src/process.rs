@@ -20,6 +20,8 @@ const PATH: usize = 4096;
 pub struct Facts {
     store: [u8; PATH],
     trust: [u8; PATH],
+    /// The signal that the operator has set aside for the loader, 0 for none.
+    pub signal: u32,
     /// avma of the executable's program headers, 0 for unknown.
     pub phdr: u64,
     pub phnum: u64,
@@ -28,7 +30,7 @@ pub struct Facts {
 struct Cell(UnsafeCell<Facts>);
 // SAFETY: used by the constructor and the control thread, one at a time.
 unsafe impl Sync for Cell {}
-static FACTS: Cell = Cell(UnsafeCell::new(Facts { store: [0; PATH], trust: [0; PATH], phdr: 0, phnum: 0 }));
+static FACTS: Cell = Cell(UnsafeCell::new(Facts { store: [0; PATH], trust: [0; PATH], signal: 0, phdr: 0, phnum: 0 }));
 
 /// Runs `f` on the facts. The borrow must not be nested.
 pub fn facts<R>(f: impl FnOnce(&mut Facts) -> R) -> R {
@@ -43,6 +45,10 @@ fn path(buf: &[u8; PATH]) -> Option<&CStr> {
 impl Facts {
     /// Takes over `NAME=VALUE` when it is one of ours; one that is too long counts as an empty value.
     pub fn note_variable(&mut self, variable: &[u8]) {
+        if let Some(value) = variable.strip_prefix(b"HPATCH_SIGNAL=") {
+            let digits = core::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+            self.signal = digits.unwrap_or(0);
+        }
         for (prefix, buf) in [(&b"HPATCH_STORE="[..], &mut self.store), (b"HPATCH_TRUST=", &mut self.trust)] {
             if let Some(value) = variable.strip_prefix(prefix)
                 && value.len() < PATH
@@ -56,6 +62,7 @@ impl Facts {
     pub fn forget_variables(&mut self) {
         self.store[0] = 0;
         self.trust[0] = 0;
+        self.signal = 0;
     }
 
     pub fn store(&self) -> Option<&CStr> {

@@ -16,6 +16,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub const PROT_READ: u64 = 1;
 pub const PROT_WRITE: u64 = 2;
 pub const PROT_EXEC: u64 = 4;
+pub const MAP_SHARED: u64 = 0x01;
 pub const MAP_PRIVATE: u64 = 0x02;
 pub const MAP_FIXED: u64 = 0x10;
 pub const MAP_ANONYMOUS: u64 = 0x20;
@@ -36,14 +37,20 @@ mod nr {
     pub const MMAP: u64 = 9;
     pub const MPROTECT: u64 = 10;
     pub const MUNMAP: u64 = 11;
+    pub const RT_SIGACTION: u64 = 13;
     pub const RT_SIGPROCMASK: u64 = 14;
     pub const PREAD64: u64 = 17;
     pub const PWRITE64: u64 = 18;
     pub const NANOSLEEP: u64 = 35;
     pub const EXIT: u64 = 60;
+    pub const WAIT4: u64 = 61;
     pub const FCNTL: u64 = 72;
+    pub const FTRUNCATE: u64 = 77;
     pub const GETEUID: u64 = 107;
+    pub const RT_SIGPENDING: u64 = 127;
+    pub const PRCTL: u64 = 157;
     pub const GETTID: u64 = 186;
+    pub const FUTEX: u64 = 202;
     pub const GETDENTS64: u64 = 217;
     pub const CLOCK_GETTIME: u64 = 228;
     pub const OPENAT: u64 = 257;
@@ -227,6 +234,17 @@ pub fn memfd(name: &CStr) -> Result<Fd> {
     }
 }
 
+pub fn set_size(fd: &Fd, len: u64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { call(nr::FTRUNCATE, [fd.0, len, 0, 0, 0, 0]) }.map(drop)
+}
+
+impl Fd {
+    pub fn number(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Nobody changes the file any more, not even through `/proc/PID/map_files`.
 pub fn seal(fd: &Fd) -> Result<()> {
     const F_ADD_SEALS: u64 = 1033;
@@ -251,10 +269,12 @@ pub fn membarrier_sync_core() -> Result<()> {
 
 const SIG_SETMASK: u64 = 2;
 
+/// Every signal but those that the processor raises: ILL, TRAP, BUS, FPE, SEGV, SYS.
+pub const ALL_BUT_SYNCHRONOUS: u64 = !(1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30);
+
 /// Blocks every signal but those that the processor raises; gives the mask before.
 pub fn block_signals() -> Option<u64> {
-    // ILL, TRAP, BUS, FPE, SEGV, SYS.
-    let mask = !(1u64 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 30);
+    let mask = ALL_BUT_SYNCHRONOUS;
     let mut before = 0u64;
     let (new, old) = (&raw const mask as u64, &raw mut before as u64);
     // SAFETY: the kernel reads and writes 8 bytes each.
@@ -265,6 +285,71 @@ pub fn block_signals() -> Option<u64> {
 pub fn set_signals(mask: u64) {
     // SAFETY: the kernel reads 8 bytes.
     let _ = unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const mask as u64, 0, 8, 0, 0]) };
+}
+
+/// `struct sigaction` as the kernel has it (arch/x86/include/uapi/asm/signal.h).
+/// Handler, flags, restorer, mask.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(transparent)]
+pub struct Action(pub [u64; 4]);
+
+impl Action {
+    pub fn handler(&self) -> u64 {
+        self.0[0]
+    }
+
+    pub fn flags(&self) -> u64 {
+        self.0[1]
+    }
+}
+
+pub fn action(signal: u32) -> Result<Action> {
+    let mut old = Action::default();
+    // SAFETY: the kernel writes 32 bytes.
+    unsafe { call(nr::RT_SIGACTION, [signal.into(), 0, &raw mut old as u64, 8, 0, 0]) }?;
+    Ok(old)
+}
+
+/// # Safety
+/// Handler and restorer must be what the kernel expects: the process runs them.
+pub unsafe fn set_action(signal: u32, new: &Action) -> Result<()> {
+    // SAFETY: the kernel reads 32 bytes; the rest is the caller's promise.
+    unsafe { call(nr::RT_SIGACTION, [signal.into(), &raw const *new as u64, 0, 8, 0, 0]) }.map(drop)
+}
+
+/// Signals that wait for this thread to unblock them.
+pub fn pending_signals() -> u64 {
+    let mut set = 0u64;
+    // SAFETY: the kernel writes 8 bytes.
+    let _ = unsafe { call(nr::RT_SIGPENDING, [&raw mut set as u64, 8, 0, 0, 0, 0]) };
+    set
+}
+
+/// Sleeps while `*word`, which other processes share, is `value`: for `ms` milliseconds at most.
+pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, ms: u64) {
+    let t = [ms / 1000, ms % 1000 * 1_000_000];
+    // SAFETY: FUTEX_WAIT (0) reads the word and a struct timespec.
+    let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as u64, 0, value.into(), t.as_ptr() as u64, 0, 0]) };
+}
+
+pub fn futex_wake_all(word: &core::sync::atomic::AtomicU32) {
+    // SAFETY: FUTEX_WAKE (1) changes no memory.
+    let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as u64, 1, i32::MAX as u64, 0, 0, 0]) };
+}
+
+/// Where Yama restricts tracers, `pid` may be one (`PR_SET_PTRACER`); elsewhere this does nothing.
+pub fn allow_tracer(pid: u64) {
+    const PR_SET_PTRACER: u64 = 0x5961_6d61;
+    // SAFETY: no memory is passed.
+    let _ = unsafe { call(nr::PRCTL, [PR_SET_PTRACER, pid, 0, 0, 0, 0]) };
+}
+
+/// Reaps a child if it has ended, also one whose end raises no signal. False when it hasn't.
+pub fn reap(pid: u64) -> bool {
+    const WNOHANG: u64 = 1;
+    const ALL_KINDS: u64 = 0x4000_0000;
+    // SAFETY: no memory is passed.
+    unsafe { call(nr::WAIT4, [pid, 0, WNOHANG | ALL_KINDS, 0, 0, 0]) != Ok(0) }
 }
 
 pub fn geteuid() -> u32 {

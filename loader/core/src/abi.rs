@@ -67,6 +67,12 @@ pub enum Op {
     /// `arg[0]` index in the store → `value[0]` address of a [`Record`] in state `Prepared` for modules that have appeared since, 0 when that
     /// bundle has nothing to do here; `value[1]` how many bundles the store holds.
     PreparePending = 6,
+    /// `arg[0]` 1: puts fresh shared memory in the place of the [`Gate`], `value[0]` its descriptor plus one as soon as that is open, and waits a
+    /// moment until the command sets `arg[1]`; it is closed then. `arg[0]` 0: private memory again.
+    Gate = 7,
+    /// `arg[0]` address, `arg[1]` length of a request that [`Op::Alloc`] made room for: a program's path and its arguments, each with a NUL behind
+    /// it, `arg[2]` of them → `value[0]` pid of that program, a child whose end raises no signal. With `arg[0]` 0 it is only reaped, and the memory given back.
+    Helper = 8,
 }
 
 /// The control block, `#[repr(C)]`, in the loader's writable data. `P` is the type of its two static addresses: a number for
@@ -110,7 +116,67 @@ pub struct Control<P = u64> {
     pub thread: u32,
     /// 1 when keys were given with [`Op::SetTrust`].
     pub trusted: u32,
-    pub reserved: [u32; 5],
+    /// The signal that the process's operator has set aside for [`Gate`], 0 for none.
+    pub signal: u32,
+    /// avma of the [`Gate`], 0 for none.
+    pub gate: u64,
+    pub reserved: [u32; 2],
+}
+
+/// Places in a [`Gate`], the first of which is for control threads.
+pub const GATE_SLOTS: usize = 4096;
+/// Bytes of its mapping.
+pub const GATE_SIZE: u64 = (size_of::<Gate>() as u64).next_multiple_of(4096);
+
+/// Where threads stand still that were asked to by a signal, and where the command sees that they do. Shared memory while it is in use.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Gate {
+    /// A robust lock that the command holds while threads stand: the lower 30 bits are its thread, 0 when it let go or has died, as the kernel sees to
+    /// (robust futexes: `Documentation/locking/robust-futexes.rst`).
+    pub lock: [u64; 8],
+    /// Counts the stops. Threads of an earlier one go on.
+    pub round: u32,
+    pub reserved: [u32; 15],
+    pub slots: [Slot; GATE_SLOTS],
+}
+
+/// One thread's place.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Slot {
+    /// [`SLOT_ASKED`] by the command, [`SLOT_TAKEN`], [`SLOT_PARKED`] and [`SLOT_LEFT`] by the thread.
+    pub state: u32,
+    /// Whom it is for, as the process itself counts, and in which round.
+    pub tid: u32,
+    pub round: u32,
+    pub reserved: u32,
+    /// The system call that the thread was in before the signal (`/proc/PID/task/TID/syscall`).
+    pub call: Call,
+    /// The thread's registers, in the order of `gregset_t` (sys/ucontext.h): r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, flags.
+    pub regs: [u64; 18],
+}
+
+/// A system call in which a thread sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Call {
+    /// All ones for none.
+    pub number: u64,
+    pub arguments: [u64; 6],
+    pub sp: u64,
+    pub pc: u64,
+}
+
+pub const SLOT_ASKED: u32 = 1;
+pub const SLOT_TAKEN: u32 = 2;
+pub const SLOT_PARKED: u32 = 3;
+pub const SLOT_LEFT: u32 = 4;
+
+/// The value that goes with the signal (sigqueue(3)): which place, in which round.
+#[must_use]
+pub const fn gate_value(round: u32, index: u32) -> u64 {
+    (round as u64) << 32 | index as u64
 }
 
 /// One bundle in the target.

@@ -4,6 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hpatch_core::abi::Op;
 
+use crate::cmd::ways::Way;
+
+/// Names the step at which to die.
+pub const KILL: &str = "HPATCH_TEST_KILL";
+
 /// Set while what a killed command left is taken back.
 static RECOVERING: AtomicBool = AtomicBool::new(false);
 
@@ -16,7 +21,7 @@ pub fn recovering(yes: bool) {
 pub fn fault(step: &str) {
     static TIMES: AtomicU32 = AtomicU32::new(0);
     if cfg!(debug_assertions) {
-        let Ok(v) = std::env::var("HPATCH_TEST_KILL") else { return };
+        let Ok(v) = std::env::var(KILL) else { return };
         let (always, v) = v.strip_prefix("all:").map_or((false, v.as_str()), |v| (true, v));
         let (name, wanted) = v.split_once('#').map_or((v, 1), |(name, n)| (name, n.parse().unwrap_or(1)));
         if name != step || (RECOVERING.load(Ordering::Relaxed) && !always) {
@@ -33,4 +38,17 @@ pub fn fault(step: &str) {
 /// Whether the control thread is to do the operation that `HPATCH_TEST_SLOW` names only after this program has ended.
 pub fn slow(op: Op) -> bool {
     cfg!(debug_assertions) && std::env::var("HPATCH_TEST_SLOW").is_ok_and(|v| v == format!("{op:?}"))
+}
+
+/// The only way to take, whatever the system permits: `outside`, `inside` or `signals` in `HPATCH_TEST_WAY`.
+pub fn way() -> Option<Way> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    match std::env::var("HPATCH_TEST_WAY").ok()?.as_str() {
+        "outside" => Some(Way::Outside),
+        "inside" => Some(Way::Inside),
+        "signals" => Some(Way::Signals),
+        _ => None,
+    }
 }

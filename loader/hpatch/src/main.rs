@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use hpatch::cmd::args::{Cli, Verb, Which};
 use hpatch::cmd::{self, Report};
-use hpatch::error::{Exit, Result};
+use hpatch::error::{Error, Exit, Result};
 
 fn work(verb: &Verb) -> Result<Report> {
     match verb {
-        Verb::Run { store, trust, command } => cmd::run::run(store.as_deref(), trust.as_deref(), command),
+        Verb::Run { store, trust, signal, command } => {
+            cmd::run::run(store.as_deref(), trust.as_deref(), *signal, command)
+        }
         Verb::Apply { which: Which { pid: Some(pid), .. }, bundle, how, switching } => match bundle {
             Some(bundle) => cmd::apply::run(*pid, bundle, how, switching),
             None => cmd::pending::run(*pid, how, switching),
@@ -25,6 +27,7 @@ fn work(verb: &Verb) -> Result<Report> {
         Verb::Verify { pid } => cmd::show::verify(pid.pid),
         Verb::Recover { pid } => cmd::recover::run(pid.pid),
         Verb::Attach { pid, trust, allow_seccomp } => cmd::attach::run(pid.pid, trust.as_deref(), *allow_seccomp),
+        Verb::Helper { .. } => Err(Error::internal("a helper helps nobody but the loader")),
     }
 }
 
@@ -36,9 +39,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { Exit::Usage as u8 } else { 0 });
         }
     };
-    let job = || cmd::finish(cli.verb.name(), cli.json, work(&cli.verb));
-    ExitCode::from(match cli.verb.switches() {
-        Some(pid) => cmd::supervise::run(pid, job),
-        None => job() as u8,
+    let finish = |outcome| cmd::finish(cli.verb.name(), cli.json, outcome);
+    ExitCode::from(match (&cli.verb, cli.verb.switches()) {
+        (Verb::Helper { at, length }, _) => cmd::inside::help(*at, *length, work),
+        (verb, Some(pid)) => cmd::supervise::run(pid, || finish(cmd::ways::run(pid, verb, || work(verb)))),
+        (verb, None) => finish(work(verb)) as u8,
     })
 }

@@ -16,7 +16,8 @@ use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
-use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopped, Stopper};
+use crate::trace::halt::{Halt, Halter};
+use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopper};
 use crate::write::{Failed, Step, Steps};
 
 /// The first attempts are plain stops: most processes need no more.
@@ -163,7 +164,10 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         let deep = Deep::new(target, options.memory_limit, loader_memory(target)?);
         s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
     }
-    s.attempts(options)
+    let mut halter = Halter::new(target, options.deadline)?;
+    let outcome = s.attempts(&mut halter, options);
+    halter.close(target);
+    outcome
 }
 
 /// Where the loader keeps lists of return sites, and where its control thread worked with them.
@@ -199,10 +203,9 @@ impl Switch<'_> {
         Ok(())
     }
 
-    fn attempts(&mut self, options: Options) -> Result<Outcome> {
+    fn attempts(&mut self, halter: &mut Halter, options: Options) -> Result<Outcome> {
         let target = self.target;
         let tasks = target.tasks()?;
-        let mut stopper = Stopper::new(target, options.deadline).map_err(|e| Error::io("cannot make a timer", &e))?;
         let mut scanner = Scanner::new(tasks.len(), options.stack_limit);
         let has_query = Lookup::has_query(&target.maps_file);
         let begun = Instant::now();
@@ -231,10 +234,11 @@ impl Switch<'_> {
                 }
                 let pursued = if look || attempt < FIRST_PURSUIT { Vec::new() } else { blockers.threads() };
                 let most = options.timeout.saturating_sub(begun.elapsed()).min(VIGIL);
-                let stopped = if pursued.is_empty() {
-                    stopper.stop(target).map(Some)
-                } else {
-                    self.catch(&mut stopper, &mut scanner, &pursued, most, has_query, &mut hits)
+                let stopped = match &mut *halter {
+                    Halter::Tracer(stopper) if !pursued.is_empty() => {
+                        self.catch(stopper, &mut scanner, &pursued, most, has_query, &mut hits)
+                    }
+                    halter => halter.stop(target).map(Some),
                 };
                 match stopped {
                     Ok(Some(stopped)) => {
@@ -288,7 +292,7 @@ impl Switch<'_> {
         most: Duration,
         has_query: bool,
         seen: &mut Vec<Hit>,
-    ) -> std::result::Result<Option<Stopped<'s>>, StopError>
+    ) -> std::result::Result<Option<Halt<'s>>, StopError>
     where
         Self: 's,
     {
@@ -303,13 +307,13 @@ impl Switch<'_> {
         } else {
             fault("caught");
         }
-        Ok(caught)
+        Ok(caught.map(Halt::Traced))
     }
 
     /// The time while every thread is stopped. True when the switch is done.
     fn stopped(
         &mut self,
-        mut stopped: Stopped<'_>,
+        mut stopped: Halt<'_>,
         scanner: &mut Scanner,
         has_query: bool,
         out: &mut Outcome,
@@ -317,7 +321,7 @@ impl Switch<'_> {
         let t0 = Instant::now();
         let listed = if has_query { None } else { self.target.maps().ok() };
         let lookup = Lookup { maps_file: &self.target.maps_file, listed: listed.as_deref() };
-        let reader = stopped.any_tid();
+        let reader = stopped.any_tid(self.target);
         let mut clear = true;
         if self.direction != Direction::Recover {
             scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
@@ -331,8 +335,13 @@ impl Switch<'_> {
             }
             clear = scanner.hits.is_empty();
         }
+        // After a killed command each place holds the one or the other.
+        let torn = self.direction == Direction::Recover;
+        let mut written = if clear { self.steps.compare(&self.target.mem, reader, torn) } else { Ok(()) };
         let t1 = Instant::now();
-        let written = if clear { self.write(reader) } else { Ok(()) };
+        if clear && written.is_ok() {
+            written = self.write(reader);
+        }
         let t2 = Instant::now();
         let threads = stopped.threads().count();
         out.held = stopped.held();
@@ -377,11 +386,9 @@ impl Switch<'_> {
         self.set_state(self.patch.state_addr(), pick(before, after))
     }
 
-    /// Compares, writes, reads back. On a failure what was written is taken back at once, and the state with it.
+    /// Writes and reads back, after [`Steps::compare`]. On a failure what was written is taken back at once, and the state with it.
     fn write(&mut self, tid: i32) -> std::result::Result<(), Failed> {
         let mem = &self.target.mem;
-        // After a killed command each place holds the one or the other.
-        self.steps.compare(mem, tid, self.direction == Direction::Recover)?;
         self.begin()?;
         fault("writing");
         let result = self.steps.write(mem, tid);
@@ -468,6 +475,9 @@ fn stop_error(target: &Target, e: StopError) -> Result<Error> {
             code::THREAD_NOT_STOPPED,
             format!("thread {tid} ({}) waits for a vfork child that runs in the same memory", target.comm_of(tid)),
         ),
+        StopError::Deaf { tid } => {
+            busy(code::NO_RENDEZVOUS, format!("thread {tid} ({}) can't be stopped by a signal", target.comm_of(tid)))
+        }
         StopError::Storm => busy(code::TOO_MANY_THREADS, "threads are born faster than they can be stopped".to_owned()),
     }
 }

@@ -41,4 +41,9 @@ codes! {
         why: "There is nothing to patch any more.",
         act: "Check the pid.",
     }
+    NO_RENDEZVOUS = 1209 Refuse "the threads can't be stopped by signals" {
+        seen: "ptrace is refused, and the process has set no signal aside, or a thread blocks it, or the program makes stacks of its own.",
+        why: "Bytes are changed only while every thread is known to stand still.",
+        act: "Run hpatch where it may use ptrace; or start the program with `hpatch run --signal N`, with a real-time signal that it doesn't use.",
+    }
 }

@@ -51,4 +51,9 @@ codes! {
         why: "The loader's system calls may not be on the filter's list, and many filters kill the process.",
         act: "Run as root on the host, or say `--allow-seccomp` when the filter is known to allow them.",
     }
+    NO_HELPER = 1411 Refuse "the command can't run inside the target" {
+        seen: "The loader couldn't start this command as a child of the process, or it ended without an answer.",
+        why: "Where ptrace is refused to this command, its copy inside may have it.",
+        act: "Make this program's file readable and executable where the process lives.",
+    }
 }

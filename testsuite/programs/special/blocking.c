@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static atomic_int interrupted, sleepers;
-static atomic_int alarms;
+static atomic_int alarms, open_to_signals;
 
 NOINLINE int value(int x) {
 #ifdef NEW
@@ -37,7 +37,8 @@ static void *sleeper(void *argument) {
     sem_t semaphore;
     sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    if (!atomic_load(&open_to_signals))
+        pthread_sigmask(SIG_BLOCK, &all, NULL);
     sem_init(&semaphore, 0, 0);
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
         abort();
@@ -71,7 +72,8 @@ static void *sleeper(void *argument) {
 void command(const char *line) {
     if (!strcmp(line, "value"))
         printf("%d\n", value(1));
-    if (!strcmp(line, "sleep")) {
+    atomic_store(&open_to_signals, !strcmp(line, "sleep open"));
+    if (!strncmp(line, "sleep", 5)) {
         for (long i = 0; i < 8; i++) {
             pthread_t thread;
             if (pthread_create(&thread, NULL, sleeper, (void *)i))

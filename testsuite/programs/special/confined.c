@@ -3,40 +3,24 @@
 //#Expect: live
 //#Call: none
 #include "scenario.h"
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include "refuse_ptrace.h"
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void refuse_ptrace(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof *code, code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-        _exit(125);
-}
-
-// `run PROGRAM PID BUNDLE`: the exit status of `PROGRAM apply --pid PID BUNDLE`, and what it says.
+// `run PROGRAM PID BUNDLE [OPTION]`: the exit status of `PROGRAM apply --pid PID BUNDLE [OPTION]`, and what it says.
 void command(const char *line) {
-    char program[1024], pid[32], bundle[1024], said[4096];
+    char program[1024], pid[32], bundle[1024], option[64] = "", said[4096];
     int out[2], status = 0;
-    if (sscanf(line, "run %1023s %31s %1023s", program, pid, bundle) != 3 || pipe(out))
+    if (sscanf(line, "run %1023s %31s %1023s %63s", program, pid, bundle, option) < 3 || pipe(out))
         return;
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
         dup2(out[1], 1);
         dup2(out[1], 2);
-        refuse_ptrace();
-        execl(program, program, "--json", "apply", "--pid", pid, bundle, (char *)NULL);
+        if (refuse_ptrace())
+            _exit(125);
+        execl(program, program, "--json", "apply", "--pid", pid, bundle, *option ? option : NULL, (char *)NULL);
         _exit(126);
     }
     close(out[1]);

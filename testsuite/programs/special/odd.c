@@ -5,6 +5,7 @@
 //#Flags: -pthread
 #define _GNU_SOURCE
 #include "scenario.h"
+#include "refuse_ptrace.h"
 #include <errno.h>
 #include <grp.h>
 #include <linux/filter.h>
@@ -250,6 +251,8 @@ void command(const char *line) {
         filter(SECCOMP_RET_ERRNO | EPERM);
     if (!strcmp(line, "filter kill"))
         filter(SECCOMP_RET_KILL_PROCESS);
+    if (!strcmp(line, "filter ptrace"))
+        say(refuse_ptrace());
     if (!strcmp(line, "nobody"))
         say(setgroups(0, NULL) || setgid(65534) || setuid(65534));
     if (sscanf(line, "chroot %255s", path) == 1)

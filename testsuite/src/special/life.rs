@@ -384,7 +384,14 @@ fn fleet() -> Result<()> {
 
 /// No dynamic linker, no C library to call: the loader needs neither.
 fn statically_linked() -> Result<()> {
-    let builds = compiled("static", "static", &Config::new(&[("kind", "nopie")]))?;
+    for (program, kind) in [("static", "nopie"), ("static_pie", "pie")] {
+        without_linker(program, kind)?;
+    }
+    Ok(())
+}
+
+fn without_linker(program: &str, kind: &str) -> Result<()> {
+    let builds = compiled(program, program, &Config::new(&[("kind", kind)]))?;
     let bundle = builds.folder.join("fix.hpatch");
     bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", ON)?.expect(0)?;
     Signer::shared()?.sign(&bundle)?;

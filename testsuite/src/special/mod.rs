@@ -3,6 +3,7 @@
 mod command;
 mod duty;
 mod errors;
+mod faults;
 mod foreign;
 mod in_place;
 mod life;
@@ -11,6 +12,7 @@ mod seen;
 mod surroundings;
 mod switch;
 mod trust;
+mod ways;
 
 use crate::bundle::{self, Signer};
 use crate::compile::{self, Builds};
@@ -41,6 +43,8 @@ pub fn cases() -> Vec<Case> {
         seen::CASES,
         lift::CASES,
         foreign::CASES,
+        ways::CASES,
+        faults::CASES,
     ]
     .concat()
 }

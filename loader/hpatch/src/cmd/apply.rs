@@ -163,7 +163,7 @@ pub fn s(n: usize) -> &'static str {
 }
 
 /// Reads the file once, so that what is checked is what is used.
-fn read_bundle(path: &Path) -> Result<Vec<u8>> {
+pub fn read_bundle(path: &Path) -> Result<Vec<u8>> {
     let fail = |e| Error::io(format!("cannot read {}", path.display()), &e);
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(fail)?;
     let meta = file.metadata().map_err(fail)?;
@@ -174,6 +174,10 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>> {
     file.take(MAX_BUNDLE + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() as u64 > MAX_BUNDLE {
         return Err(Error::new(code::FILE_TOO_LARGE, Exit::Io, format!("{} is larger than 64 MiB", path.display())));
+    }
+    // No memory is asked for to hold nothing.
+    if bytes.is_empty() {
+        return Err(Error::new(code::TRUNCATED, Exit::Untrusted, format!("{} is empty", path.display())));
     }
     Ok(bytes)
 }

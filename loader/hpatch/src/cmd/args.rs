@@ -110,6 +110,9 @@ pub enum Verb {
         /// Public keys to trust.
         #[arg(long, value_name = "DIR")]
         trust: Option<PathBuf>,
+        /// A real-time signal (34 to 64) that the program doesn't use: for ways into it where ptrace is refused.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(34..=64))]
+        signal: Option<u8>,
         /// The program and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
@@ -174,6 +177,14 @@ pub enum Verb {
         #[arg(long)]
         allow_seccomp: bool,
     },
+    /// What the loader starts inside of a process: see [`super::inside`].
+    #[command(hide = true)]
+    Helper {
+        #[arg(long)]
+        at: u64,
+        #[arg(long)]
+        length: u64,
+    },
 }
 
 impl Verb {
@@ -188,6 +199,15 @@ impl Verb {
             Self::Verify { .. } => "verify",
             Self::Recover { .. } => "recover",
             Self::Attach { .. } => "attach",
+            Self::Helper { .. } => "helper",
+        }
+    }
+
+    pub fn allows_seccomp(&self) -> bool {
+        match self {
+            Self::Apply { switching, .. } | Self::Revert { switching, .. } => switching.allow_seccomp,
+            Self::Attach { allow_seccomp, .. } => *allow_seccomp,
+            _ => false,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod args;
 pub mod attach;
 pub mod fleet;
+pub mod inside;
 pub mod pending;
 pub mod perf_map;
 pub mod recover;
@@ -12,6 +13,7 @@ pub mod run;
 pub mod session;
 pub mod show;
 pub mod supervise;
+pub mod ways;
 
 use serde_json::{Map, Value, json};
 

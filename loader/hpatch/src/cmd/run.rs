@@ -41,7 +41,7 @@ fn directory(what: &str, path: &Path) -> Result<PathBuf> {
 }
 
 /// Replaces this program; comes back only with an error.
-pub fn run(store: Option<&Path>, trust: Option<&Path>, command: &[OsString]) -> Result<Report> {
+pub fn run(store: Option<&Path>, trust: Option<&Path>, signal: Option<u8>, command: &[OsString]) -> Result<Report> {
     let library = library()?;
     let (program, args) =
         command.split_first().ok_or_else(|| Error::new(code::USAGE, Exit::Usage, "no program to start"))?;
@@ -64,6 +64,9 @@ pub fn run(store: Option<&Path>, trust: Option<&Path>, command: &[OsString]) -> 
     }
     if let Some(dir) = trust {
         c.env("HPATCH_TRUST", directory("the trust directory", dir)?);
+    }
+    if let Some(signal) = signal {
+        c.env("HPATCH_SIGNAL", signal.to_string());
     }
     let e = c.exec();
     Err(Error::io(format!("cannot start {}", program.display()), &e))

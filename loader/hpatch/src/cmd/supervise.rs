@@ -2,7 +2,10 @@
 //! parent is killed, the child finishes its work.
 
 use super::session::Session;
-use crate::error::Exit;
+use super::ways::Way;
+use crate::error::{Exit, Result, code};
+use crate::fault;
+use crate::trace::door;
 
 /// Signals that must not end the worker while threads are stopped.
 const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -38,7 +41,7 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
         return libc::WEXITSTATUS(st) as u8;
     }
     eprintln!("error[HP1310]: the command was killed by signal {}", libc::WTERMSIG(st));
-    match Session::open_unrecovered(pid).and_then(|s| s.recover()) {
+    match recover(pid) {
         Ok(done) if done.is_empty() => {
             eprintln!("  = no change was half-way: `hpatch status --pid {pid}` says what is live");
             Exit::Internal as u8
@@ -51,6 +54,19 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
             eprint!("{}", e.render());
             e.exit as u8
         }
+    }
+}
+
+/// The way that the worker went is open still.
+fn recover(pid: i32) -> Result<Vec<String>> {
+    let once = || Session::open_unrecovered(pid).and_then(|s| s.recover());
+    door::go_by_signals(fault::way() == Some(Way::Signals));
+    match once() {
+        Err(e) if e.code == code::PTRACE_DENIED => {
+            door::go_by_signals(true);
+            once()
+        }
+        other => other,
     }
 }
 

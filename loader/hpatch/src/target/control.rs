@@ -151,6 +151,16 @@ impl Control {
         self.put(target, at!(self.thread), &0u32.to_le_bytes())
     }
 
+    /// The signal that the process has set aside for the loader, and avma of its gate; 0 for none.
+    pub fn door(&self, target: &Target) -> Result<(u32, u64)> {
+        Ok((self.u32(target, at!(self.signal))?, self.u64(target, at!(self.gate))?))
+    }
+
+    /// Says to an operation under way that its `value[0]` was seen.
+    pub fn acknowledge(&self, target: &Target) -> Result<()> {
+        self.put(target, at!(self.arg) + 8, &1u64.to_le_bytes())
+    }
+
     /// Whether keys were given to an attached loader.
     pub fn trusted(&self, target: &Target) -> Result<bool> {
         Ok(self.u32(target, at!(self.trusted))? != 0)
@@ -163,6 +173,7 @@ impl Control {
             slot.copy_from_slice(&a.to_le_bytes());
         }
         self.put(target, at!(self.arg), &args)?;
+        self.put(target, at!(self.value), &0u64.to_le_bytes())?;
         self.put(target, at!(self.done), &0u32.to_le_bytes())?;
         self.put(target, at!(self.op), &(op as u32).to_le_bytes())
     }

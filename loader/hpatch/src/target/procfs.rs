@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use hpatch_core::abi::Call;
+
 /// `PF_IO_WORKER` (include/linux/sched.h): an io_uring worker, which never runs user code.
 const PF_IO_WORKER: u32 = 0x10;
 /// `PF_USER_WORKER`: the same since Linux 6.4, also for vhost and the io_uring submission thread.
@@ -82,6 +84,12 @@ pub fn inner_tid(pid: i32, tid: i32) -> io::Result<i32> {
     Ok(line.and_then(|v| v.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(tid))
 }
 
+/// The child of a process whose pid, as it counts itself, is `inner`.
+pub fn child_of(pid: i32, inner: i32) -> Option<i32> {
+    let all = fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    all.filter(|&c| parent(c).is_ok_and(|p| p == pid)).find(|&c| inner_tid(c, c).is_ok_and(|i| i == inner))
+}
+
 /// The parent's pid.
 pub fn parent(pid: i32) -> io::Result<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -145,6 +153,46 @@ fn parse_syscall(text: &str) -> Option<Blocked> {
         _ => return None,
     };
     Some(Blocked::At { nr, sp, pc })
+}
+
+/// What a task does about signals, and who traces it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SignalSets {
+    pub blocked: u64,
+    pub caught: u64,
+    pub tracer: i32,
+}
+
+pub fn signal_sets(pid: i32, tid: i32) -> io::Result<SignalSets> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;
+    let mut s = SignalSets::default();
+    for (key, value) in text.lines().filter_map(|l| l.split_once(':')) {
+        let set = || u64::from_str_radix(value.trim(), 16).map_err(|_| io::Error::from(io::ErrorKind::InvalidData));
+        match key {
+            "SigBlk" => s.blocked = set()?,
+            "SigCgt" => s.caught = set()?,
+            "TracerPid" => s.tracer = value.trim().parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    Ok(s)
+}
+
+/// The call that a task sleeps in; `None` when it is in none, or on a processor.
+pub fn call_of(pid: i32, tid: i32) -> io::Result<Option<Call>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"))?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let hex = |s: &str| u64::from_str_radix(s.trim_start_matches("0x"), 16).ok();
+    let call = || {
+        let words: Option<Vec<u64>> = fields.get(1..9)?.iter().map(|s| hex(s)).collect();
+        let words = words?;
+        let arguments = words.first_chunk::<6>().copied()?;
+        Some(Call { number: fields[0].parse().ok()?, arguments, sp: words[6], pc: words[7] })
+    };
+    match fields.len() {
+        9 => call().map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        _ => Ok(None),
+    }
 }
 
 /// `vfork`, `clone`, `clone3`: a task in uninterruptible sleep there waits for a child that runs in its address space.

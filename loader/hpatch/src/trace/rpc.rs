@@ -11,7 +11,7 @@ use hpatch_core::abi::{FRAME_SIZE, LoaderState, Op, SPAWN_FLAGS, STACK_SIZE};
 use super::patience;
 use super::ptrace::{self, Regs, Status, errno};
 use super::stop::let_go;
-use super::{restart, way_back};
+use super::{door, restart, way_back};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::{fault, slow};
 use crate::target::Target;
@@ -340,7 +340,7 @@ fn zeroed_regs() -> Regs {
     unsafe { std::mem::zeroed() }
 }
 
-fn seccomp(pid: i32) -> Error {
+pub(super) fn seccomp(pid: i32) -> Error {
     Error::new(
         code::SECCOMP_FILTER,
         Exit::Refused,
@@ -359,6 +359,9 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
     let (spawn, stack) = (control.spawn(target)?, control.stack_top(target)?);
     if target.has_thread(control.thread(target)?)? {
         return Err(at_work(Duration::ZERO));
+    }
+    if door::by_signals() {
+        return said(door::call(target, control, op, arg, options)?);
     }
     control.request(target, op, arg)?;
     let mut thread = Hijacked::take(target, options)?;
@@ -384,6 +387,11 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
     let answer = control.answer(target)?.ok_or_else(|| {
         Error::new(code::CONTROL_TIMEOUT, Exit::Blocked, "the control thread ended without an answer")
     })?;
+    said(answer)
+}
+
+/// A code in an answer is an error.
+fn said(answer: Answer) -> Result<Answer> {
     if answer.code != 0 {
         let code = Code(answer.code as u16);
         let e = Error::new(code, code.exit(), patchfmt::codes::title(code));
@@ -448,7 +456,7 @@ fn follow(target: &Target, control: &Control, op: Op, tid: i32, insn: u64) -> Re
     result
 }
 
-fn at_work(waited: Duration) -> Error {
+pub(super) fn at_work(waited: Duration) -> Error {
     Error::new(code::CONTROL_TIMEOUT, Exit::Busy, format!("the loader is still at work after {} s", waited.as_secs()))
         .note("it goes on by itself; `hpatch status` says `busy` as long as it does, and the next command waits for it")
 }

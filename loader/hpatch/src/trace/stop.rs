@@ -37,6 +37,10 @@ pub enum StopError {
     Vfork {
         tid: i32,
     },
+    /// This thread can't be asked to stand still by a signal.
+    Deaf {
+        tid: i32,
+    },
     /// Threads are born faster than they can be stopped.
     Storm,
     Os(&'static str, io::Error),
@@ -68,7 +72,7 @@ pub struct Tracee {
 }
 
 impl Tracee {
-    fn new(tid: i32) -> Self {
+    pub(super) fn new(tid: i32) -> Self {
         // SAFETY: registers are integers.
         let regs = unsafe { std::mem::zeroed() };
         Self { tid, place: Place::Running, signal: 0, regs, repaired: false, known: false }

@@ -1,0 +1,219 @@
+//! Faults injected before the switch, and attaching where that is hard: nothing is changed, `hpatch status` says so, and the next try works.
+
+use super::{Case, Pair};
+use crate::bundle::Signer;
+use crate::process::{Output, run, run_ok};
+use crate::program::Config;
+use crate::snapshot::Snapshot;
+use crate::target::{self, Launch, Target};
+use crate::{Result, check, fail};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "an import that isn't there", hazards: "S11", run: nowhere },
+    Case { name: "bundle changed while it is read", hazards: "S11,B4", run: changing },
+    Case { name: "no memory", hazards: "S8,S11", run: no_memory },
+    Case { name: "full disk at apply", hazards: "S11", run: full_disk },
+    Case { name: "attached under a filter", hazards: "S7", run: attached_filtered },
+    Case { name: "attached inside a constructor", hazards: "S3,S7", run: attached_constructing },
+];
+
+fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
+    let answer = target.ask(call)?;
+    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
+    Ok(())
+}
+
+/// `status` knows no bundle, live or half-way, and the loader is idle.
+fn untouched(target: &Target, before: &Snapshot, when: &str) -> Result<()> {
+    let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
+    check!(status.text().contains("idle") && !status.text().contains("fix"), "{when}: {}", status.describe());
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("{when}: the process is changed: {difference}");
+    }
+    Ok(())
+}
+
+fn nowhere() -> Result<()> {
+    // Only a library may be linked with names that nobody defines.
+    let pair = Pair::unsigned("nowhere", "nowhere", &Config::new(&[("kind", "shared")]))?;
+    Signer::shared()?.sign(&pair.bundle)?;
+    let mut target = pair.start()?;
+    let before = Snapshot::take(target.pid())?;
+    let output = target.apply(&pair.bundle)?.expect(4)?;
+    for word in ["HP1102", "hpatch_test_nowhere"] {
+        check!(output.text().contains(word), "`{word}` isn't said: {}", output.describe());
+    }
+    untouched(&target, &before, "an import that isn't there")?;
+    answers(&mut target, "value", "2", "after the refusal")?;
+    target.finish()
+}
+
+/// Somebody writes the file all the time, whole, cut and with a flipped byte: what was read is what counts.
+fn changing() -> Result<()> {
+    let pair = Pair::make("counter", "changing")?;
+    let mut target = pair.start()?;
+    let good = fs::read(&pair.bundle)?;
+    let file = pair.builds.folder.join("changing.hpatch");
+    fs::write(&file, &good)?;
+    let before = Snapshot::take(target.pid())?;
+    let over = AtomicBool::new(false);
+    let rounds = std::thread::scope(|scope| {
+        scope.spawn(|| write_again_and_again(&file, &good, &over));
+        let rounds: Result<()> = (0..30).try_for_each(|round| {
+            let output = target.apply(&file)?;
+            let when = format!("round {round}: {}", output.describe());
+            match output.code() {
+                Some(0) => {
+                    answers(&mut target, "value", "101", &when)?;
+                    target.verify()?.expect(0)?;
+                    target.revert_and_unmap("fix")?.expect(0)?;
+                }
+                // Malformed, or not as it was signed, or empty when it was opened.
+                Some(5 | 6) => {
+                    check!(output.text().contains("HP0") || output.text().contains("HP1"), "no code: {when}")
+                }
+                _ => fail!("{when}"),
+            }
+            untouched(&target, &before, &when)?;
+            answers(&mut target, "value", "2", &when)
+        });
+        over.store(true, Ordering::Relaxed);
+        rounds
+    });
+    rounds?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101", "at last")?;
+    target.finish()
+}
+
+fn write_again_and_again(file: &Path, good: &[u8], over: &AtomicBool) {
+    let mut at = 0;
+    while !over.load(Ordering::Relaxed) {
+        let mut bytes = good.to_vec();
+        at = (at + 97) % good.len();
+        match at % 3 {
+            0 => bytes.truncate(at),
+            1 => bytes[at] ^= 0x40,
+            _ => {}
+        }
+        // Whoever reads gets some of each.
+        let _ = fs::write(file, &bytes);
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+/// The process may not have one page more (RLIMIT_AS), then it may.
+fn no_memory() -> Result<()> {
+    let pair = Pair::make("counter", "no-memory")?;
+    let mut target = pair.start()?;
+    let before = Snapshot::take(target.pid())?;
+    let limit = |bytes: &str| {
+        let pid = target.pid().to_string();
+        run(Command::new("prlimit").args(["--pid", &pid, &format!("--as={bytes}:unlimited")]), Duration::from_secs(5))
+    };
+    limit("4096")?.expect(0)?;
+    let output = target.apply_within(&pair.bundle, 2)?;
+    let told = ["HP1008", "HP1010"].iter().any(|code| output.text().contains(code));
+    check!(matches!(output.code(), Some(4 | 5 | 7)) && told, "without memory: {}", output.describe());
+    limit("unlimited")?.expect(0)?;
+    untouched(&target, &before, "without memory")?;
+    answers(&mut target, "value", "2", "without memory")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101", "with memory")?;
+    target.finish()
+}
+
+/// The command may write no file: it needs none for the switch.
+fn full_disk() -> Result<()> {
+    let pair = Pair::make("counter", "full-disk-apply")?;
+    let mut target = pair.start()?;
+    let script = r#"trap '' XFSZ; ulimit -f 0; exec "$0" "$@""#;
+    let hpatch = crate::paths::tool("hpatch")?;
+    let pid = target.pid().to_string();
+    let limited = |words: &[&str]| -> Result<Output> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(&hpatch).args(words);
+        run(&mut command, Duration::from_secs(30))
+    };
+    limited(&["apply", "--pid", &pid, &pair.bundle.to_string_lossy()])?.expect(0)?;
+    answers(&mut target, "value", "101", "patched without a disk")?;
+    target.verify()?.expect(0)?;
+    limited(&["revert", "--pid", &pid, "fix"])?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted without a disk")?;
+    target.finish()
+}
+
+fn attach(target: &Target) -> Result<Output> {
+    let trust = Signer::shared()?.trust();
+    target::hpatch("attach", target.pid(), &["--trust", &trust.to_string_lossy()])
+}
+
+/// A filter that knows none of the loader's calls, and one that kills for them.
+fn attached_filtered() -> Result<()> {
+    let pair = Pair::make("odd", "attached-filtered")?;
+    for action in ["filter errno", "filter kill"] {
+        let mut target = Target::start(&pair.builds.old.program, &Launch::default())?;
+        for state in ["idle 2", action] {
+            answers(&mut target, state, "done", "before")?;
+        }
+        let before = Snapshot::take(target.pid())?;
+        let output = attach(&target)?;
+        match output.code() {
+            Some(0) => {
+                target.apply(&pair.bundle)?.expect(0)?;
+                answers(&mut target, "value", "101 200", "patched")?;
+                target.revert_and_unmap("fix")?.expect(0)?;
+            }
+            _ => {
+                let output = output.expect(4)?;
+                check!(output.text().contains("HP1410"), "{action}: {}", output.describe());
+                if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+                    fail!("{action}: a refused attach changed the process: {difference}");
+                }
+            }
+        }
+        answers(&mut target, "value", "2 2", "at the end")?;
+        target.finish()?;
+    }
+    Ok(())
+}
+
+/// A thread is in dlopen, in the library's constructor, and stays there until all is done.
+fn attached_constructing() -> Result<()> {
+    let pair = Pair::make("slow_plugin", "attached-constructing")?;
+    let source = pair.builds.folder.join("plugin.c");
+    let text = "#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
+                __attribute__((constructor)) static void start(void) { int to, from; char byte = 0;\n\
+                if (sscanf(getenv(\"SLOW_PLUGIN\"), \"%d %d\", &to, &from) != 2 || write(to, &byte, 1) != 1\n\
+                || read(from, &byte, 1) != 1) abort(); }\n";
+    fs::write(&source, text)?;
+    let library = pair.builds.folder.join("plugin.so");
+    run_ok(
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source),
+        Duration::from_secs(60),
+    )?;
+    for preloaded in [false, true] {
+        let mut target = match preloaded {
+            true => pair.start()?,
+            false => Target::start(&pair.builds.old.program, &Launch::default())?,
+        };
+        answers(&mut target, &format!("plugin {}", library.display()), "inside", "before")?;
+        if !preloaded {
+            attach(&target)?.expect(0)?;
+        }
+        target.apply(&pair.bundle)?.expect(0)?;
+        answers(&mut target, "value", "101", "patched")?;
+        target.verify()?.expect(0)?;
+        target.revert_and_unmap("fix")?.expect(0)?;
+        answers(&mut target, "value", "2", "reverted")?;
+        answers(&mut target, "loaded", "0", "all the while")?;
+        answers(&mut target, "go on", "1", "at the end")?;
+        target.finish()?;
+    }
+    Ok(())
+}
