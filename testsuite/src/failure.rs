@@ -28,6 +28,12 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
+impl From<regex::Error> for Failure {
+    fn from(error: regex::Error) -> Failure {
+        Failure(format!("regular expression: {error}"))
+    }
+}
+
 /// Returns a [`Failure`] with a formatted sentence.
 #[macro_export]
 macro_rules! fail {

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod compile;
 pub mod corpus;
 pub mod failure;
+pub mod fuzz;
 pub mod load;
 pub mod paths;
 pub mod process;

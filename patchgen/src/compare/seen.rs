@@ -4,9 +4,10 @@ use super::code::is_vague;
 use super::same::{Same, Site};
 use super::stamps::Stamps;
 use super::text;
-use crate::addr::FuncId;
+use crate::addr::{FuncId, Svma};
 use crate::correlate::{Correlation, Side};
-use crate::lift::{Access, CodeRef, DataKind, Function, Target};
+use crate::lift::{Access, CodeRef, DataKind, Function, Insn, Target};
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 /// No texts that differ count as equal.
@@ -22,6 +23,9 @@ pub enum Meaning {
     /// There is no counterpart, or none that decides.
     Open,
 }
+
+/// Instructions before and behind one that say that it is the same in both bodies.
+const AROUND: isize = 3;
 
 /// Bytes of a text that isn't like any other.
 const SHORTEST: u64 = 4;
@@ -60,6 +64,30 @@ impl<'a> Counterparts<'a> {
         meaning
     }
 
+    /// The addresses that the old body has at the same place of the same code as `reference` has in the new one, each with whether it means
+    /// the same as things lie. `close`: the code around must be the same, too.
+    pub fn earlier(&self, old: FuncId, new: FuncId, reference: &CodeRef, close: bool) -> Vec<(Svma, bool)> {
+        let (f, g) = (&self.same.old.lifted.functions[old.index()], &self.same.new.lifted.functions[new.index()]);
+        let site = Site { access: reference.access, functions: Some((f, g)) };
+        let around = if close { -AROUND..=AROUND } else { 0..=1 };
+        let means_same = |r: &CodeRef| self.same.targets(&r.target, &reference.target, site);
+        let refs = self.counterparts(f, g, reference, around);
+        refs.map(|r| (text::held(self.same.old.image, f, r), means_same(r))).collect()
+    }
+
+    fn counterparts<'b>(
+        &'b self,
+        f: &'b Function,
+        g: &'b Function,
+        reference: &'b CodeRef,
+        around: RangeInclusive<isize>,
+    ) -> impl Iterator<Item = &'b CodeRef> {
+        let wanted = surroundings(self.same.new, g, reference, around.clone());
+        let alike = |r: &&CodeRef| r.field == reference.field && r.access == reference.access;
+        let refs = f.refs.iter().filter(alike);
+        refs.filter(move |r| wanted.is_some() && surroundings(self.same.old, f, r, around.clone()) == wanted)
+    }
+
     fn denote_the_same(&self, (f, r): (&Function, &CodeRef), (g, s): (&Function, &CodeRef)) -> bool {
         let site = Site { access: s.access, functions: Some((f, g)) };
         self.is_distinct(&s.target) && self.same.targets(&r.target, &s.target, site)
@@ -74,4 +102,29 @@ impl<'a> Counterparts<'a> {
         let text = || side.image.bytes(d.range.start, SHORTEST).is_some_and(|bytes| !bytes.contains(&0));
         d.kind == DataKind::Named || (d.kind == DataKind::String && offset == 0 && text())
     }
+}
+
+/// The instruction of a reference and those around it, without the addresses in them; fewer at the ends of a part.
+fn surroundings(side: Side<'_>, f: &Function, r: &CodeRef, around: RangeInclusive<isize>) -> Option<Vec<Vec<u8>>> {
+    let at = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)).ok()?;
+    let here = |i: &&Insn| i.part == r.part && !i.nop;
+    let before = f.insns[..at].iter().rev().filter(here).take(around.start().unsigned_abs());
+    let behind = f.insns[at..].iter().filter(here).take(around.end().unsigned_abs() + 1);
+    before.chain(behind).map(|i| masked(side, f, i)).collect()
+}
+
+fn masked(side: Side<'_>, f: &Function, i: &Insn) -> Option<Vec<u8>> {
+    let at = f.parts[usize::from(i.part)].start.plus(u64::from(i.offset));
+    let mut bytes = side.image.bytes(at, u64::from(i.len))?.to_vec();
+    if i.local.is_some() {
+        // A branch within the function: its kind counts, neither its length nor its distance.
+        let kind = if bytes[0] == 0x0f { bytes[1] & 0x7f } else { bytes[0] };
+        return Some(vec![kind]);
+    }
+    for r in f.refs.get(i.first_ref as usize..)?.iter().take(usize::from(i.ref_count)) {
+        let from = (r.field_at - r.insn) as usize;
+        let end = bytes.len().min(from + r.field.size());
+        bytes.get_mut(from..end)?.fill(0);
+    }
+    Some(bytes)
 }

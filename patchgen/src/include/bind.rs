@@ -1,12 +1,13 @@
 //! Binds a reference of the new image: finds what it denotes in the process that runs the old one.
 
+use super::bases::Moves;
 use super::neighbours::may_use_end;
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::compare::{Counterparts, Meaning};
 use crate::correlate::{Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
-use crate::lift::{Access, CodeRef, DataKind, Lifted, Slot, Target};
+use crate::lift::{CodeRef, DataKind, Lifted, Slot, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
 
@@ -81,7 +82,8 @@ pub struct Binder<'a> {
     old_exports: BTreeSet<&'a str>,
     new_exports: HashMap<&'a str, Svma>,
     literals: Literals<'a>,
-    counterparts: Counterparts<'a>,
+    pub(super) counterparts: Counterparts<'a>,
+    pub(super) moves: Moves,
     /// Stems of names that could not be paired safely, with the code that says why.
     ambiguous: HashMap<&'a str, Code>,
     /// New data that must not bind to their old counterpart.
@@ -95,9 +97,6 @@ pub const LEA: u8 = 0x8d;
 pub const LOAD: u8 = 0x8b;
 
 const AMBIGUOUS: &str = "a number that may be an address";
-
-/// Constant index times element size that a compiler may fold into a base, in bytes, at most.
-const FOLDED_INDEX: u64 = 64;
 
 /// Objects that no code walks through to their end: the predefined names of a function (C11, 6.4.2.2; GCC, "Function Names"), and
 /// sections taken as one object, whose end has a name of its own where it's used.
@@ -115,11 +114,6 @@ pub fn follows(lifted: &Lifted, a: DataId, b: DataId) -> bool {
 
 /// Bytes of alignment between two objects, at most.
 const MAX_FILLER: u64 = 64;
-
-/// Whether `gap` bytes are one to four elements of an array of `size` bytes that has more.
-fn spans(size: u64, gap: u64) -> bool {
-    (1..=4).any(|n| gap.is_multiple_of(n) && size.is_multiple_of(gap / n) && size / (gap / n) > n)
-}
 
 fn import_key(import: &Import) -> (&str, Option<&str>) {
     (import.name.as_str(), import.version.as_deref())
@@ -225,6 +219,7 @@ impl<'a> Binder<'a> {
                 Side { image: analysis.new_image, lifted: analysis.new },
                 analysis.pairs,
             ),
+            moves: Moves::new(&analysis),
             ambiguous: analysis.pairs.ambiguous.iter().map(|(code, name)| (name.as_str(), Code(*code))).collect(),
             moved: BTreeSet::new(),
             copied: BTreeSet::new(),
@@ -296,13 +291,7 @@ impl<'a> Binder<'a> {
         if let Some(agreed) = agreed {
             return Ok(agreed);
         }
-        if !self.neighbour_agrees(reference, &place) {
-            return unbound(
-                codes::UNKNOWN_ADDRESS,
-                "an address that may also be the base of the next object, less a constant index",
-            );
-        }
-        Ok(place)
+        self.base(reference, place, within)
     }
 
     /// Where a function or datum of the new image stands.
@@ -314,31 +303,6 @@ impl<'a> Binder<'a> {
             }
             Target::Data { data, offset } => Some(self.analysis.new.data[data.index()].range.start.offset(offset)),
             _ => None,
-        }
-    }
-
-    /// A compiler folds a constant index into the base of an array (`table[i - 1]`), and the address then lies in the small object in
-    /// front of it. Where the old image has the two at the same distance, either reading gives the same address.
-    fn neighbour_agrees(&self, reference: &CodeRef, place: &Place) -> bool {
-        let (Access::Derived, Target::Data { data, offset }, Place::Old(at)) =
-            (reference.access, &reference.target, place)
-        else {
-            return true;
-        };
-        let here = &self.analysis.new.data[data.index()];
-        let address = here.range.start.offset(*offset);
-        let next = self.analysis.new.data_at.range(address.plus(1)..).next();
-        let Some((&start, &id)) = next.filter(|(s, _)| s.0 - address.0 <= FOLDED_INDEX) else { return true };
-        let next = &self.analysis.new.data[id.index()];
-        if here.kind != DataKind::Named
-            || next.kind != DataKind::Named
-            || !spans(next.range.size(), start.0 - address.0)
-        {
-            return true;
-        }
-        match self.bind(&Target::Data { data: id, offset: 0 }, None, false) {
-            Ok(Place::Old(old)) => old.0.wrapping_sub(at.0) == start.0 - address.0,
-            _ => false,
         }
     }
 

@@ -7,7 +7,8 @@ use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
 use super::tables::{self, Body, Found};
 use super::{
-    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, Lifted, Slot, Target, Unprovable, tls,
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, Lifted, Slot, Target, Unprovable,
+    indexed, tls,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -161,6 +162,11 @@ impl Assembler<'_> {
         }
         f.refs.shrink_to_fit();
         self.alternatives(&mut f);
+        for i in 0..f.refs.len() {
+            let data = matches!(f.refs[i].target, Target::Data { .. });
+            f.refs[i].indexed =
+                data && f.refs[i].access == Access::Derived && indexed::is_indexed(self.resolver.image, &f, &f.refs[i]);
+        }
         f
     }
 
@@ -273,6 +279,7 @@ impl Assembler<'_> {
             certain,
             alternatives: Vec::new(),
             backwards: false,
+            indexed: false,
         })
     }
 

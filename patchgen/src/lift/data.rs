@@ -328,7 +328,7 @@ fn anonymous(
     let own = named_lookups(image, space, data);
     places.extend(own.iter().flat_map(|(_, l)| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     objects.lookups.extend(own.into_iter().map(|(id, l)| (id, l.targets)));
-    lookups.sort_by_key(|l| l.at);
+    lookups.sort_by_key(|l| l.range.start);
     places.extend(lookups.iter().flat_map(|l| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     places.sort_unstable();
     places.dedup();
@@ -346,7 +346,7 @@ fn anonymous(
     // Where no anonymous object can go on: named objects, code, tables, the section's end.
     let mut hard: Vec<u64> = objects.named.iter().map(|o| o.0.0).collect();
     hard.extend(tables.iter().map(|t| t.start.0));
-    hard.extend(lookups.iter().map(|l| l.at.0));
+    hard.extend(lookups.iter().map(|l| l.range.start.0));
     hard.extend(seeds.iter().map(|s| s.range.start.0));
     hard.sort_unstable();
     // Without local symbols there is nothing that bounds an object but the next reference.
@@ -374,24 +374,20 @@ fn anonymous(
         let found = sweep.finish();
         for (k, &(mut range, mut kind)) in found.iter().enumerate() {
             let mut open = false;
-            let lookup = lookups.binary_search_by_key(&range.start, |l| l.at).ok().map(|l| &lookups[l]);
+            let lookup = lookups.binary_search_by_key(&range.start, |l| l.range.start).ok().map(|l| &lookups[l]);
             if let Some(l) = lookup {
-                range = SvmaRange::new(l.at, 4 * l.targets.len() as u64);
+                range = l.range;
+                open = !l.whole;
                 kind = DataKind::Blob;
             } else if kind == DataKind::Blob {
                 let writable = matches!(span.kind, SectionKind::Data | SectionKind::Bss);
                 let next = found.get(k + 1).map_or(range.end, |n| n.0.start.min(range.end));
-                let run = pointer_run(image, space, range);
                 // A longer one that nothing refers into the middle of is whole.
                 let far = range.start.plus(LONGEST);
                 let after = places[i..i + n].partition_point(|p| p.at < far.0);
                 let limit = places[i..i + n].get(after).map_or(range.end, |p| range.end.min(Svma(p.at)));
-                range.end = match run {
-                    Some(end) => end,
-                    None if stripped || writable => next,
-                    None => limit,
-                };
-                open = run.is_none() && (range.end == next && next < limit || limit < found[k].0.end);
+                range.end = if stripped || writable { next } else { limit };
+                open = range.end == next && next < limit || limit < found[k].0.end;
             }
             objects.anon.push((range.start, range.end, DataId::from(data.len()), kind));
             if let Some(l) = lookup {
@@ -449,8 +445,10 @@ fn literals(image: &Image, space: &Space, found: impl Iterator<Item = Option<Svm
 /// A table of distances from its own start to literals, which clang makes of a `switch` over strings in position-independent code.
 #[derive(Debug)]
 struct Lookup {
-    at: Svma,
+    range: SvmaRange,
     targets: Vec<Svma>,
+    /// Nothing but zeros behind the last entry: none can be missing.
+    whole: bool,
 }
 
 /// Tables of at least three entries, each of which leads to a literal; ascending.
@@ -474,7 +472,11 @@ fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> 
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)
         {
-            out.push(Lookup { at, targets });
+            let entries = SvmaRange::new(at, 4 * targets.len() as u64);
+            let behind = image.bytes(entries.end, end.0 - entries.end.0).unwrap_or_default();
+            let whole = behind.iter().all(|b| *b == 0);
+            let range = if whole { entries } else { SvmaRange { start: at, end } };
+            out.push(Lookup { range, targets, whole });
         }
     }
     out
@@ -504,25 +506,10 @@ fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<(DataId, Lo
         };
         let targets: Vec<Svma> = (0..n).map_while(entry).collect();
         if targets.len() as u64 == n && (n >= 3 || by_name) && leads_out(d.range.start, &targets) {
-            out.push((DataId::from(i), Lookup { at: d.range.start, targets }));
+            out.push((DataId::from(i), Lookup { range: d.range, targets, whole: true }));
         }
     }
     out
-}
-
-/// The end of an unnamed array of addresses: the run of at least three words that the dynamic linker fills in, or (at fixed addresses)
-/// that hold the start of a literal.
-fn pointer_run(image: &Image, space: &Space, range: SvmaRange) -> Option<Svma> {
-    if !range.start.0.is_multiple_of(8) {
-        return None;
-    }
-    if image.kind == ImageKind::Exec {
-        let words = (0..range.size() / 8).map(|k| image.read_u64(range.start.plus(8 * k)).map(Svma));
-        return literals(image, space, words).map(|run| range.start.plus(8 * run.len() as u64));
-    }
-    let filled = |a: Svma| matches!(image.dynamic_at(a), Some(DynReloc::Relative { .. }));
-    let n = (0..range.size() / 8).take_while(|k| filled(range.start.plus(8 * k))).count() as u64;
-    (n >= 3).then(|| range.start.plus(8 * n))
 }
 
 /// One pass over the referenced places of one section, ascending.

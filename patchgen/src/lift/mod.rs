@@ -7,6 +7,7 @@ mod assemble;
 mod data;
 mod decode;
 mod functions;
+mod indexed;
 mod resolve;
 mod space;
 mod tables;
@@ -146,6 +147,9 @@ pub struct CodeRef {
     /// The displacement of a memory operand with a register, at the start of a constant without a symbol: as well the end of what lies in
     /// front of it, through which an index that counts up to zero leads.
     pub backwards: bool,
+    /// The code may add something to the address, so that it can be an array's base with a constant part of an index folded in, wherever
+    /// that lies.
+    pub indexed: bool,
 }
 
 /// A recovered jump table.
@@ -263,4 +267,21 @@ pub struct Lifted {
     pub data: Vec<Data>,
     pub func_at: BTreeMap<Svma, FuncId>,
     pub data_at: BTreeMap<Svma, DataId>,
+}
+
+impl Lifted {
+    /// Whether a place in data is where something begins that can be indexed from there: an object with a name, or a constant that doesn't
+    /// lie inside of another one.
+    #[must_use]
+    pub fn is_start(&self, data: DataId, offset: i64) -> bool {
+        let here = &self.data[data.index()];
+        let inside = || {
+            let before = self.data_at.range(..here.range.start).next_back();
+            before.is_some_and(|(_, id)| {
+                let other = &self.data[id.index()];
+                other.range.end > here.range.start && other.kind != DataKind::Blob
+            })
+        };
+        offset == 0 && (matches!(here.kind, DataKind::Named | DataKind::Literal) || !inside())
+    }
 }

@@ -31,7 +31,8 @@ pub fn read(bytes: &[u8], debug: Option<&[u8]>, decoder: &Decoder) -> Result<Wor
         if section.sh_size > 0 && section.sh_flags & u64::from(sh::SHF_TLS) == 0 || section.sh_type != sh::SHT_NOBITS {
             let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or_default().to_owned();
             let end = section.sh_addr.saturating_add(section.sh_size);
-            world.sections.push(Section { name, start: section.sh_addr, end });
+            let exec = section.sh_flags & u64::from(sh::SHF_EXECINSTR) != 0;
+            world.sections.push(Section { name, start: section.sh_addr, end, exec });
         }
     }
     symbols(&elf, &mut world);

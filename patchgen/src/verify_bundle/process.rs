@@ -91,8 +91,10 @@ fn lay_out(world: &mut World, elf: &Elf<'_>, bytes: &[u8]) -> Result<Vec<u64>, S
         memory.resize(section.sh_size as usize, 0);
         let has = |flag: u32| section.sh_flags & u64::from(flag) != 0;
         let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or_default();
-        world.sections.push(Section { name: format!("payload {name}"), start: cursor, end: cursor + section.sh_size });
-        world.regions.push(Region { start: cursor, bytes: memory, writable: has(SHF_WRITE), exec: has(SHF_EXECINSTR) });
+        let (writable, exec) = (has(SHF_WRITE), has(SHF_EXECINSTR));
+        let end = cursor + section.sh_size;
+        world.sections.push(Section { name: format!("payload {name}"), start: cursor, end, exec });
+        world.regions.push(Region { start: cursor, bytes: memory, writable, exec });
         places.push(cursor);
         // A page between sections: running past one's end is seen.
         cursor += section.sh_size + PAGE;

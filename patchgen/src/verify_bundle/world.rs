@@ -27,6 +27,8 @@ pub struct Section {
     pub name: String,
     pub start: u64,
     pub end: u64,
+    /// Of instructions: its segment may be executable without that.
+    pub exec: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -139,9 +141,9 @@ impl World {
         self.sections.iter().find(|s| s.start <= at && at < s.end)
     }
 
-    /// Whether a number can be an address in the image, or the end of a part of it.
+    /// Whether a number can be an address in the image, or the end of a part of it; a symbol of the linker may stand in the filler between.
     pub fn mapped(&self, at: u64) -> bool {
-        self.sections.iter().any(|s| s.start <= at && at <= s.end)
+        self.sections.iter().any(|s| s.start <= at && at <= s.end) || self.objects_at(at, false).any(|o| o.start == at)
     }
 
     pub fn writable(&self, at: u64) -> bool {
@@ -149,7 +151,7 @@ impl World {
     }
 
     pub fn executable(&self, at: u64) -> bool {
-        self.region(at).is_some_and(|r| r.exec)
+        self.region(at).is_some_and(|r| r.exec) && self.section(at).is_none_or(|s| s.exec)
     }
 
     /// The function that holds `at`, by its symbol's size.

@@ -3,7 +3,7 @@
 use crate::linker::{Reloc, SymbolKind, Want};
 use crate::{Build, Report};
 use patchgen::addr::{DataId, FuncId, Svma};
-use patchgen::lift::{CodeRef, DataKind, Field, Function, Slot, Target, is_linker_symbol};
+use patchgen::lift::{CodeRef, Field, Function, Slot, Target, is_linker_symbol};
 use std::collections::{BTreeMap, HashSet};
 
 /// A relaxed general-dynamic sequence has its field this many bytes behind the relocation; so has a call that became part of it.
@@ -37,17 +37,20 @@ pub fn check(build: &Build, relocs: &[Reloc], report: &mut Report) {
         };
         match verdict {
             Ok(()) => report.count(r.kind),
-            Err(_) if refused || refs.get(&r.at).is_some_and(|(_, c)| never_bound(build, c)) => report.refused += 1,
+            Err(_) if refused => report.refused += 1,
+            Err(_) if refs.get(&r.at).is_some_and(|(_, c)| is_left_open(build, c)) => report.open += 1,
             Err(why) => report.wrong(build, &function.name, r.at, &format!("{why}: {}", show(r))),
         }
     }
     invented(build, &refs, relocs, report);
 }
 
-/// A number that may be an address is bound only where the address stays what it is; what is carried gets another.
-fn never_bound(build: &Build, c: &CodeRef) -> bool {
-    let blob = |d: &DataId| build.lifted.data[d.index()].kind == DataKind::Blob;
-    !c.certain && matches!(&c.target, Target::Data { data, .. } if blob(data))
+/// Lifting says that another object may be meant, or no address at all: such a reference is bound only where the old version of the function
+/// shows what it means, or where nothing moved.
+fn is_left_open(build: &Build, c: &CodeRef) -> bool {
+    let elsewhere =
+        matches!(c.target, Target::Data { data, offset } if c.indexed && !build.lifted.is_start(data, offset));
+    !c.certain || elsewhere
 }
 
 /// References that are said to be certain and have no relocation.

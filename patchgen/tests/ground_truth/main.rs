@@ -27,6 +27,8 @@ pub struct Report {
     agreed: BTreeMap<String, usize>,
     /// Where lifting says that it can't tell.
     refused: usize,
+    /// Where it reads another thing, but leaves open whether that is meant.
+    open: usize,
     /// In code or data that no reference leads to.
     outside: usize,
     /// Numbers that lifting takes for possible addresses.
@@ -46,10 +48,11 @@ impl Report {
 
     fn line(&self) -> String {
         format!(
-            "{} relocations: {:?} agree, {} refused, {} where nothing refers to; {} uncertain in code, {} in data; {} wrong",
+            "{} relocations: {:?} agree, {} refused, {} left open, {} where nothing refers to; {} uncertain in code, {} in data; {} wrong",
             self.sites,
             self.agreed,
             self.refused,
+            self.open,
             self.outside,
             self.uncertain,
             self.ambiguous,

@@ -5,6 +5,7 @@ mod build;
 mod corpus;
 mod corpus_run;
 mod demo;
+mod fuzz;
 mod ground_truth;
 mod limits;
 mod self_diff;
@@ -15,6 +16,7 @@ mod test;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use testsuite::fuzz::{Fixed, Source};
 use testsuite::suites;
 
 #[derive(Debug, Parser)]
@@ -92,6 +94,30 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Put random pairs of programs through everything: built, patched, compared with the new build and checked
+    Fuzz {
+        /// The pairs, A..B
+        #[arg(long, default_value = "0..200", value_parser = fuzz::seeds)]
+        seeds: std::ops::Range<u64>,
+        /// Only programs from there; else it depends on the seed, as all that isn't given here
+        #[arg(long)]
+        source: Option<FuzzSource>,
+        /// Compiler
+        #[arg(long)]
+        cc: Option<String>,
+        /// Optimisation, as `--opt=-O2`
+        #[arg(long)]
+        opt: Option<String>,
+        /// pie, nopie or shared
+        #[arg(long)]
+        kind: Option<String>,
+        /// Linker
+        #[arg(long)]
+        ld: Option<String>,
+        /// How many at a time
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
     /// Measure against a baseline in the same run
     Bench {
         /// pause, call, start, size, build or limits
@@ -108,6 +134,21 @@ enum RealServer {
     Nginx,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FuzzSource {
+    Csmith,
+    Own,
+}
+
+impl From<FuzzSource> for Source {
+    fn from(source: FuzzSource) -> Source {
+        match source {
+            FuzzSource::Csmith => Source::Csmith,
+            FuzzSource::Own => Source::Own,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Setup => setup::everything(),
@@ -120,6 +161,9 @@ fn main() -> ExitCode {
         Verb::Soak { cycles } => soak::run(cycles),
         Verb::SelfDiff { roots } => self_diff::run(&roots),
         Verb::GroundTruth { images, only } => ground_truth::run(&images, only.as_deref()),
+        Verb::Fuzz { seeds, source, cc, opt, kind, ld, jobs } => {
+            fuzz::run(seeds, source.map(Source::from), &Fixed { cc, opt, kind, ld }, jobs)
+        }
         Verb::Bench { what, pairs } => bench::run(what.as_deref(), &pairs),
     };
     match result {

@@ -59,6 +59,18 @@ pub const STOCK: &[Need] = &[
     need("/usr/lib/python3.11/test/test_struct.py", "libpython3.11-testsuite"),
 ];
 
+/// For random programs.
+pub const FUZZ: &[Need] = &[
+    need("gcc", "gcc"),
+    need("clang", "clang"),
+    need("ld.lld", "lld"),
+    need("ld.gold", "binutils"),
+    need("mold", "mold"),
+    need("csmith", "csmith"),
+    need("/usr/include/csmith/csmith.h", "libcsmith-dev"),
+    need("ssh-keygen", "openssh-client"),
+];
+
 /// For the scenarios.
 const SCENARIOS: &[Need] = &[
     need("gcc", "gcc"),
@@ -73,7 +85,7 @@ const SCENARIOS: &[Need] = &[
 ];
 
 pub fn everything() -> Result<()> {
-    install(&[DEMO, REAL, CORPUS, SCENARIOS].concat())
+    install(&[DEMO, REAL, CORPUS, FUZZ, SCENARIOS].concat())
 }
 
 /// Installs the packages of missing programs where that is allowed, else says the command.

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, cheapest first.
 
 use crate::build::{self, cargo};
+use crate::fuzz;
 use crate::setup;
 use crate::soak;
 use std::io::{BufRead, BufReader};
@@ -68,6 +69,8 @@ pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
         }
     }
     if filter.is_none() {
+        step("random programs");
+        fuzz::sample()?;
         step("apply and revert, again and again");
         soak::run(300)?;
     }

@@ -1,0 +1,136 @@
+//! The base of an array less a constant index is an address like any other, and may lie in another object. Whose base it is shows in the
+//! old version of the function, in which it lies where the linker put that array then.
+
+use super::bind::{Binder, Unbound};
+use super::{Analysis, Place};
+use crate::addr::{DataId, FuncId, Svma, SymbolId};
+use crate::image::{Binding, SectionKind};
+use crate::lift::{Access, CodeRef, DataKind, Target};
+use patchfmt::codes;
+use std::collections::BTreeSet;
+
+/// Constant index times element size that a compiler may fold into a base without anybody wondering, in bytes, at most.
+const FOLDED_INDEX: u64 = 64;
+
+/// What is smaller isn't indexed with a constant besides.
+const SMALLEST_ARRAY: u64 = 8;
+
+/// Whether `gap` bytes are one to four elements of an array of `size` bytes that has more.
+fn spans(size: u64, gap: u64) -> bool {
+    (1..=4).any(|n| gap.is_multiple_of(n) && size.is_multiple_of(gap / n) && size / (gap / n) > n)
+}
+
+/// How far the linker moved arrays between the two builds.
+#[derive(Debug)]
+pub(super) struct Moves {
+    /// Distances from the new to the old address of all that are in both builds.
+    distances: BTreeSet<i64>,
+    /// Some are in the new build only.
+    added: bool,
+}
+
+impl Moves {
+    pub fn new(analysis: &Analysis<'_>) -> Moves {
+        let mut moves = Moves { distances: BTreeSet::new(), added: false };
+        for (i, d) in analysis.new.data.iter().enumerate() {
+            let variable =
+                matches!(d.section, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data | SectionKind::Bss);
+            if !variable || d.kind != DataKind::Named || d.range.size() < SMALLEST_ARRAY {
+                continue;
+            }
+            match analysis.pairs.data_to_old[i] {
+                Some(pair) => {
+                    let old = analysis.old.data[pair.old.index()].range.start;
+                    moves.distances.insert(old.0.wrapping_sub(d.range.start.0).cast_signed());
+                }
+                None => moves.added = true,
+            }
+        }
+        moves
+    }
+}
+
+impl Binder<'_> {
+    /// Settles which object an address belongs to that the code adds something to. `place`: where it leads when it belongs to the one
+    /// that it lies in.
+    pub(super) fn base(&self, reference: &CodeRef, place: Place, within: FuncId) -> Result<Place, Unbound> {
+        let (true, Access::Derived, &Target::Data { data, offset }) =
+            (reference.indexed, reference.access, &reference.target)
+        else {
+            return Ok(place);
+        };
+        let new = self.analysis.new;
+        let address = new.data[data.index()].range.start.offset(offset);
+        let as_it_lies = if let Place::Old(at) = place { Some(at) } else { None };
+        let elsewhere: BTreeSet<Svma> = self.moves.distances.iter().map(|d| address.offset(*d)).collect();
+        let start = new.is_start(data, offset) && self.neighbour_agrees(data, address, as_it_lies);
+        if start || (!self.moves.added && elsewhere.iter().all(|at| Some(*at) == as_it_lies)) {
+            return Ok(place);
+        }
+        for close in [true, false] {
+            let earlier = match self.old_func(within) {
+                Some(old) => self.counterparts.earlier(old, within, reference, close),
+                None => Vec::new(),
+            };
+            // What moved as one of the arrays did is bound to where it was: if it means the same as things lie, both readings hold.
+            let moved =
+                |&(at, same): &(Svma, bool)| elsewhere.contains(&at) && Some(at) != as_it_lies && (same || close);
+            let moved: BTreeSet<Svma> = earlier.iter().copied().filter(moved).map(|(at, _)| at).collect();
+            let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere.contains(&at));
+            match (kept, moved.first()) {
+                (true, _) => return Ok(place),
+                (false, Some(at)) if moved.len() == 1 => return Ok(Place::Old(*at)),
+                _ => {}
+            }
+        }
+        if self.is_only_use(data, offset)
+            || self.is_member(data, offset, within) && self.neighbour_agrees(data, address, as_it_lies)
+        {
+            return Ok(place);
+        }
+        Err(Unbound {
+            code: codes::UNKNOWN_ADDRESS,
+            what: format!("{address}, which may also be the base of an array elsewhere, less a constant index"),
+        })
+    }
+
+    /// Whether a place is close behind an object's start, as a member of an array's first element is, and the function refers to another such
+    /// place of it.
+    fn is_member(&self, object: DataId, offset: i64, within: FuncId) -> bool {
+        let new = self.analysis.new;
+        let limit = new.data[object.index()].range.size().min(FOLDED_INDEX).cast_signed();
+        let another = |t: &Target| matches!(*t, Target::Data { data, offset: o } if data == object && o != offset && (0..limit).contains(&o));
+        (0..limit).contains(&offset) && new.functions[within.index()].refs.iter().any(|r| another(&r.target))
+    }
+
+    /// Whether a static object that only the new build has is referred to at this one place of it: somebody has to mean it, or it wouldn't be
+    /// there.
+    fn is_only_use(&self, object: DataId, offset: i64) -> bool {
+        let new = self.analysis.new;
+        let here = &new.data[object.index()];
+        let is_static = |&s: &SymbolId| self.analysis.new_image.symbol(s).binding == Binding::Local;
+        let within = offset >= 0 && offset.unsigned_abs() < here.range.size();
+        let added = self.old_data(object).is_none() && !here.names.is_empty() && here.names.iter().all(is_static);
+        let code = new.functions.iter().flat_map(|f| &f.refs).map(|r| &r.target);
+        let data = new.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
+        let elsewhere = |t: &Target| matches!(*t, Target::Data { data, offset: o } if data == object && o != offset);
+        within && added && !code.chain(data).any(elsewhere)
+    }
+
+    /// A loop that goes backwards over an array ends in front of it, in the filler or in the small object there. Where the old image has
+    /// the two at the same distance, either reading gives the same address.
+    fn neighbour_agrees(&self, data: DataId, address: Svma, as_it_lies: Option<Svma>) -> bool {
+        let new = self.analysis.new;
+        let next = new.data_at.range(address.plus(1)..).find(|(_, id)| new.data[id.index()].kind == DataKind::Named);
+        let Some((&start, &id)) = next.filter(|(s, _)| s.0 - address.0 <= FOLDED_INDEX) else { return true };
+        let gap = start.0 - address.0;
+        if !spans(new.data[id.index()].range.size(), gap) {
+            return true;
+        }
+        match (self.bind(&Target::Data { data: id, offset: 0 }, None, false), as_it_lies) {
+            (Ok(Place::Old(old)), Some(at)) => old.0.wrapping_sub(at.0) == gap,
+            (_, Some(_)) => false,
+            (_, None) => new.data[data.index()].kind == DataKind::Named,
+        }
+    }
+}
