@@ -17,7 +17,7 @@ pub fn recovering(yes: bool) {
 }
 
 /// Dies at `step` if `HPATCH_TEST_KILL` names it; with `all:` before it also while recovering, with `#N` behind it the Nth time. With
-/// `HPATCH_TEST_KILL_PID` that process dies instead.
+/// `HPATCH_TEST_KILL_PID` that process dies instead, or gets the signal of the number `HPATCH_TEST_KILL_SIGNAL`.
 pub fn fault(step: &str) {
     static TIMES: AtomicU32 = AtomicU32::new(0);
     if cfg!(debug_assertions) {
@@ -28,9 +28,10 @@ pub fn fault(step: &str) {
             return;
         }
         if TIMES.fetch_add(1, Ordering::Relaxed) + 1 == wanted {
-            let whom = std::env::var("HPATCH_TEST_KILL_PID").ok().and_then(|pid| pid.parse().ok());
+            let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
+            let (whom, signal) = (number("HPATCH_TEST_KILL_PID"), number("HPATCH_TEST_KILL_SIGNAL"));
             // SAFETY: no memory is involved.
-            unsafe { libc::kill(whom.unwrap_or_else(|| libc::getpid()), libc::SIGKILL) };
+            unsafe { libc::kill(whom.unwrap_or_else(|| libc::getpid()), signal.unwrap_or(libc::SIGKILL)) };
         }
     }
 }

@@ -85,11 +85,12 @@ void command(const char *line) {
     }
     if (!strcmp(line, "interrupted"))
         printf("%d\n", atomic_load(&interrupted));
-    if (!strcmp(line, "timer")) {
+    if (!strcmp(line, "timer") || !strcmp(line, "handler")) {
         struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
         struct itimerval often = {{0, 500}, {0, 500}};
         sigaction(SIGALRM, &action, NULL);
-        setitimer(ITIMER_REAL, &often, NULL);
+        if (!strcmp(line, "timer"))
+            setitimer(ITIMER_REAL, &often, NULL);
     }
     if (!strcmp(line, "alarms"))
         printf("%s\n", atomic_exchange(&alarms, 0) > 0 ? "some" : "none");

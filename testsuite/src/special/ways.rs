@@ -14,6 +14,7 @@ use std::time::Duration;
 pub(super) const CASES: &[Case] = &[
     Case { name: "other ways, busy threads", hazards: "S7,S13", run: threads },
     Case { name: "other ways, blocking calls", hazards: "S5,S7", run: calls },
+    Case { name: "a signal while all stand still", hazards: "S5", run: signal_meanwhile },
     Case { name: "other ways, busy function", hazards: "S1,S7", run: busy },
     Case { name: "other ways, killed at each step", hazards: "S7,S13", run: killed },
     Case { name: "signals can't reach", hazards: "S4,S7", run: refused },
@@ -117,6 +118,35 @@ fn calls() -> Result<()> {
             }
         }
         answers(&mut target, "alarms", "some", way)?;
+        target.finish()?;
+    }
+    Ok(())
+}
+
+/// A signal of somebody else that comes while all stand still runs its handler afterwards, and ends the call that it comes upon.
+fn signal_meanwhile() -> Result<()> {
+    let pair = Pair::make("blocking", "ways-signal")?;
+    for way in ["outside", "signals"] {
+        let mut target = start(&pair.builds.old.program)?;
+        target.ask("handler")?;
+        target.ask("sleep open")?;
+        let pid = target.pid().to_string();
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["apply", "--pid", &pid]).arg(&pair.bundle).env("HPATCH_TEST_WAY", way);
+        command.envs([
+            ("HPATCH_TEST_KILL", "writing"),
+            ("HPATCH_TEST_KILL_PID", &pid),
+            ("HPATCH_TEST_KILL_SIGNAL", "14"),
+        ]);
+        run(&mut command, Duration::from_secs(30))?.expect(0)?;
+        if cfg!(debug_assertions) {
+            answers(&mut target, "alarms", "some", way)?;
+        }
+        answers(&mut target, "value", "101", way)?;
+        // Without another signal nothing more is interrupted.
+        let interrupted = target.ask("interrupted")?;
+        target.revert("fix")?.expect(0)?;
+        answers(&mut target, "interrupted", &interrupted, way)?;
         target.finish()?;
     }
     Ok(())

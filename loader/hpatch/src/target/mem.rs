@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
+use zerocopy::IntoBytes;
+
 /// An open `/proc/PID/task/TID/mem`. It keeps naming the same address space even when the process replaces its program.
 #[derive(Debug)]
 pub struct Mem {
@@ -122,7 +124,34 @@ pub fn read_pieces(tid: i32, pieces: &[Piece], words: &mut [u64], iov: &mut IoVe
             0,
         )
     };
-    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+    if n >= 0 {
+        return Ok(n as usize);
+    }
+    let e = io::Error::last_os_error();
+    // Filters that refuse ptrace(2) often refuse this as well.
+    if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) {
+        read_from_file(tid, pieces, words)
+    } else {
+        Err(e)
+    }
+}
+
+/// [`read_pieces`] through `/proc/TID/mem`.
+fn read_from_file(tid: i32, pieces: &[Piece], words: &mut [u64]) -> io::Result<usize> {
+    let file = File::open(format!("/proc/{tid}/mem"))?;
+    let mut total = 0;
+    for p in pieces {
+        let room = words.get_mut(p.at..p.at + p.len / 8).ok_or(io::ErrorKind::InvalidInput)?.as_mut_bytes();
+        let mut done = 0;
+        while done < room.len() {
+            match file.read_at(&mut room[done..], p.addr + done as u64) {
+                Ok(0) | Err(_) => return Ok(total + done),
+                Ok(n) => done += n,
+            }
+        }
+        total += done;
+    }
+    Ok(total)
 }
 
 /// A stretch of the target's memory, in bytes.
