@@ -15,6 +15,7 @@ const DT_INIT_ARRAYSZ: u64 = 27;
 const DT_PREINIT_ARRAYSZ: u64 = 33;
 const DT_RELA: u64 = 7;
 const DT_RELASZ: u64 = 8;
+const DT_RELACOUNT: u64 = 0x6fff_fff9;
 const DT_PLTRELSZ: u64 = 2;
 const DT_DEBUG: u64 = 21;
 const DT_JMPREL: u64 = 23;
@@ -28,7 +29,7 @@ const VERSYM_BASE: u16 = 1;
 const MAX_MODULES: usize = 4096;
 const MAX_CHAIN: usize = 1 << 16;
 const MAX_DYNAMIC: u64 = 512;
-const MAX_RELOCATIONS: u64 = 4096;
+const MAX_RELOCATIONS: u64 = 1 << 16;
 
 /// What an import is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ struct Dynamic {
     /// Relocations of the procedure linkage table and others: avma and size in bytes.
     jmprel: (u64, u64),
     rela: (u64, u64),
+    /// How many of the others come first and name no symbol.
+    relative: u64,
     /// It has constructors; such that run before those of all other modules.
     init: bool,
     preinit: bool,
@@ -81,6 +84,7 @@ impl Dynamic {
                 DT_PLTRELSZ => d.jmprel.1 = value,
                 DT_RELA => d.rela.0 = avma(value),
                 DT_RELASZ => d.rela.1 = value,
+                DT_RELACOUNT => d.relative = value,
                 DT_INIT => d.init = true,
                 DT_INIT_ARRAYSZ => d.init |= value != 0,
                 DT_PREINIT_ARRAYSZ => d.preinit = value != 0,
@@ -163,8 +167,8 @@ impl Dynamic {
 
     /// Whether one of its relocations is for the symbol `name`.
     fn imports(&self, mem: &dyn Memory, name: &[u8]) -> bool {
-        [self.jmprel, self.rela].into_iter().any(|(table, size)| {
-            (0..(size / 24).min(MAX_RELOCATIONS)).any(|n| {
+        [(self.jmprel, 0), (self.rela, self.relative)].into_iter().any(|((table, size), first)| {
+            (first..(size / 24).min(first.saturating_add(MAX_RELOCATIONS))).any(|n| {
                 // Elf64_Rela: the upper half of r_info is the symbol.
                 let symbol = table.checked_add(n * 24 + 12).and_then(|at| mem.u32_at(at)).unwrap_or(0);
                 let name_of = |s: Sym| s.shndx.get() == 0 && self.string_is(mem, s.name.get(), name);
