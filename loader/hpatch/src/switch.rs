@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hpatch_core::abi::{Range, RecordState};
+use hpatch_core::image::Image;
 use serde_json::json;
 
 use crate::check::deep::Deep;
@@ -112,6 +113,7 @@ struct Switch<'a> {
     unwinder: Option<Unwinder>,
     /// For programs with coroutines.
     deep: Option<Deep>,
+    search_suspended: bool,
 }
 
 /// The code that must not be in use.
@@ -158,6 +160,7 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         forbidden: forbidden(patch, direction),
         unwinder: None,
         deep: None,
+        search_suspended: options.search_suspended,
     };
     s.prefault()?;
     if direction != Direction::Recover && options.search_suspended && unwind::switches_stacks(target) {
@@ -170,7 +173,7 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
     outcome
 }
 
-/// Where the loader keeps lists of return sites, and where its control thread worked with them.
+/// Where the loader keeps addresses in patches, and where its control thread worked with them.
 fn loader_memory(target: &Target) -> Result<Vec<(u64, u64)>> {
     let control = Control::require(target)?;
     let top = control.stack_top(target)?;
@@ -178,6 +181,9 @@ fn loader_memory(target: &Target) -> Result<Vec<(u64, u64)>> {
     // The first reserved word of a record is the length of its mapping.
     let mut own: Vec<_> = records.iter().map(|p| (p.addr, p.addr.saturating_add(p.record.reserved[0]))).collect();
     own.push((top.saturating_sub(hpatch_core::abi::STACK_SIZE), top));
+    // Its variables say where each patch's code ends, which is a return site when that is a call that never returns.
+    let image = Image::at(&target.mem, control.base);
+    own.extend(image.map(|i| i.extent()).map(|(start, end)| (start & !0xfff, end.next_multiple_of(0x1000))));
     Ok(own)
 }
 
@@ -249,7 +255,7 @@ impl Switch<'_> {
                         }
                         blockers.add(target, self.patch, revert, false, &scanner.hits);
                         if self.unwinder.is_none() {
-                            self.unwinder = Some(Unwinder::load(target));
+                            self.unwinder = Some(Unwinder::load(target, self.search_suspended));
                         }
                     }
                     Ok(None) => {
@@ -297,7 +303,8 @@ impl Switch<'_> {
         Self: 's,
     {
         let target = self.target;
-        let unwinder = self.unwinder.get_or_insert_with(|| Unwinder::load(target));
+        let search = self.search_suspended;
+        let unwinder = self.unwinder.get_or_insert_with(|| Unwinder::load(target, search));
         let listed = if has_query { None } else { target.maps().ok() };
         let lookup = Lookup { maps_file: &target.maps_file, listed: listed.as_deref() };
         let mut watch = Inside::new(target, scanner, lookup, &self.forbidden, unwinder);
@@ -449,6 +456,12 @@ impl Switch<'_> {
         if latest.iter().all(|b| matches!(b.hit.how, Use::Suspended { .. })) && !latest.is_empty() {
             return e.note("such a word may also be left over from a coroutine that has ended: memory can't tell").help(
                 "resume the coroutine, or say --ignore-suspended: then a suspended one goes on in the old function, whose code stays",
+            );
+        }
+        if self.deep.is_some() {
+            e = e.note(
+                "a library of the program can switch stacks (libcrypto can), so a left-over word isn't told from a suspended frame: where \
+                 nothing is suspended, --ignore-suspended lets the frame tables tell",
             );
         }
         e.help("try again when the thread has left the function, or give it more time with --timeout")

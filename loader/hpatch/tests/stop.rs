@@ -31,7 +31,7 @@ fn forbidden(marks: &[u64]) -> Forbidden {
 /// Stops, checks, lets go.
 fn check(r: &Running, unwinder: bool) -> Vec<Hit> {
     let target = Target::open(r.pid()).unwrap();
-    let unwinder = unwinder.then(|| Unwinder::load(&target));
+    let unwinder = unwinder.then(|| Unwinder::load(&target, true));
     let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
     let mut scanner = Scanner::new(16, 64 << 20);
     let maps = target.maps().unwrap();

@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "blocking calls", hazards: "S5", run: blocking_calls },
     Case { name: "signals", hazards: "S5,S6", run: signals },
     Case { name: "coroutine", hazards: "S2", run: coroutine },
+    Case { name: "coroutines over", hazards: "S2", run: coroutines_over },
     Case { name: "two bundles", hazards: "S12", run: stacked },
     Case { name: "two appliers", hazards: "S13,S14", run: racing },
     Case { name: "killed applier", hazards: "S13", run: killed_applier },
@@ -164,6 +165,24 @@ fn coroutine() -> Result<()> {
         target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
     }
     answers(&mut target, "value", "101", "patched")
+}
+
+/// Memory is searched for suspended frames, and there are none: what the loader itself notes of the patch is no frame. A word that an
+/// earlier call left on the stack could be one, until the operator says that nothing is suspended.
+fn coroutines_over() -> Result<()> {
+    let pair = Pair::make("coroutines_over", "coroutines-over")?;
+    let mut target = pair.start()?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101", "patched")?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted")?;
+    answers(&mut target, "wait", "waits", "an old address lies on the stack")?;
+    target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    let bundle = pair.bundle.to_string_lossy();
+    target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
+    answers(&mut target, "go", "goes on", "on the operator's word")?;
+    answers(&mut target, "value", "101", "patched")?;
+    target.finish()
 }
 
 /// Two bundles for the same build, on different functions, reverted in either order.

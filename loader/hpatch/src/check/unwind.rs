@@ -66,11 +66,12 @@ pub struct Unwinder {
 }
 
 impl Unwinder {
-    pub fn load(target: &Target) -> Self {
+    /// Without `search_suspended` no coroutine is suspended, on the operator's word.
+    pub fn load(target: &Target, search_suspended: bool) -> Self {
         let mut u = Self { modules: Vec::new(), switches_stacks: false };
         let Ok(maps) = target.maps() else { return u };
         for run in modules(&maps) {
-            u.switches_stacks |= imports_switcher(&target.mem, run);
+            u.switches_stacks |= search_suspended && imports_switcher(&target.mem, run);
             u.modules.extend(Module::load(&target.mem, run));
         }
         if let Ok(Some(control)) = Control::find_in(target, &maps) {
