@@ -3,7 +3,7 @@
 use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::{Correlation, Side};
-use crate::image::{ImageKind, SectionKind};
+use crate::image::{ImageKind, Section, SectionKind};
 use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
@@ -121,7 +121,7 @@ impl<'a> Same<'a> {
                 fa == fb && self.variables((*a, *oa + base(self.old, *fa)), (*b, *ob + base(self.new, *fb)))
             }
             (Target::Linker(a, oa), Target::Linker(b, ob)) => a == b && oa == ob,
-            (Target::Unknown(a), Target::Unknown(b)) => self.unknown(*a, *b),
+            (Target::Unknown(a), Target::Unknown(b)) => self.unknown(*a, *b, site, assumed),
             _ => false,
         }
     }
@@ -145,12 +145,59 @@ impl<'a> Same<'a> {
     }
 
     /// An address at which nothing is known: the same only where it can't have been laid out differently.
-    fn unknown(&self, old: Svma, new: Svma) -> bool {
+    fn unknown(&self, old: Svma, new: Svma, site: Site<'_>, assumed: &mut Assumed) -> bool {
         let section =
             |s: Side<'a>, a: Svma| s.image.section_at(a).map(|id| (s.image.section(id), s.image.section_bytes(id)));
         match (section(self.old, old), section(self.new, new)) {
             (Some((a, x)), Some((b, y))) => old == new && a.name == b.name && a.range == b.range && x == y,
+            (None, None) => self.around(old, new, site, assumed),
+            _ => false,
+        }
+    }
+
+    /// An address between two sections may be the end of what the one ends with, or the base, less an index, of what the other begins with.
+    fn around(&self, old: Svma, new: Svma, site: Site<'_>, assumed: &mut Assumed) -> bool {
+        let sections = |s: Side<'a>| s.image.sections.iter().filter(|c| c.range.size() > 0);
+        let next = |s: Side<'a>, at: Svma| sections(s).filter(|c| c.range.start > at).min_by_key(|c| c.range.start);
+        let before = |s: Side<'a>, at: Svma| sections(s).find(|c| c.range.end == at);
+        let equal = |a: &Section, b: &Section| {
+            let bytes = |s: Side<'a>, c: &Section| s.image.bytes(c.range.start, c.range.size());
+            a.name == b.name && a.range == b.range && bytes(self.old, a) == bytes(self.new, b)
+        };
+        let ends = match (before(self.old, old), before(self.new, new)) {
+            (None, None) => true,
+            (Some(a), Some(b)) => equal(a, b),
+            _ => false,
+        };
+        let first = |s: Side<'a>, c: &Section| s.lifted.data.iter().position(|d| d.range.start == c.range.start);
+        ends && match (next(self.old, old), next(self.new, new)) {
             (None, None) => old == new && self.old.image.extent == self.new.image.extent,
+            (Some(a), Some(b)) if old == new && equal(a, b) => true,
+            (Some(a), Some(b)) if a.name == b.name => {
+                let less = |at: Svma, c: &Section| at.0.wrapping_sub(c.range.start.0) as i64;
+                let (less, too) = (less(old, a), less(new, b));
+                match (first(self.old, a), first(self.new, b)) {
+                    (Some(x), Some(y)) => {
+                        let inside = |s: Side<'a>, i: usize| less.unsigned_abs() <= s.lifted.data[i].range.size();
+                        let folded = inside(self.old, x) && inside(self.new, y);
+                        folded && self.data((DataId::from(x), less), (DataId::from(y), too), site, assumed)
+                    }
+                    // Nothing else leads there: all up to what is known to be something.
+                    (None, None) => {
+                        let head = |s: Side<'a>, c: &Section| {
+                            let known =
+                                s.lifted.data.iter().map(|d| d.range.start).filter(|d| c.range.contains(*d)).min();
+                            let size = known.unwrap_or(c.range.end).0 - c.range.start.0;
+                            let range = c.range.start..c.range.start.plus(size);
+                            let plain = s.image.dynamic.range(range).next().is_none();
+                            s.image.bytes(c.range.start, size).filter(|_| plain && less.unsigned_abs() <= size)
+                        };
+                        let (x, y) = (head(self.old, a), head(self.new, b));
+                        less == too && x.is_some() && x == y
+                    }
+                    _ => false,
+                }
+            }
             _ => false,
         }
     }

@@ -155,6 +155,9 @@ impl<'a> Prover<'a> {
                 Err(e) => failed = Some(e),
             }
         }
+        if !self.n.mapped(n) && !self.p.mapped(p) && self.in_front(p, n) {
+            return Ok(());
+        }
         if self.boundary(p, n) || (!constant && named.is_none() && self.behind(p, n)) {
             return Ok(());
         }
@@ -412,6 +415,15 @@ impl<'a> Prover<'a> {
             w.sections.iter().filter(hit).map(move |s| (s.name.as_str(), s.start == at))
         };
         ends || of(self.n, n).any(|b| of(self.p, p).any(|a| a == b))
+    }
+
+    /// Between sections: a little in front of what the next one begins with, which is the same.
+    fn in_front(&mut self, p: u64, n: u64) -> bool {
+        let next = |w: &'a World, at: u64| w.sections.iter().filter(|s| s.start > at).min_by_key(|s| s.start);
+        let (Some(a), Some(b)) = (next(self.p, p), next(self.n, n)) else { return false };
+        let starts = (a.start, b.start);
+        let near = a.name == b.name && starts.0 - p == starts.1 - n && starts.1 - n <= self.extent(starts.0, starts.1);
+        near && self.place(starts.0, starts.1, Use::default()).is_ok()
     }
 
     /// Data without a symbol, equally far behind the same symbol.
