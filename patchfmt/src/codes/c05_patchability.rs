@@ -14,9 +14,9 @@ codes! {
         example: "enum { IDLE, BUSY };   ->   enum { IDLE, WAIT, BUSY };   /* a stored 1 was BUSY and reads as WAIT */",
     }
     EXPORTED_PROTOTYPE = 503 Refuse "the prototype of a function changed" {
-        seen: "Parameters or return type differ. Refused when other modules can call the function, a note when only this image can.",
+        seen: "Parameters or return type differ. Refused when other modules can call a library's function; for one of a program (`-rdynamic`) a person must look; a note when only this image can call it.",
         why: "Calls in other modules were compiled for the old prototype; this image's own callers changed with it and are replaced too.",
-        act: "Add a function with a new name and keep the old one.",
+        act: "Add a function with a new name and keep the old one. For a program, accept if no module that it loads calls the function.",
         example: "int conn_open(const char *);   ->   int conn_open(const char *, int flags);   /* in .dynsym */",
     }
     EXPORTED_REMOVED = 504 Note "the exported symbols changed" {

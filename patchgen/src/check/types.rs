@@ -3,6 +3,7 @@
 use super::{Context, Fate, Findings};
 use crate::addr::FuncId;
 use crate::diag::Severity;
+use crate::image::ImageKind;
 use crate::types::TypeDiff;
 use patchfmt::codes;
 use std::collections::BTreeSet;
@@ -91,7 +92,9 @@ fn prototypes(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
         let functions = context.analysis.old.functions.iter().enumerate().filter(|(_, f)| f.name == name);
         let stored = functions.map(|(i, _)| FuncId::from(i)).any(|f| context.calls.address_taken(f));
         let (severity, code) = match exported.contains(name) {
-            // Callers in other modules pass what the old one took.
+            // Callers in other modules pass what the old one took. A program linked with -rdynamic exports all that it has; whether it
+            // loads modules that call it, its authors know.
+            true if image.kind != ImageKind::Shared => (Severity::Review, codes::EXPORTED_PROTOTYPE),
             true => (Severity::Refuse, codes::EXPORTED_PROTOTYPE),
             false if stored => (Severity::Review, codes::STORED_PROTOTYPE),
             false => (Severity::Note, codes::EXPORTED_PROTOTYPE),
