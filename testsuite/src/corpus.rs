@@ -10,6 +10,27 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// Every package of the corpus.
+pub const PACKAGES: [&str; 17] = [
+    "c-ares",
+    "curl",
+    "dnsmasq",
+    "expat",
+    "haproxy",
+    "jq",
+    "libarchive",
+    "libde265",
+    "libssh",
+    "libssh2",
+    "libxml2",
+    "libxslt",
+    "nginx",
+    "openjpeg2",
+    "poppler",
+    "redis",
+    "tiff",
+];
+
 /// Longest build of one package from its source, on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -169,11 +190,12 @@ pub fn judge(pair: &CorpusPair) -> Result<Row> {
     Ok(Row { package: pair.package.clone(), fix: pair.fix.clone(), artifact: pair.artifact.clone(), result, seconds })
 }
 
-/// The codes of the findings that refuse, once each, in order of appearance.
+/// The codes of the findings that refuse, or want a person's word, once each, in order of appearance.
 fn codes(text: &str) -> Vec<String> {
     let mut codes: Vec<String> = Vec::new();
     for line in text.lines() {
-        let Some(rest) = line.trim_start().strip_prefix("error[") else { continue };
+        let line = line.trim_start();
+        let Some(rest) = line.strip_prefix("error[").or_else(|| line.strip_prefix("review[")) else { continue };
         let Some((code, _)) = rest.split_once(']') else { continue };
         if !codes.iter().any(|known| known == code) {
             codes.push(code.to_owned());
@@ -211,11 +233,12 @@ pub fn judge_all(pairs: &[CorpusPair]) -> Result<Vec<Row>> {
 pub fn table(rows: &[Row]) -> String {
     let mut text =
         String::from("| package | fix | artifact | result | functions | bytes | s |\n|---|---|---|---|---|---|---|\n");
-    let (mut bundles, mut refused, mut unchanged, mut errors) = (0, 0, 0, 0);
+    let (mut live, mut bundles, mut refused, mut unchanged, mut errors) = (0, 0, 0, 0, 0);
     for row in rows {
         let (result, functions, bytes) = match &row.result {
             Verdict::Bundle { scope, replaced, added, bytes } => {
                 bundles += 1;
+                live += usize::from(scope == "live");
                 (format!("bundle ({scope})"), format!("{replaced} + {added} new"), bytes.to_string())
             }
             Verdict::Refused { codes } => {
@@ -234,7 +257,10 @@ pub fn table(rows: &[Row]) -> String {
         let Row { package, fix, artifact, seconds, .. } = row;
         text += &format!("| {package} | {fix} | {artifact} | {result} | {functions} | {bytes} | {seconds:.1} |\n");
     }
-    text += &format!("\n{bundles} bundles, {refused} refused, {unchanged} unchanged, {errors} errors\n");
+    text += &format!(
+        "\n{bundles} bundles ({live} live, {} at start), {refused} refused, {unchanged} unchanged, {errors} errors\n",
+        bundles - live
+    );
     text
 }
 

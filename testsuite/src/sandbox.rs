@@ -31,6 +31,8 @@ pub struct Case {
     /// Number of the first fix whose new build can stand it. In builds before it, it corrupts memory: what they do then depends on where
     /// things lie, and says nothing.
     pub since: &'static str,
+    /// Lines of both streams with this text say how long something took, and are left out; empty: none.
+    pub timing: &'static str,
     /// How long it may run; a hostile document may make a program without the fix run without end.
     pub limit: Duration,
 }
@@ -42,6 +44,7 @@ impl Case {
             input: None,
             script: false,
             since: "",
+            timing: "",
             limit: INPUT_LIMIT,
         }
     }
@@ -75,7 +78,7 @@ pub struct Outcome {
     pub end: String,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
-    /// The file `work/out`, if the program wrote one.
+    /// The file `work/out` (or `work/out.*`), if the program wrote one.
     pub file: Option<Vec<u8>>,
 }
 
@@ -180,14 +183,14 @@ impl Sandbox {
     }
 
     fn spawn(&self, case: &Case, hold: Option<&str>, patch: Option<Patch>) -> Result<Child> {
-        let work = self.dir.join("work");
-        let out = work.join("out");
-        if out.exists() {
+        if let Some(out) = self.output()? {
             fs::remove_file(&out)?;
         }
         let loader = paths::tool("libhpatch_loader.so")?;
         let trust = Signer::shared()?.trust();
         let mut settings = vec![("HPATCH_TRUST", trust.display().to_string()), ("LD_LIBRARY_PATH", "lib".to_owned())];
+        // Fresh heap memory is full of the same bytes in every build: a decoder that uses what nobody wrote does so alike (mallopt(3)).
+        settings.push(("MALLOC_PERTURB_", "85".to_owned()));
         let mut preload = loader.display().to_string();
         if let Some(hold) = hold {
             preload = format!("{}:{preload}", stopper()?.display());
@@ -236,8 +239,24 @@ impl Sandbox {
             // How far it came depends on the machine.
             (stdout, stderr) = (Vec::new(), Vec::new());
         }
-        Ok(Outcome { end, stdout, stderr, file: fs::read(self.dir.join("work/out")).ok() })
+        if !case.timing.is_empty() {
+            [stdout, stderr] = [stdout, stderr].map(|stream| without_lines(&stream, case.timing.as_bytes()));
+        }
+        Ok(Outcome { end, stdout, stderr, file: self.output()?.and_then(|out| fs::read(out).ok()) })
     }
+
+    /// `work/out`, with whatever ending.
+    fn output(&self) -> Result<Option<PathBuf>> {
+        let mut files = fs::read_dir(self.dir.join("work"))?.collect::<std::io::Result<Vec<_>>>()?;
+        files.sort_by_key(|entry| entry.file_name());
+        let mut paths = files.into_iter().map(|entry| entry.path());
+        Ok(paths.find(|path| path.file_stem().is_some_and(|stem| stem == "out")))
+    }
+}
+
+fn without_lines(stream: &[u8], text: &[u8]) -> Vec<u8> {
+    let lines = stream.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| !line.windows(text.len()).any(|part| part == text)).flatten().copied().collect()
 }
 
 /// Starts a program. One that was just copied may still be open for writing in a child that another thread is starting (execve(2), ETXTBSY).

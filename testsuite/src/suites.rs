@@ -14,7 +14,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The packages that have cases.
-pub const PACKAGES: [&str; 14] = [
+pub const PACKAGES: [&str; 15] = [
     "expat",
     "jq",
     "libxml2",
@@ -24,6 +24,7 @@ pub const PACKAGES: [&str; 14] = [
     "openjpeg2",
     "libarchive",
     "libde265",
+    "libssh2",
     "c-ares",
     "curl",
     "nginx",
@@ -63,6 +64,7 @@ pub fn suite(package: &str, artifact: &str) -> Result<Option<Suite>> {
         ("libde265", "libde265") => (Some("libde265.so.0"), packages::libde265()?),
         ("c-ares", "libcares") => (Some("libcares.so.2"), packages::cares()?),
         ("curl", "libcurl") => (Some("libcurl.so.4"), packages::curl()?),
+        ("libssh2", "libssh2") => (Some("libssh2.so.1"), packages::libssh2()?),
         ("nginx", "nginx") => (None, packages::nginx()),
         ("haproxy", "haproxy") => (None, packages::haproxy()),
         ("dnsmasq", "dnsmasq") => (None, packages::dnsmasq()),

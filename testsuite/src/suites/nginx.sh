@@ -7,6 +7,7 @@ events { worker_connections 64; }
 http {
   access_log off; client_body_temp_path work/b; proxy_temp_path work/p; fastcgi_temp_path work/f; uwsgi_temp_path work/u; scgi_temp_path work/c;
   map $arg_m $mapped { default none; ~^a(.)$ one-$1; b two; }
+  charset_map koi8-r utf-8 { 6c D0BB; C0 D18E; }
   upstream back { server unix:work/s2; keepalive 4; }
   server { listen unix:work/s; root work/www; charset utf-8; source_charset koi8-r;
     location /dir/ { autoindex on; }

@@ -1,10 +1,11 @@
 //! `cargo xtask corpus`: what `patchgen build` makes of real fixes.
 
 use crate::build;
+use crate::page;
 use crate::setup;
 use std::path::Path;
 use testsuite::corpus::{self, CorpusPair};
-use testsuite::{Result, check, paths};
+use testsuite::{Result, check};
 
 pub fn run(packages: &[String], json: Option<&Path>, write: bool) -> Result<()> {
     setup::install(setup::REAL)?;
@@ -23,13 +24,7 @@ pub fn run(packages: &[String], json: Option<&Path>, write: bool) -> Result<()> 
         std::fs::write(path, format!("{text:#}\n"))?;
     }
     if write {
-        let head = "# Real fixes through `patchgen build`\n\nDebian's security fixes, each built before and after \
-                    (`cargo xtask corpus --write`, which wrote this page).\n\n";
-        let page = paths::repository().join("docs/corpus.md");
-        // The part below is written by `cargo xtask corpus-run`.
-        let below = std::fs::read_to_string(&page).unwrap_or_default();
-        let below = below.find(crate::corpus_run::HEADING).map_or("", |at| &below[at..]);
-        std::fs::write(&page, format!("{head}{table}{below}"))?;
+        page::write_builds(packages, &table)?;
     }
     let errors: Vec<String> = rows.iter().filter_map(corpus::error_of).collect();
     check!(errors.is_empty(), "{} errors:\n{}", errors.len(), errors.join("\n"));

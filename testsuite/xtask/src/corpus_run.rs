@@ -4,6 +4,7 @@
 //! file must be the same. That a bundle really was live is asked of `hpatch` for each pair.
 
 use crate::build;
+use crate::page;
 use crate::setup;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -86,7 +87,7 @@ pub fn run(packages: &[String], json: Option<&Path>, write: bool) -> Result<()> 
         std::fs::write(path, format!("{:#}\n", report(&subjects, &suites, &findings)))?;
     }
     if write {
-        write_page(&table)?;
+        page::write_runs(packages, &table)?;
     }
     check!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
@@ -145,6 +146,19 @@ fn prints(sandbox: &Sandbox, suite: &Suite) -> Result<Prints> {
     suite.cases.iter().map(|case| Ok(hash(&sandbox.run(case)?))).collect()
 }
 
+/// A session whose server doesn't even start ends alike with every build, and shows nothing.
+fn runs_well(sandbox: &Sandbox, case: &Case) -> Result<()> {
+    let outcome = sandbox.run(case)?;
+    check!(
+        outcome.end == "exit status 0",
+        "the new build doesn't get through `{}`: {}, {}",
+        case.name(),
+        outcome.end,
+        String::from_utf8_lossy(&outcome.stderr)
+    );
+    Ok(())
+}
+
 /// Does something with every item, on as many threads as the machine has; the results are in the order of the items.
 fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
@@ -183,6 +197,9 @@ fn examine(subject: &Subject, suite: &Suite, baselines: &BTreeMap<u64, Prints>) 
         finding.failures.push(format!("applied at the start: {failure}"));
     }
     let sound = |case: &Case| case.since <= subject.pair.fix.as_str();
+    for case in suite.cases.iter().filter(|case| case.script && sound(case)) {
+        runs_well(&fresh, case)?;
+    }
     for ((case, new), old) in suite.cases.iter().zip(new).zip(old).filter(|((case, _), _)| sound(case)) {
         let outcome = patched.run(case)?;
         if hash(&outcome) == *new {
@@ -299,17 +316,4 @@ fn report(subjects: &[Subject], suites: &[Suite], findings: &[Finding]) -> Value
         })
     });
     json!({ "schema": "hpatch.corpus-run/1", "rows": rows.collect::<Vec<_>>() })
-}
-
-/// The heading under which the table stands in docs/corpus.md, below that of `cargo xtask corpus --write`.
-pub const HEADING: &str = "\n## The old build with the bundle, and the new build\n";
-
-fn write_page(table: &str) -> Result<()> {
-    let page = paths::repository().join("docs/corpus.md");
-    let text = std::fs::read_to_string(&page).unwrap_or_default();
-    let head = text.split(HEADING).next().unwrap_or_default();
-    let intro = "\nEvery case runs with the new build and with the old build plus bundle, both with the loader: exit status, both streams and \
-                 the output file must be the same (`cargo xtask corpus-run --write`, which wrote this part). *live* bundles were also \
-                 applied to and reverted in a running process.\n\n";
-    Ok(std::fs::write(page, format!("{head}{HEADING}{intro}{table}"))?)
 }

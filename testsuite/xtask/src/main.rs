@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod ground_truth;
 mod limits;
+mod page;
 mod self_diff;
 mod setup;
 mod soak;
@@ -17,7 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use testsuite::fuzz::{Fixed, Source};
-use testsuite::suites;
+use testsuite::{corpus as packages, suites};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The repository's own commands")]
@@ -53,7 +54,7 @@ enum Verb {
     /// Put every pair of some packages through patchgen build
     Corpus {
         /// Packages of the corpus
-        #[arg(default_values_t = ["expat".to_owned(), "jq".to_owned(), "redis".to_owned()])]
+        #[arg(default_values_t = packages::PACKAGES.map(str::to_owned))]
         packages: Vec<String>,
         /// Also write the table as JSON
         #[arg(long)]
