@@ -11,7 +11,7 @@ defaults
 frontend f
   bind unix@work/s
   http-request return status 200 content-type text/plain lf-string "%[path] %[query] %[req.hdr(x)] %[url_param(a),regsub(b,cc,g)]\n" if { path_beg /echo }
-  http-request return status 200 content-type text/plain lf-string "%[req.body,json_query('$.a')] %[req.body,length]\n" if { path /json }
+  http-request return status 200 content-type text/plain lf-string "%[req.body,json_query('\$.a')] %[req.body,length]\n" if { path /json }
   http-request return status 200 content-type text/plain lf-string "%[str(aXbXc),regsub(X,%[path],g)] %[path,field(2,/),upper] %[path,base64,sha1,hex] %[query,url_dec,word(2,&)]\n" if { path_beg /conv }
   http-request deny deny_status 429 if { path_beg /deny }
   http-request redirect location /other code 302 if { path /redirect }
