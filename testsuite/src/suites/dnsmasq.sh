@@ -1,6 +1,6 @@
 rm -rf work/*; port=$(/usr/bin/python3 -c 'import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
 printf '10.0.0.%d host%d.lan host%d\n' 1 1 1 2 2 2 3 3 3 >work/hosts
-$RUN bin/dnsmasq -d -C /dev/null -p $port --listen-address=127.0.0.1 --bind-interfaces -R -h -H work/hosts -x work/pid --pid-file= --user=root --address=/wild.lan/10.1.1.1 --txt-record=t.lan,"some text" --srv-host=_s._tcp.lan,host1.lan,80,1,2 --mx-host=m.lan,host2.lan,5 --cname=c.lan,host1.lan --ptr-record=p.lan,q.lan --naptr-record=n.lan,1,2,s,svc,re,rep --caa-record=k.lan,0,issue,ca --dns-rr=r.lan,51,0102 --auth-server=ns.lan,lo --auth-zone=z.lan >work/log 2>&1 &
+$RUN bin/dnsmasq -d -C /dev/null -p $port --listen-address=127.0.0.1 --bind-interfaces -R -h -H work/hosts -x work/pid --user=root --address=/wild.lan/10.1.1.1 --txt-record=t.lan,"some text" --srv-host=_s._tcp.lan,host1.lan,80,1,2 --mx-host=m.lan,host2.lan,5 --cname=c.lan,host1.lan --ptr-record=p.lan,q.lan --naptr-record=n.lan,1,2,s,svc,re,rep --caa-record=k.lan,0,issue,ca --dns-rr=r.lan,51,0102 --auth-server=ns.lan,lo --auth-zone=z.lan >work/log 2>&1 &
 server=$!
 /usr/bin/python3 - $port wait <<'P' || exit 9
 import socket,sys,time
