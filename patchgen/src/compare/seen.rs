@@ -83,8 +83,10 @@ impl<'a> Counterparts<'a> {
         around: RangeInclusive<isize>,
     ) -> impl Iterator<Item = &'b CodeRef> {
         let wanted = surroundings(self.same.new, g, reference, around.clone());
-        let alike = |r: &&CodeRef| r.field == reference.field && r.access == reference.access;
-        let refs = f.refs.iter().filter(alike);
+        let own = surroundings(self.same.new, g, reference, 0..=0);
+        let alike =
+            |r: &&CodeRef| (r.field, r.access, r.indexed) == (reference.field, reference.access, reference.indexed);
+        let refs = f.refs.iter().filter(alike).filter(move |r| surroundings(self.same.old, f, r, 0..=0) == own);
         refs.filter(move |r| wanted.is_some() && surroundings(self.same.old, f, r, around.clone()) == wanted)
     }
 

@@ -7,7 +7,7 @@ use crate::addr::{DataId, FuncId, Svma, SymbolId};
 use crate::image::{Binding, SectionKind};
 use crate::lift::{Access, CodeRef, DataKind, Target};
 use patchfmt::codes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Constant index times element size that a compiler may fold into a base without anybody wondering, in bytes, at most.
 const FOLDED_INDEX: u64 = 64;
@@ -27,11 +27,13 @@ pub(super) struct Moves {
     distances: BTreeSet<i64>,
     /// Some are in the new build only.
     added: bool,
+    /// Where the new image refers to what only it has: the offset, or None where there are several.
+    places: HashMap<DataId, Option<i64>>,
 }
 
 impl Moves {
     pub fn new(analysis: &Analysis<'_>) -> Moves {
-        let mut moves = Moves { distances: BTreeSet::new(), added: false };
+        let mut moves = Moves { distances: BTreeSet::new(), added: false, places: HashMap::new() };
         for (i, d) in analysis.new.data.iter().enumerate() {
             let variable =
                 matches!(d.section, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data | SectionKind::Bss);
@@ -44,6 +46,15 @@ impl Moves {
                     moves.distances.insert(old.0.wrapping_sub(d.range.start.0).cast_signed());
                 }
                 None => moves.added = true,
+            }
+        }
+        let code = analysis.new.functions.iter().flat_map(|f| &f.refs).map(|r| &r.target);
+        let data = analysis.new.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
+        for target in code.chain(data) {
+            let Target::Data { data, offset } = *target else { continue };
+            if analysis.pairs.data_to_old[data.index()].is_none() {
+                let place = moves.places.entry(data).or_insert(Some(offset));
+                *place = place.filter(|o| *o == offset);
             }
         }
         moves
@@ -62,21 +73,23 @@ impl Binder<'_> {
         let new = self.analysis.new;
         let address = new.data[data.index()].range.start.offset(offset);
         let as_it_lies = if let Place::Old(at) = place { Some(at) } else { None };
-        let elsewhere: BTreeSet<Svma> = self.moves.distances.iter().map(|d| address.offset(*d)).collect();
-        let start = new.is_start(data, offset) && self.neighbour_agrees(data, address, as_it_lies);
-        if start || (!self.moves.added && elsewhere.iter().all(|at| Some(*at) == as_it_lies)) {
+        if new.is_start(data, offset) && self.neighbour_agrees(data, address, as_it_lies) {
             return Ok(place);
         }
+        let distances = &self.moves.distances;
+        if !self.moves.added && distances.iter().all(|d| Some(address.offset(*d)) == as_it_lies) {
+            return Ok(place);
+        }
+        let elsewhere = |at: Svma| distances.contains(&at.0.wrapping_sub(address.0).cast_signed());
         for close in [true, false] {
             let earlier = match self.old_func(within) {
                 Some(old) => self.counterparts.earlier(old, within, reference, close),
                 None => Vec::new(),
             };
             // What moved as one of the arrays did is bound to where it was: if it means the same as things lie, both readings hold.
-            let moved =
-                |&(at, same): &(Svma, bool)| elsewhere.contains(&at) && Some(at) != as_it_lies && (same || close);
+            let moved = |&(at, same): &(Svma, bool)| elsewhere(at) && Some(at) != as_it_lies && (same || close);
             let moved: BTreeSet<Svma> = earlier.iter().copied().filter(moved).map(|(at, _)| at).collect();
-            let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere.contains(&at));
+            let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere(at));
             match (kept, moved.first()) {
                 (true, _) => return Ok(place),
                 (false, Some(at)) if moved.len() == 1 => return Ok(Place::Old(*at)),
@@ -111,10 +124,7 @@ impl Binder<'_> {
         let is_static = |&s: &SymbolId| self.analysis.new_image.symbol(s).binding == Binding::Local;
         let within = offset >= 0 && offset.unsigned_abs() < here.range.size();
         let added = self.old_data(object).is_none() && !here.names.is_empty() && here.names.iter().all(is_static);
-        let code = new.functions.iter().flat_map(|f| &f.refs).map(|r| &r.target);
-        let data = new.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
-        let elsewhere = |t: &Target| matches!(*t, Target::Data { data, offset: o } if data == object && o != offset);
-        within && added && !code.chain(data).any(elsewhere)
+        within && added && self.moves.places.get(&object) == Some(&Some(offset))
     }
 
     /// A loop that goes backwards over an array ends in front of it, in the filler or in the small object there. Where the old image has
