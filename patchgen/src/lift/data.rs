@@ -28,6 +28,8 @@ pub(super) struct Objects {
     named: Vec<(Svma, Svma, DataId)>,
     /// Largest end of `named[..=i]`.
     reach: Vec<Svma>,
+    /// Ends of `named`, ascending, with their indexes.
+    by_end: Vec<(Svma, u32)>,
     /// Anonymous ones. Blobs may overlap what follows them.
     anon: Vec<(Svma, Svma, DataId, DataKind)>,
     /// Sections with named objects whose unnamed stretches are gaps between them.
@@ -106,9 +108,13 @@ impl Objects {
 
     /// The named objects that end at most `reach` bytes before `a`, the nearest first.
     pub fn ending_shortly_before(&self, a: Svma, reach: u64) -> impl Iterator<Item = (Svma, Svma, DataId)> {
-        let i = self.named.partition_point(|o| o.0 < a);
-        let near = self.named[..i].iter().rev().copied().take_while(move |o| a.0 - o.0.0 <= MAX_WALKED);
-        near.filter(move |o| o.1 <= a && a.0 - o.1.0 <= reach)
+        let first = Svma(a.0.saturating_sub(reach));
+        let from = self.by_end.partition_point(|&(end, _)| end < first);
+        let near = self.by_end[from..].iter().take_while(|&&(end, _)| end <= a).map(|&(_, i)| i as usize);
+        let begins_near = |&i: &usize| self.named[i].0 < a && a.0 - self.named[i].0.0 <= MAX_WALKED;
+        let mut near: Vec<usize> = near.filter(begins_near).collect();
+        near.sort_unstable_by(|i, j| j.cmp(i));
+        near.into_iter().map(|i| self.named[i])
     }
 
     /// The named object whose last byte is just before `a`.
@@ -167,6 +173,8 @@ pub(super) fn build(image: &Image, space: &Space, seeds: &[Seed], code: &CodeMap
         reach = reach.max(o.1);
         objects.reach.push(reach);
     }
+    objects.by_end = objects.named.iter().enumerate().map(|(i, o)| (o.1, i as u32)).collect();
+    objects.by_end.sort_unstable();
     objects.spans = space.spans().iter().filter(|s| holds_data(s.kind)).copied().collect();
     anonymous(image, space, seeds, code, tables, &mut data, &mut objects);
     let mut data_at = BTreeMap::new();
