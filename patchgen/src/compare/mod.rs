@@ -177,15 +177,15 @@ impl ChangeSet {
         new: Side<'_>,
         pairs: &Correlation,
         stamps: &Stamps,
-        old_line: &dyn Fn(Svma) -> Option<u32>,
-        new_line: &dyn Fn(Svma) -> Option<u32>,
+        old_line: &(dyn Fn(Svma) -> Option<u32> + Sync),
+        new_line: &(dyn Fn(Svma) -> Option<u32> + Sync),
     ) {
         let same = Same::new(old, new, pairs, stamps);
-        for c in self.changed.iter_mut().filter(|c| c.cause == Cause::Immediate) {
+        self.changed.par_iter_mut().filter(|c| c.cause == Cause::Immediate).for_each(|c| {
             if only_line_numbers(&same, c.old, c.new, old_line, new_line) {
                 c.cause = Cause::LineNumber;
             }
-        }
+        });
     }
 
     /// Nothing to patch.

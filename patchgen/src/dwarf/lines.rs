@@ -7,14 +7,12 @@ use crate::addr::{Svma, SvmaRange};
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     rows: Vec<Row>,
-    /// Names by file index of the line program's header.
-    files: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
     at: Svma,
-    /// Index in `files`; `END` where a sequence ends.
+    /// As the line program numbers them; `END` where a sequence ends.
     file: u32,
     line: u32,
 }
@@ -36,7 +34,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl DebugInfo<'_> {
+impl<'i> DebugInfo<'i> {
     fn lines(&self, id: UnitId) -> &Lines {
         self.lines[id.0 as usize].get_or_init(|| {
             // A line program that can't be read leaves its unit without lines: they only serve messages and the `__LINE__` rule, where a
@@ -45,14 +43,18 @@ impl DebugInfo<'_> {
         })
     }
 
-    fn read_lines(&self, id: UnitId) -> gimli::Result<Lines> {
+    /// The unit that has the line program for the code of `id`.
+    fn with_lines(&self, id: UnitId) -> (&Dwarf<'i>, &gimli::Unit<Reader<'i>>) {
         let u = &self.units[id.0 as usize];
-        let (dwarf, unit) = match &u.skeleton {
+        match &u.skeleton {
             Some(s) => (&self.dwarfs[0], s),
             None => (&self.dwarfs[u.dwarf as usize], &u.unit),
-        };
-        let Some(program) = unit.line_program.clone() else { return Ok(Lines::default()) };
-        let mut out = Lines { rows: Vec::new(), files: files(dwarf, unit, program.header())? };
+        }
+    }
+
+    fn read_lines(&self, id: UnitId) -> gimli::Result<Lines> {
+        let Some(program) = self.with_lines(id).1.line_program.clone() else { return Ok(Lines::default()) };
+        let mut out = Lines::default();
         let mut rows = program.rows();
         while let Some((_, row)) = rows.next_row()? {
             let at = Svma(row.address());
@@ -91,9 +93,12 @@ impl DebugInfo<'_> {
 
     /// Source place of the instruction at `a`.
     pub fn line_of(&self, a: Svma) -> Option<Place> {
-        let lines = self.lines(self.unit_at(a)?);
-        let row = lines.at(a)?;
-        Some(Place { file: lines.files.get(row.file as usize).cloned().unwrap_or_default(), line: row.line })
+        let id = self.unit_at(a)?;
+        let row = self.lines(id).at(a)?;
+        let (dwarf, unit) = self.with_lines(id);
+        let header = unit.line_program.as_ref()?.header();
+        let file = file_name(dwarf, unit, header, u64::from(row.file)).unwrap_or_default();
+        Some(Place { file, line: row.line })
     }
 
     /// As `line_of`, the number only: nothing is allocated.
@@ -115,17 +120,7 @@ impl DebugInfo<'_> {
     }
 }
 
-/// Names by file index: relative to the directory of compilation where they were given so.
-fn files(
-    dwarf: &Dwarf<'_>,
-    unit: &gimli::Unit<Reader<'_>>,
-    header: &gimli::LineProgramHeader<Reader<'_>>,
-) -> gimli::Result<Vec<String>> {
-    // Before version 5, indexes start at 1.
-    let count = header.file_names().len() as u64 + u64::from(header.version() < 5);
-    (0..count).map(|index| file_name(dwarf, unit, header, index)).collect()
-}
-
+/// The name of a file: relative to the directory of compilation where it was given so; empty where there is none.
 fn file_name(
     dwarf: &Dwarf<'_>,
     unit: &gimli::Unit<Reader<'_>>,
