@@ -195,7 +195,7 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
                 changes: &changes,
                 left: &BTreeSet::new(),
             };
-            instances = check::instances(analysis, &calls, &types, x, y)?;
+            instances = check::instances(analysis, &calls, &types, (x, p), (y, q))?;
             Some(types)
         }
         None => {
@@ -274,8 +274,12 @@ pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
 
 /// Adds the source line of each finding's function.
 fn place(compared: &Compared, findings: &mut [Finding]) -> Result<(), ImageError> {
+    let lacks = |f: &Finding| f.place.is_none() && !f.symbol.is_empty();
+    if !findings.iter().any(lacks) {
+        return Ok(());
+    }
     let Some(info) = open(&compared.new)? else { return Ok(()) };
-    for finding in findings.iter_mut().filter(|f| f.place.is_none() && !f.symbol.is_empty()) {
+    for finding in findings.iter_mut().filter(|f| lacks(f)) {
         let entry = compared.new.lifted.functions.iter().find(|f| f.name == finding.symbol).map(|f| f.parts[0].start);
         finding.place = entry.and_then(|at| info.line_of(at)).map(|p| p.to_string());
     }

@@ -10,7 +10,7 @@ use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError};
 use crate::include::Analysis;
 use crate::lift::{Lifted, Slot, Target};
-use crate::types::{Frame, Frames, LayoutChange, TypeDiff, frames, points_to_methods};
+use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of the instances of a type.
@@ -114,8 +114,8 @@ pub fn instances(
     analysis: Analysis<'_>,
     calls: &Calls,
     types: &TypeDiff,
-    old: &DebugInfo<'_>,
-    new: &DebugInfo<'_>,
+    (old, was): (&DebugInfo<'_>, &Survey),
+    (new, is): (&DebugInfo<'_>, &Survey),
 ) -> Result<Instances, ImageError> {
     let mut layouts: BTreeMap<&str, Vec<&LayoutChange>> = BTreeMap::new();
     for change in &types.layouts {
@@ -125,13 +125,20 @@ pub fn instances(
         return Ok(Instances::new());
     }
     let names: BTreeSet<String> = layouts.keys().map(|&n| n.to_owned()).collect();
-    let (before, after) = rayon::join(|| frames(old, &names), || frames(new, &names));
     let edited = analysis.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber);
-    let changed =
-        edited.map(|c| (Some(c.old), c.new)).chain(analysis.changes.new_funcs.iter().map(|&f| (None, f))).collect();
+    let fresh = analysis.changes.new_funcs.iter().map(|&f| (None, f));
+    let changed: Vec<(Option<FuncId>, FuncId)> = edited.map(|c| (Some(c.old), c.new)).chain(fresh).collect();
+    let entry = |lifted: &Lifted, func: FuncId| lifted.functions[func.index()].parts[0].start;
+    let old_entries = changed.iter().filter_map(|(func, _)| Some(entry(analysis.old, (*func)?))).collect();
+    let new_entries = changed.iter().map(|(_, func)| entry(analysis.new, *func)).collect();
+    // Instances that are alive are the old build's.
+    let (before, after) = rayon::join(
+        || frames(old, was, &names, &old_entries, Reach::Everywhere),
+        || frames(new, is, &names, &new_entries, Reach::Asked),
+    );
     let judge = Judge { analysis, calls, old: before?, new: after?, changed };
     let only_vtable = |all: &[&LayoutChange]| all.iter().all(|l| l.only_vtable);
-    let by_pointer = layouts.values().any(|all| only_vtable(all)) && points_to_methods(old)?;
+    let by_pointer = layouts.values().any(|all| only_vtable(all)) && was.has_pointers_to_methods();
     let fate = |name: &str, all: &[&LayoutChange]| match only_vtable(all) {
         true => judge.vtables(name, by_pointer),
         false => judge.fate(name, all),

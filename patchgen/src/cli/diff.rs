@@ -147,7 +147,7 @@ fn changed(compared: &Compared, plan: &Plan, reasons: &Reasons<'_>, change: &Fun
 
 fn report(c: &Compared, plan: &Plan) -> Result<Report, Failure> {
     let (old, new) = (&c.old.lifted, &c.new.lifted);
-    let reasons = Reasons::new(c)?;
+    let reasons = Reasons::new(c, &c.changes.changed.iter().collect::<Vec<_>>())?;
     let changed: Vec<Changed> =
         c.changes.changed.iter().map(|f| changed(c, plan, &reasons, f)).collect::<Result<_, _>>()?;
     let mut causes = BTreeMap::new();

@@ -5,7 +5,7 @@ use super::{DebugInfo, DebugUnit, DieRef, Dwarf, Reader};
 use crate::addr::Svma;
 use gimli::constants as dw;
 use gimli::{AttributeValue, DwTag, EntriesRaw, Operation, Section as _};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Where a variable lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +21,8 @@ pub(crate) enum Reading {
     Full,
     /// Without what lives on the stack, parameters of functions that are declared elsewhere, and places in the source.
     Survey,
-    /// Also the inlined calls in functions, which are many. Never kept.
-    Inlined,
+    /// Names, types and places in memory only, with the inlined calls in functions, which are many. Never kept.
+    Frames,
 }
 
 /// DW_AT_linkage_name. Those of C++ are long, many, and seldom looked at.
@@ -85,14 +85,21 @@ impl<'i> Table<'i> {
         (bits & bit != 0).then(|| before + (bits & (bit - 1)).count_ones())
     }
 
-    fn seal(&mut self, unit_size: usize) {
+    fn clear(&mut self, unit_size: usize) {
+        self.nodes.clear();
         self.starts.clear();
         self.starts.resize(unit_size / 64 + 1, (0, 0));
-        for n in &self.nodes {
-            if let Some(block) = self.starts.get_mut(n.offset as usize / 64) {
-                block.0 |= 1 << (n.offset % 64);
-            }
+    }
+
+    /// An entry that stays starts there.
+    fn mark(&mut self, offset: u32) {
+        if let Some(block) = self.starts.get_mut(offset as usize / 64) {
+            block.0 |= 1 << (offset % 64);
         }
+    }
+
+    /// Counts what was marked.
+    fn seal(&mut self) {
         let mut before = 0;
         for block in &mut self.starts {
             block.1 = before;
@@ -119,6 +126,21 @@ impl<'i> Table<'i> {
             next = self.node(at).end;
             Some(at)
         })
+    }
+}
+
+/// Room for entries of units that are read one after the other: fresh pages cost as much as reading does.
+#[derive(Debug, Default)]
+pub(crate) struct Spare<'i>(Mutex<Vec<Table<'i>>>);
+
+impl<'i> Spare<'i> {
+    /// Lends a table with any content to `f`.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Table<'i>) -> T) -> T {
+        let spare = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = spare().pop().unwrap_or_default();
+        let out = f(&mut table);
+        spare().push(table);
+        out
     }
 }
 
@@ -196,7 +218,7 @@ impl<'i> DebugInfo<'i> {
         }
         let mut plans = Plans::new(reading);
         let mut at = Cursor { raw: u.unit.entries_raw(None)?, base: 0 };
-        out.nodes.clear();
+        out.clear(size);
         let mut open: Vec<(isize, u32)> = Vec::new();
         while !at.raw.is_empty() {
             let (offset, depth) = (at.raw.next_offset().0 as u32, at.depth());
@@ -212,8 +234,10 @@ impl<'i> DebugInfo<'i> {
                 at.pass_over(u, plan, abbrev.attributes(), depth)?;
                 continue;
             }
-            let mut node = Node::new(offset, plan.tag, parent, index + 1);
             let specs = abbrev.attributes();
+            // Filled where it lies: it is large.
+            out.nodes.push(Node::new(offset, plan.tag, parent, index + 1));
+            let node = &mut out.nodes[index as usize];
             for step in &plan.steps {
                 match *step {
                     Step::Skip(from, to) => at.raw.skip_attributes(&specs[from..to])?,
@@ -225,9 +249,10 @@ impl<'i> DebugInfo<'i> {
             }
             let on_stack = plan.tag == dw::DW_TAG_variable && plan.located && node.home.is_none();
             if reading == Reading::Survey && on_stack && !plan.children {
+                out.nodes.pop();
                 continue;
             }
-            out.nodes.push(node);
+            out.mark(offset);
             if plan.children {
                 open.push((depth, index));
             }
@@ -235,7 +260,7 @@ impl<'i> DebugInfo<'i> {
         for (_, i) in open {
             out.nodes[i as usize].end = out.nodes.len() as u32;
         }
-        out.seal(size);
+        out.seal();
         Ok(())
     }
 

@@ -9,13 +9,15 @@ mod plan;
 pub(crate) mod vars;
 
 pub use data::DebugData;
-pub(crate) use die::{Reading, Table};
+pub(crate) use die::{Reading, Spare, Table};
 pub use lines::Place;
 pub use vars::{StaticLocal, Variable};
 
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageError};
-use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, UnitSectionOffset, UnitType};
+use gimli::{
+    DwarfPackage, DwarfSections, EndianSlice, LittleEndian, Reader as _, Section as _, UnitSectionOffset, UnitType,
+};
 use lines::Lines;
 use patchfmt::codes;
 use rayon::prelude::*;
@@ -251,6 +253,14 @@ impl<'i> DebugInfo<'i> {
         self.units.iter().any(|u| u.partial || lto(u.producer))
     }
 
+    /// Whether entries of a unit may refer to other units' entries, by the forms that its abbreviations have (DWARF 5, 7.5.3).
+    pub(crate) fn refers_elsewhere(&self, unit: u32) -> bool {
+        let u = &self.units[unit as usize];
+        let all = self.dwarfs[u.dwarf as usize].debug_abbrev.reader().slice();
+        let own = all.get(u.unit.header.debug_abbrev_offset().0..).unwrap_or_default();
+        has_far_reference(EndianSlice::new(own, LittleEndian)).unwrap_or(true)
+    }
+
     /// What DWARF there should be but isn't (HP0202).
     pub fn missing(&self) -> &[ImageError] {
         &self.missing
@@ -342,6 +352,28 @@ impl<'i> DebugInfo<'i> {
     }
 }
 
+/// Whether an abbreviation of the table at hand has an attribute in a form that can name an entry of another unit.
+fn has_far_reference(mut table: Reader<'_>) -> gimli::Result<bool> {
+    while table.read_uleb128()? != 0 {
+        let (_tag, _children) = (table.read_uleb128()?, table.read_u8()?);
+        loop {
+            let (name, form) = (table.read_uleb128_u16()?, table.read_uleb128_u16()?);
+            match gimli::DwForm(form) {
+                gimli::DW_FORM_null if name == 0 => break,
+                gimli::DW_FORM_implicit_const => drop(table.read_sleb128()?),
+                gimli::DW_FORM_ref_addr
+                | gimli::DW_FORM_ref_sig8
+                | gimli::DW_FORM_ref_sup4
+                | gimli::DW_FORM_ref_sup8
+                | gimli::DW_FORM_GNU_ref_alt
+                | gimli::DW_FORM_indirect => return Ok(true),
+                _ => {}
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn units_of<'i>(dwarf: &Dwarf<'i>) -> gimli::Result<Vec<gimli::Unit<Reader<'i>>>> {
     let mut headers = Vec::new();
     let mut iter = dwarf.units();
@@ -373,6 +405,10 @@ fn skeletons(sections: &DwarfSections<data::SectionBytes>) -> gimli::Result<Vec<
     let mut out = Vec::new();
     let mut iter = dwarf.units();
     while let Some(header) = iter.next()? {
+        // Since DWARF 5 a skeleton's header says that it is one (7.5.1.2); before, an attribute of the GNU extension.
+        if header.version() >= 5 && !matches!(header.type_(), UnitType::Skeleton(_)) {
+            continue;
+        }
         let unit = dwarf.unit(header)?;
         if unit.dwo_id.is_none() {
             continue;
@@ -383,4 +419,23 @@ fn skeletons(sections: &DwarfSections<data::SectionBytes>) -> gimli::Result<Vec<
         out.push(Path::new(&*dir).join(&*name.to_string_lossy()));
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_tell_whether_a_unit_refers_to_others() {
+        let far = |bytes: &[u8]| has_far_reference(EndianSlice::new(bytes, LittleEndian));
+        // A variable (0x34) without children that has a type (0x49).
+        let table = |form: gimli::DwForm| [1, 0x34, 0, 0x49, form.0 as u8, 0, 0, 0];
+        assert_eq!(far(&table(gimli::DW_FORM_ref4)), Ok(false));
+        assert_eq!(far(&table(gimli::DW_FORM_ref_addr)), Ok(true));
+        assert_eq!(far(&table(gimli::DW_FORM_ref_sig8)), Ok(true));
+        assert_eq!(far(&table(gimli::DW_FORM_indirect)), Ok(true));
+        // The value of an implicit constant (0x21) lies in the table.
+        assert_eq!(far(&[1, 0x34, 0, 0x3a, 0x21, 0x7f, 0x49, 0x10, 0, 0, 0]), Ok(true));
+        assert!(far(&[1, 0x34, 0, 0x49, 0x13]).is_err(), "it has no end");
+    }
 }

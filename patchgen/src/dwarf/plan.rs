@@ -57,7 +57,12 @@ fn plan(abbrev: &Abbreviation, reading: Reading) -> Plan {
     let specs = abbrev.attributes();
     let mut steps: Vec<Step> = Vec::new();
     for (i, spec) in specs.iter().enumerate() {
-        if read(spec.name()) && (reading != Reading::Survey || surveyed(spec.name(), abbrev.tag())) {
+        let needed = match reading {
+            Reading::Full => true,
+            Reading::Survey => surveyed(spec.name(), abbrev.tag()),
+            Reading::Frames => framed(spec.name()),
+        };
+        if needed && read(spec.name()) {
             steps.push(Step::Read(i));
         } else if let Some(Step::Skip(_, to)) = steps.last_mut() {
             *to = i + 1;
@@ -68,7 +73,7 @@ fn plan(abbrev: &Abbreviation, reading: Reading) -> Plan {
     let location = specs.iter().find(|s| s.name() == dw::DW_AT_location);
     // A variable with a list of places lives on the stack, and nothing refers to it.
     let on_stack = abbrev.tag() == dw::DW_TAG_variable && location.is_some_and(|s| is_list(s.form()));
-    let inlined = reading == Reading::Inlined && abbrev.tag() == dw::DW_TAG_inlined_subroutine;
+    let inlined = reading == Reading::Frames && abbrev.tag() == dw::DW_TAG_inlined_subroutine;
     Plan {
         tag: abbrev.tag(),
         skip: !(wanted(abbrev.tag()) || inlined) || (reading == Reading::Survey && on_stack),
@@ -91,6 +96,24 @@ fn surveyed(name: DwAt, tag: DwTag) -> bool {
         dw::DW_AT_decl_line => matches!(tag, dw::DW_TAG_variable | dw::DW_TAG_member),
         _ => tag != dw::DW_TAG_formal_parameter || name == dw::DW_AT_type,
     }
+}
+
+/// Whether the search for frames needs this attribute, of those that are read at all.
+fn framed(name: DwAt) -> bool {
+    matches!(
+        name,
+        dw::DW_AT_name
+            | dw::DW_AT_type
+            | dw::DW_AT_specification
+            | dw::DW_AT_abstract_origin
+            | dw::DW_AT_signature
+            | dw::DW_AT_import
+            | dw::DW_AT_declaration
+            | dw::DW_AT_external
+            | dw::DW_AT_low_pc
+            | dw::DW_AT_ranges
+            | dw::DW_AT_location
+    )
 }
 
 /// What [`super::die::Node`] has a field for.

@@ -4,12 +4,13 @@
 use crate::addr::Svma;
 use crate::compare::{Base, Cause, FuncChange, Shift, shifts};
 use crate::correlate::Side;
-use crate::dwarf::{DebugInfo, UnitId};
+use crate::dwarf::{DebugInfo, Spare, UnitId};
 use crate::image::ImageError;
 use crate::pipeline::{self, Compared};
-use crate::types::{Outline, TypeDiff, outline};
+use crate::types::{Aggregate, Outline, TypeDiff, TypeName, outline};
+use rayon::prelude::*;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// Why a function changed.
@@ -27,22 +28,37 @@ impl Reason {
     }
 }
 
+/// A unit of one build: old (false) or new.
+type UnitKey = (bool, u32);
+
 /// Both builds with their debug information at hand.
 #[derive(Debug)]
 pub struct Reasons<'a> {
     compared: &'a Compared,
     old: Option<DebugInfo<'a>>,
     new: Option<DebugInfo<'a>>,
-    /// Outlines of units, by build (old: false) and unit.
-    outlines: RefCell<HashMap<(bool, u32), Rc<Outline>>>,
+    outlines: RefCell<HashMap<UnitKey, Rc<Outline<'a>>>>,
+    /// Entries in the new build of the functions of which it matters what they touch.
+    displaced: BTreeSet<Svma>,
 }
 
 impl<'a> Reasons<'a> {
+    /// To be asked about some of `changes`.
+    ///
     /// # Errors
     /// When debug information is damaged.
-    pub fn new(compared: &'a Compared) -> Result<Reasons<'a>, ImageError> {
-        let (old, new) = (pipeline::open(&compared.old)?, pipeline::open(&compared.new)?);
-        Ok(Reasons { compared, old, new, outlines: RefCell::default() })
+    pub fn new(compared: &'a Compared, changes: &[&FuncChange]) -> Result<Reasons<'a>, ImageError> {
+        let (old, new) = rayon::join(|| pipeline::open(&compared.old), || pipeline::open(&compared.new));
+        let displaced = changes.iter().filter(|c| c.cause == Cause::Displacement);
+        let displaced = displaced.map(|c| compared.new.lifted.functions[c.new.index()].parts[0].start).collect();
+        let mut reasons = Reasons { compared, old: old?, new: new?, outlines: RefCell::default(), displaced };
+        let read = read_ahead(compared, reasons.old.as_ref(), reasons.new.as_ref(), &reasons.displaced, changes)?;
+        reasons.outlines = RefCell::new(read.into_iter().map(|(unit, outline)| (unit, Rc::new(outline))).collect());
+        Ok(reasons)
+    }
+
+    fn info(&self, new: bool) -> Option<&DebugInfo<'a>> {
+        if new { self.new.as_ref() } else { self.old.as_ref() }
     }
 
     /// `file:line` of an instruction of the old build.
@@ -65,32 +81,27 @@ impl<'a> Reasons<'a> {
         Ok(refined.unwrap_or_else(|| Reason::new(change.cause.word(), None)))
     }
 
-    fn outline(&self, new: bool, at: Svma) -> Result<Option<Rc<Outline>>, ImageError> {
-        let info = if new { &self.new } else { &self.old };
-        let Some((info, unit)) = info.as_ref().and_then(|i| Some((i, i.unit_at(at)?))) else { return Ok(None) };
-        self.outline_of(info, new, unit).map(Some)
-    }
-
-    fn outline_of(&self, info: &DebugInfo<'_>, new: bool, unit: UnitId) -> Result<Rc<Outline>, ImageError> {
-        if let Some(known) = self.outlines.borrow().get(&(new, unit.0)) {
-            return Ok(known.clone());
+    fn outline(&self, new: bool, at: Svma, members: bool) -> Result<Option<Rc<Outline<'a>>>, ImageError> {
+        let Some((info, unit)) = self.info(new).and_then(|i| Some((i, i.unit_at(at)?))) else { return Ok(None) };
+        let known = self.outlines.borrow().get(&(new, unit.0)).cloned();
+        if let Some(known) = known.filter(|o| o.members.is_some() || !members) {
+            return Ok(Some(known));
         }
-        let read = Rc::new(outline(info, unit)?);
+        let read = Rc::new(outline(info, unit, members, &self.displaced, &Spare::default())?);
         self.outlines.borrow_mut().insert((new, unit.0), read.clone());
-        Ok(read)
+        Ok(Some(read))
     }
 
     /// The function in whose source text an instruction is.
-    fn owner(&self, new: bool, at: Svma) -> Result<Option<String>, ImageError> {
-        let info = if new { &self.new } else { &self.old };
-        let Some(place) = info.as_ref().and_then(|i| i.line_of(at)) else { return Ok(None) };
-        let outline = self.outline(new, at)?;
-        Ok(outline.and_then(|o| o.function_at(&place.file, place.line).map(str::to_owned)))
+    fn owner(&self, new: bool, at: Svma) -> Result<Option<&'a [u8]>, ImageError> {
+        let Some(place) = self.info(new).and_then(|i| i.line_of(at)) else { return Ok(None) };
+        let outline = self.outline(new, at, false)?;
+        Ok(outline.and_then(|o| o.function_at(&place.file, place.line)))
     }
 
     /// What the source calls the function of the new build that begins there.
-    fn own_name(&self, entry: Svma) -> Result<Option<String>, ImageError> {
-        Ok(self.outline(true, entry)?.and_then(|o| o.entries.get(&entry).cloned()))
+    fn own_name(&self, entry: Svma) -> Result<Option<&'a [u8]>, ImageError> {
+        Ok(self.outline(true, entry, false)?.and_then(|o| o.entries.get(&entry).copied()))
     }
 
     /// Where the first difference stands in the text of another function, in both builds, that one was inlined.
@@ -107,7 +118,7 @@ impl<'a> Reasons<'a> {
             Cause::Immediate => "inlined immediate",
             _ => "inlined literal",
         };
-        Ok(Some(Reason::new(cause, format!("`{new}` is inlined there"))))
+        Ok(Some(Reason::new(cause, format!("`{}` is inlined there", String::from_utf8_lossy(new)))))
     }
 
     fn displacement(&self, change: &FuncChange) -> Result<Option<Reason>, ImageError> {
@@ -122,15 +133,15 @@ impl<'a> Reasons<'a> {
             Base::Sum => return Ok(Some(Reason::new(Cause::Immediate.word(), shown("summand")))),
             Base::Register => {}
         }
-        let (Some(a), Some(b)) = (self.outline(false, first.at.0)?, self.outline(true, first.at.1)?) else {
+        let (Some(a), Some(b)) = (self.outline(false, first.at.0, true)?, self.outline(true, first.at.1, true)?) else {
             return Ok(None);
         };
         let layouts = self.compared.types.as_ref();
         let own = self.own_name(g.parts[0].start)?;
-        let touched = own.and_then(|name| b.touched.get(&name));
+        let touched = own.and_then(|name| b.touched.get(name));
         // First the types that the function's own variables are about, then all of the unit.
         for types in [touched, None] {
-            let counts = |name: &str| types.is_none_or(|t| t.contains(name));
+            let counts = |name: &TypeName| types.is_none_or(|t| t.contains(name));
             if let Some(note) = moved_member(&a, &b, layouts, first, &counts) {
                 return Ok(Some(Reason::new("layout growth", note)));
             }
@@ -143,44 +154,92 @@ impl<'a> Reasons<'a> {
     }
 }
 
+/// What [`Reasons`] will want of a unit.
+#[derive(Default)]
+struct Needs {
+    /// An address in it: its lines are asked for.
+    at: Svma,
+    outline: bool,
+    members: bool,
+}
+
+/// Reads the units that will be asked for side by side: their lines, which `old` and `new` keep, and their outlines.
+fn read_ahead<'a>(
+    compared: &Compared,
+    old: Option<&DebugInfo<'a>>,
+    new: Option<&DebugInfo<'a>>,
+    displaced: &BTreeSet<Svma>,
+    changes: &[&FuncChange],
+) -> Result<Vec<(UnitKey, Outline<'a>)>, ImageError> {
+    let mut units: BTreeMap<UnitKey, Needs> = BTreeMap::new();
+    let none = BTreeSet::new();
+    let (spare_old, spare_new) = (Spare::default(), Spare::default());
+    for change in changes {
+        let members = change.cause == Cause::Displacement;
+        let outline = members || matches!(change.cause, Cause::Code | Cause::Immediate | Cause::Literal);
+        let entry = compared.new.lifted.functions[change.new.index()].parts[0].start;
+        let places = [(false, change.first.map(|f| f.0)), (true, change.first.map(|f| f.1)), (true, Some(entry))];
+        for (is_new, at) in places {
+            let info = if is_new { new } else { old };
+            let Some((at, unit)) = at.and_then(|at| Some((at, info?.unit_at(at)?))) else { continue };
+            let needs = units.entry((is_new, unit.0)).or_default();
+            needs.at = at;
+            needs.outline |= outline;
+            needs.members |= members;
+        }
+    }
+    let read = |(&(is_new, unit), needs): (&UnitKey, &Needs)| {
+        let (info, asked, spare) = if is_new { (new, displaced, &spare_new) } else { (old, &none, &spare_old) };
+        let Some(info) = info else { return Ok(None) };
+        let _ = info.line_number(needs.at);
+        if !needs.outline {
+            return Ok(None);
+        }
+        let outline = outline(info, UnitId(unit), needs.members, asked, spare)?;
+        Ok(Some(((is_new, unit), outline)))
+    };
+    let found: Result<Vec<_>, ImageError> = units.par_iter().map(read).collect();
+    Ok(found?.into_iter().flatten().collect())
+}
+
 fn hex(n: i64) -> String {
     if n < 0 { format!("-{:#x}", n.unsigned_abs()) } else { format!("{n:#x}") }
 }
 
-type Members = [(u64, String)];
-
-fn member_at(members: &Members, offset: i64) -> Option<&str> {
-    let offset = u64::try_from(offset).ok()?;
-    members.iter().find(|(at, _)| *at == offset).map(|(_, name)| name.as_str())
-}
-
 /// A member of a type whose layout changed that stood at the old displacement and stands at the new one.
 fn moved_member(
-    a: &Outline,
-    b: &Outline,
+    a: &Outline<'_>,
+    b: &Outline<'_>,
     types: Option<&TypeDiff>,
     shift: &Shift,
-    counts: &dyn Fn(&str) -> bool,
+    counts: &dyn Fn(&TypeName) -> bool,
 ) -> Option<String> {
-    types?.layouts.iter().filter(|l| counts(&l.name)).find_map(|layout| {
-        let (old, new) = (a.members.get(&layout.name)?, b.members.get(&layout.name)?);
-        let member = member_at(old, shift.old)?;
-        (member_at(new, shift.new)? == member)
-            .then(|| format!("`{member}` of `{}` moved {} -> {}", layout.name, hex(shift.old), hex(shift.new)))
-    })
+    let (a, b) = (a.members.as_ref()?, b.members.as_ref()?);
+    types?.layouts.iter().map(|l| (l, TypeName::of(&l.name))).filter(|(_, name)| counts(name)).find_map(
+        |(layout, name)| {
+            let member = a.get(&name)?.member_at(shift.old)?;
+            (b.get(&name)?.member_at(shift.new)?.key() == member.key())
+                .then(|| format!("`{member}` of `{}` moved {} -> {}", layout.name, hex(shift.old), hex(shift.new)))
+        },
+    )
 }
 
 /// Types that are as they were, with one member at the old and another at the new displacement.
-fn other_member(a: &Outline, b: &Outline, shift: &Shift, counts: &dyn Fn(&str) -> bool) -> Option<String> {
-    let pairs: Vec<(&str, &str, &str)> = b
-        .members
-        .iter()
-        .filter(|(name, members)| counts(name) && a.members.get(*name) == Some(*members))
-        .filter_map(|(name, m)| Some((name.as_str(), member_at(m, shift.old)?, member_at(m, shift.new)?)))
-        .collect();
-    match pairs.as_slice() {
+fn other_member(a: &Outline<'_>, b: &Outline<'_>, shift: &Shift, counts: &dyn Fn(&TypeName) -> bool) -> Option<String> {
+    let (a, b) = (a.members.as_ref()?, b.members.as_ref()?);
+    let fits = |name: &TypeName, now: &Aggregate<'_>| {
+        counts(name)
+            && now.member_at(shift.old).is_some()
+            && now.member_at(shift.new).is_some()
+            && a.get(name).is_some_and(|was| was.same_members(now))
+    };
+    let found: Vec<&Aggregate<'_>> = b.iter().filter(|(name, now)| fits(name, now)).map(|(_, now)| now).collect();
+    match found.as_slice() {
         [] => None,
-        [(name, old, new)] => Some(format!("`{old}` -> `{new}` of `{name}`")),
+        [only] => {
+            let (old, new) = (only.member_at(shift.old)?, only.member_at(shift.new)?);
+            Some(format!("`{old}` -> `{new}` of `{}`", only.name()))
+        }
         several => Some(format!("{} -> {} in one of {} types", hex(shift.old), hex(shift.new), several.len())),
     }
 }

@@ -159,8 +159,8 @@ fn build(l: &Loaded, id: FuncId) -> Build {
 /// When debug information is damaged.
 pub fn explain(c: &Compared, plan: &Plan, subject: Subject) -> Result<Explained, ImageError> {
     let (old, new) = (subject.in_old(), subject.in_new());
-    let reasons = Reasons::new(c)?;
     let change = new.and_then(|n| c.changes.changed.iter().find(|f| f.new == n));
+    let reasons = Reasons::new(c, change.as_slice())?;
     let reason = change.map(|f| reasons.of(f)).transpose()?;
     let name = subject.name(c);
     Ok(Explained {

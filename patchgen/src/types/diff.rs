@@ -7,9 +7,10 @@ use super::{
 };
 use crate::addr::Svma;
 use crate::dwarf::die::Home;
-use crate::dwarf::vars::text;
-use crate::dwarf::{DebugInfo, DieRef, Reading};
+use crate::dwarf::vars::{View, text};
+use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table};
 use gimli::constants as dw;
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One declaration in both builds that differs.
@@ -44,12 +45,13 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
         }
     }
     let mut constants: BTreeMap<BTreeSet<String>, EnumChange> = BTreeMap::new();
-    for d in differing {
-        match d.kind {
-            Kind::Type => describe_type(old, new, d, &mut out),
-            Kind::Constant => constant(old, new, d, &mut constants),
-            Kind::Function => out.prototypes.push(prototype(old, new, d)),
-            Kind::Variable => out.variables.push(variable(old, new, d)),
+    for change in describe(old, new, differing) {
+        match change {
+            Change::Layout(change) => out.layouts.push(change),
+            Change::Enum(change) => out.enums.push(change),
+            Change::Constant(units, ambiguous, values) => constant(units, ambiguous, values, &mut constants),
+            Change::Prototype(change) => out.prototypes.push(change),
+            Change::Variable(change) => out.variables.push(change),
         }
     }
     out.enums.extend(constants.into_values());
@@ -59,6 +61,69 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
     out.prototypes.sort();
     out.variables.sort();
     out
+}
+
+/// One difference, described.
+enum Change {
+    Layout(LayoutChange),
+    Enum(EnumChange),
+    /// Units, whether it is ambiguous, name, old and new value.
+    Constant(BTreeSet<String>, bool, (String, i64, i64)),
+    Prototype(ProtoChange),
+    Variable(VarChange),
+}
+
+/// The same order as in `differing`; what can't be found again is left out. Units are read two at a time, not kept.
+fn describe(old: &DebugInfo<'_>, new: &DebugInfo<'_>, differing: Vec<Differing>) -> Vec<Change> {
+    let mut by_units: BTreeMap<(u32, u32), Vec<(usize, Differing)>> = BTreeMap::new();
+    for (i, d) in differing.into_iter().enumerate() {
+        by_units.entry((d.old.at.unit, d.new.at.unit)).or_default().push((i, d));
+    }
+    let (entangled_old, entangled_new) = (old.is_entangled(), new.is_entangled());
+    let (spare_old, spare_new) = (Spare::default(), Spare::default());
+    let of_units = |((a, b), group): ((u32, u32), Vec<(usize, Differing)>)| {
+        with_unit(old, a, entangled_old, &spare_old, |x| {
+            with_unit(new, b, entangled_new, &spare_new, |y| {
+                let one = |(i, d)| Some((i, describe_one(&mut Shapes::new(x), &mut Shapes::new(y), d)?));
+                group.into_iter().filter_map(one).collect::<Vec<_>>()
+            })
+        })
+    };
+    let mut all: Vec<(usize, Change)> = by_units.into_par_iter().flat_map_iter(of_units).collect();
+    all.sort_unstable_by_key(|(i, _)| *i);
+    all.into_iter().map(|(_, change)| change).collect()
+}
+
+fn with_unit<'i, T>(
+    info: &DebugInfo<'i>,
+    unit: u32,
+    entangled: bool,
+    spare: &Spare<'i>,
+    f: impl FnOnce(View<'_, 'i>) -> T,
+) -> T {
+    if entangled {
+        return f(View::kept(info, unit, Reading::Full));
+    }
+    spare.with(|table| {
+        if info.read_into(unit, Reading::Full, table).is_err() {
+            // The survey read it, and reported what is wrong with it.
+            *table = Table::default();
+        }
+        f(View { info, unit, local: table, reading: Reading::Full })
+    })
+}
+
+fn describe_one(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Option<Change> {
+    match d.kind {
+        Kind::Type => describe_type(x, y, d),
+        Kind::Constant => {
+            let (a, b) = (x.view.node(d.old.at)?, y.view.node(d.new.at)?);
+            let [was, is] = [a.value, b.value].map(|v| v.unwrap_or(0).cast_signed());
+            Some(Change::Constant(d.units, d.ambiguous, (text(b.name), was, is)))
+        }
+        Kind::Function => Some(Change::Prototype(prototype(x, y, d))),
+        Kind::Variable => Some(Change::Variable(variable(x, y, d))),
+    }
 }
 
 /// The names that both builds declare, counted, and those of them whose declarations aren't all the same.
@@ -170,25 +235,23 @@ fn kind_of(b: &Bare<'_, '_>) -> TypeKind {
     }
 }
 
-fn place(info: &DebugInfo<'_>, at: DieRef) -> Option<String> {
-    let table = info.table(at.unit, Reading::Full);
-    let node = table.node(table.at(at.offset)?);
+fn place(view: &View<'_, '_>, at: DieRef) -> Option<String> {
+    let node = view.node(at)?;
     if node.line == 0 {
         return None;
     }
-    let file = info.file_name(at.unit, node.file)?;
+    let file = view.info.file_name(at.unit, node.file)?;
     Some(format!("{file}:{}", node.line))
 }
 
-fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &mut TypeDiff) {
-    let (mut x, mut y) = (Shapes::of_unit(old, d.old.at.unit), Shapes::of_unit(new, d.new.at.unit));
-    let (Some(a), Some(b)) = (x.bare(Some(d.old.at)), y.bare(Some(d.new.at))) else { return };
+fn describe_type(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Option<Change> {
+    let (a, b) = (x.bare(Some(d.old.at))?, y.bare(Some(d.new.at))?);
     let (old_kind, new_kind) = (kind_of(&a), kind_of(&b));
     let name = name::qualified(&y.view, d.new.at).unwrap_or_default();
     // Type units have no name.
     let nameless = d.units.contains("");
     let units = d.units.into_iter().collect();
-    let place = place(new, b.at).or_else(|| place(new, d.new.at));
+    let place = place(&y.view, b.at).or_else(|| place(&y.view, d.new.at));
     let (old_size, new_size) = (a.node().size, b.node().size);
     if old_kind == TypeKind::Enum && new_kind == TypeKind::Enum {
         let mut e = EnumChange {
@@ -203,10 +266,9 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
             ambiguous: d.ambiguous,
         };
         compare_constants(&enumerators(&a), &enumerators(&b), &mut e);
-        out.enums.push(e);
-        return;
+        return Some(Change::Enum(e));
     }
-    let fields = compare_fields(&mut x, a.at, &mut y, b.at);
+    let fields = compare_fields(x, a.at, y, b.at);
     let only_vtable = d.old.shape == d.new.shape;
     let vtable = (d.old.vtable != d.new.vtable).then(|| {
         let names = |v: Vec<(u64, String)>| v.into_iter().map(|(_, n)| n).collect();
@@ -219,7 +281,7 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
         && a.node().tag == b.node().tag
         && (old_size, a.node().alignment) == (new_size, b.node().alignment)
         && vtable.is_none()
-        && storage::same(&mut x, a.at, &mut y, b.at);
+        && storage::same(x, a.at, y, b.at);
     let mut change = LayoutChange {
         name,
         old_kind,
@@ -238,7 +300,7 @@ fn describe_type(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &m
         detail: String::new(),
     };
     change.detail = detail(&change);
-    out.layouts.push(change);
+    Some(Change::Layout(change))
 }
 
 fn field_at(shapes: &mut Shapes<'_, '_>, f: &Field) -> FieldAt {
@@ -365,13 +427,15 @@ fn compare_constants(old: &[(&[u8], u64)], new: &[(&[u8], u64)], out: &mut EnumC
 }
 
 /// Constants of enums without a name, gathered by the units that have them.
-fn constant(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &mut BTreeMap<BTreeSet<String>, EnumChange>) {
-    let (x, y) = (Shapes::of_unit(old, d.old.at.unit), Shapes::of_unit(new, d.new.at.unit));
-    let (Some(a), Some(b)) = (x.view.node(d.old.at), y.view.node(d.new.at)) else { return };
-    let values = [a, b].map(|n| n.value.unwrap_or(0).cast_signed());
-    let change = out.entry(d.units.clone()).or_insert_with(|| EnumChange {
+fn constant(
+    units: BTreeSet<String>,
+    ambiguous: bool,
+    values: (String, i64, i64),
+    out: &mut BTreeMap<BTreeSet<String>, EnumChange>,
+) {
+    let change = out.entry(units.clone()).or_insert_with(|| EnumChange {
         name: String::new(),
-        units: d.units.into_iter().collect(),
+        units: units.into_iter().collect(),
         place: None,
         old_size: None,
         new_size: None,
@@ -380,13 +444,12 @@ fn constant(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing, out: &mut BT
         changed: Vec::new(),
         ambiguous: false,
     });
-    change.ambiguous |= d.ambiguous;
-    change.changed.push((text(b.name), values[0], values[1]));
+    change.ambiguous |= ambiguous;
+    change.changed.push(values);
     change.changed.sort();
 }
 
-fn prototype(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing) -> ProtoChange {
-    let (mut x, mut y) = (Shapes::of_unit(old, d.old.at.unit), Shapes::of_unit(new, d.new.at.unit));
+fn prototype(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> ProtoChange {
     let external =
         y.view.node(d.new.at).is_some_and(|n| n.external) || y.view.declared(d.new.at).is_some_and(|(_, n)| n.external);
     let declared = y.view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
@@ -394,16 +457,15 @@ fn prototype(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing) -> ProtoCha
         symbol: super::function_key(&y.view, d.new.at).unwrap_or_default(),
         external,
         units: d.units.into_iter().collect(),
-        place: place(new, d.new.at).or_else(|| place(new, declared)),
-        old: name::prototype(&mut x, d.old.at),
-        new: name::prototype(&mut y, d.new.at),
+        place: place(&y.view, d.new.at).or_else(|| place(&y.view, declared)),
+        old: name::prototype(x, d.old.at),
+        new: name::prototype(y, d.new.at),
         ambiguous: d.ambiguous,
     }
 }
 
-fn variable(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing) -> VarChange {
-    let side = |info: &DebugInfo<'_>, at: DieRef| {
-        let mut shapes = Shapes::of_unit(info, at.unit);
+fn variable(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> VarChange {
+    let side = |shapes: &mut Shapes<'_, '_>, at: DieRef| {
         let own = shapes.view.node(at);
         let decl = shapes.view.declared(at).map(|(_, n)| n);
         let ty = own.and_then(|n| n.ty).or(decl.and_then(|n| n.ty));
@@ -413,15 +475,15 @@ fn variable(old: &DebugInfo<'_>, new: &DebugInfo<'_>, d: Differing) -> VarChange
             None => (Svma(0), false),
         };
         let name = name::qualified(&shapes.view, at).unwrap_or_default();
-        (name, name::render(&mut shapes, ty), shapes.size(ty), home, tls)
+        (name, name::render(shapes, ty), shapes.size(ty), home, tls)
     };
-    let (_, old_type, old_size, old_at, _) = side(old, d.old.at);
-    let (name, new_type, new_size, new_at, tls) = side(new, d.new.at);
-    let declared = Shapes::of_unit(new, d.new.at.unit).view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
+    let (_, old_type, old_size, old_at, _) = side(x, d.old.at);
+    let (name, new_type, new_size, new_at, tls) = side(y, d.new.at);
+    let declared = y.view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
     VarChange {
         name,
         units: d.units.into_iter().collect(),
-        place: place(new, d.new.at).or_else(|| place(new, declared)),
+        place: place(&y.view, d.new.at).or_else(|| place(&y.view, declared)),
         old_type,
         new_type,
         old_size,

@@ -3,15 +3,16 @@
 //! An instance lives in a variable, in another object, or in memory that a pointer leads to. Where nothing but automatic variables and
 //! parameters has the type, and nothing but parameters points to it, each instance is in the frame of a function that declares one.
 
-use super::holders::Finder;
+use super::Survey;
+use super::holders::{Finder, Found, Wanted};
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, NONE, Node, Table};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef, Reading};
+use crate::dwarf::{DebugInfo, DieRef, Reading, Spare};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What a function's own declarations say, and those of the functions inlined into it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -29,13 +30,13 @@ pub struct Frame {
 /// Where instances of some types can be.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Frames {
-    /// By entry: every function with code.
+    /// By entry: the functions that know one of the types, and those that were asked for. Only the latter have all their units.
     pub functions: BTreeMap<Svma, Frame>,
     /// By type: what lets an instance outlive a call, or be anywhere. In words.
     pub outside: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// One entry of a function: an abstract one, or one with code.
+/// One entry of a function: an abstract one that knows one of the types, or one with code.
 struct Part {
     at: DieRef,
     entry: Option<Svma>,
@@ -44,22 +45,46 @@ struct Part {
     frame: Frame,
 }
 
-type Found = (Vec<Part>, BTreeMap<String, BTreeSet<String>>);
+type Outside = BTreeMap<String, BTreeSet<String>>;
 
-/// Looks for the types in `names` (qualified, as [`super::LayoutChange::name`] has them) in all units.
-pub fn frames(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Frames, ImageError> {
-    let of_unit = |unit: u32| -> Result<Found, ImageError> {
-        let mut table = Table::default();
-        info.read_into(unit, Reading::Inlined, &mut table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        let mut search = Search {
-            finder: Finder::new(View { info, unit, local: &table, reading: Reading::Full }, names),
-            outside: BTreeMap::new(),
-            parts: Vec::new(),
-        };
-        search.unit();
-        Ok((search.parts, search.outside))
+/// How far [`frames`] looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// In all units that know one of the types.
+    Everywhere,
+    /// At least in those that have one of the functions that were asked for.
+    Asked,
+}
+
+/// Looks for the types in `names` (qualified, as [`super::LayoutChange::name`] has them), and for the functions that begin at one of
+/// `entries`.
+pub fn frames(
+    info: &DebugInfo<'_>,
+    survey: &Survey,
+    names: &BTreeSet<String>,
+    entries: &BTreeSet<Svma>,
+    reach: Reach,
+) -> Result<Frames, ImageError> {
+    let (wanted, tables) = (Wanted::new(names), Spare::default());
+    let of_unit = |unit: u32| -> Result<(Vec<Part>, Outside), ImageError> {
+        tables.with(|table| {
+            info.read_into(unit, Reading::Frames, table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
+            let mut search = Search {
+                finder: Finder::new(View { info, unit, local: table, reading: Reading::Full }, &wanted),
+                entries,
+                outside: BTreeMap::new(),
+                parts: Vec::new(),
+            };
+            search.unit();
+            Ok((search.kept(), search.outside))
+        })
     };
-    let found: Result<Vec<Found>, ImageError> = (0..info.units.len() as u32).into_par_iter().map(of_unit).collect();
+    let (mut knowing, others) = survey.units_knowing(info, &wanted);
+    if reach == Reach::Asked {
+        let asked = survey.units_with(info, entries);
+        knowing.retain(|unit| asked.contains(unit));
+    }
+    let found: Result<Vec<_>, ImageError> = knowing.into_par_iter().map(of_unit).collect();
     let (mut out, mut parts) = (Frames::default(), Vec::new());
     for (of_unit, outside) in found? {
         parts.extend(of_unit);
@@ -67,24 +92,34 @@ pub fn frames(info: &DebugInfo<'_>, names: &BTreeSet<String>) -> Result<Frames, 
             out.outside.entry(ty).or_default().extend(reasons);
         }
     }
+    let mut frame = |entry: Svma, more: &Frame, unit: u32| {
+        let none = || Frame { units: Some(BTreeSet::new()), ..Frame::default() };
+        out.functions.entry(entry).or_insert_with(none).add(more, info.name_at(unit));
+    };
     let by_die: HashMap<DieRef, usize> = parts.iter().enumerate().map(|(i, p)| (p.at, i)).collect();
     for part in &parts {
         let Some(entry) = part.entry else { continue };
-        let frame =
-            out.functions.entry(entry).or_insert_with(|| Frame { units: Some(BTreeSet::new()), ..Frame::default() });
-        frame.add(&part.frame, info.name_at(part.at.unit));
+        frame(entry, &part.frame, part.at.unit);
         for origin in &part.origins {
             match by_die.get(origin) {
-                Some(&i) => frame.add(&parts[i].frame, info.name_at(origin.unit)),
-                // A declaration: it has no variables, but its unit counts.
-                None => frame.add(&Frame::default(), info.name_at(origin.unit)),
+                Some(&i) => frame(entry, &parts[i].frame, origin.unit),
+                // It knows none of the types, but its unit counts.
+                None => frame(entry, &Frame::default(), origin.unit),
             }
         }
+    }
+    // What is inlined there comes from the same unit.
+    for (entry, unit) in survey.entries_in(&others).filter(|(entry, _)| entries.contains(entry)) {
+        frame(entry, &Frame::default(), unit);
     }
     Ok(out)
 }
 
 impl Frame {
+    fn knows(&self) -> bool {
+        [&self.values, &self.passed, &self.pointers].iter().any(|types| !types.is_empty())
+    }
+
     fn add(&mut self, other: &Frame, unit: &str) {
         self.values.extend(other.values.iter().cloned());
         self.passed.extend(other.passed.iter().cloned());
@@ -100,7 +135,8 @@ impl Frame {
 
 struct Search<'a, 'i, 'n> {
     finder: Finder<'a, 'i, 'n>,
-    outside: BTreeMap<String, BTreeSet<String>>,
+    entries: &'n BTreeSet<Svma>,
+    outside: Outside,
     parts: Vec<Part>,
 }
 
@@ -131,9 +167,21 @@ impl<'a, 'i> Search<'a, 'i, '_> {
         }
     }
 
-    fn reason(&mut self, types: BTreeSet<String>, reason: impl Fn() -> String) {
+    /// The parts that say something: a function that nobody asked for, with none of the types in it, doesn't.
+    fn kept(&mut self) -> Vec<Part> {
+        let unit = self.finder.shapes.view.unit;
+        let parts = std::mem::take(&mut self.parts);
+        let knowing: HashSet<DieRef> = parts.iter().filter(|p| p.frame.knows()).map(|p| p.at).collect();
+        // Whether an entry of another unit knows one is seen when that unit is read.
+        let may_know = |at: &DieRef| at.unit != unit || knowing.contains(at);
+        let asked = |p: &Part| p.entry.is_some_and(|at| self.entries.contains(&at));
+        let says = |p: &Part| p.frame.knows() || asked(p) || (p.entry.is_some() && p.origins.iter().any(may_know));
+        parts.into_iter().filter(says).collect()
+    }
+
+    fn reason(&mut self, types: Found<'_>, reason: impl Fn() -> String) {
         for ty in types {
-            self.outside.entry(ty).or_default().insert(reason());
+            self.outside.entry(ty.to_owned()).or_default().insert(reason());
         }
     }
 
@@ -144,15 +192,14 @@ impl<'a, 'i> Search<'a, 'i, '_> {
     /// A member that points to one, or has one inside an object whose own layout isn't asked for.
     fn member(&mut self, node: &Node<'i>) {
         let View { unit, local, .. } = self.finder.shapes.view;
-        let held = self.finder.by_value(node.ty, 0);
-        let pointed = self.finder.pointed(node.ty);
+        let (held, pointed) = self.finder.both(node.ty);
         if held.is_empty() && pointed.is_empty() {
             return;
         }
         let outer = parent(local, node).map(|p| DieRef { unit, offset: p.offset });
         // What has one inside changed itself, and is looked for by its own name. A struct without a name isn't.
         let outer = outer.and_then(|at| super::name::qualified(&self.finder.shapes.view, at));
-        let known = outer.is_some_and(|name| self.finder.names.contains(&name));
+        let known = outer.is_some_and(|name| self.finder.wanted.names.contains(&name));
         let name = self.name(DieRef { unit, offset: node.offset });
         if !known {
             self.reason(held, || format!("`{name}` holds one"));
@@ -163,8 +210,7 @@ impl<'a, 'i> Search<'a, 'i, '_> {
     fn variable(&mut self, at: DieRef, node: &Node<'i>, in_function: bool) {
         let view = self.finder.shapes.view;
         let ty = node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty));
-        let held = self.finder.by_value(ty, 0);
-        let pointed = self.finder.pointed(ty);
+        let (held, pointed) = self.finder.both(ty);
         if held.is_empty() && pointed.is_empty() {
             return;
         }
@@ -184,12 +230,12 @@ impl<'a, 'i> Search<'a, 'i, '_> {
         let node = table.node(index);
         let at = DieRef { unit: view.unit, offset: node.offset };
         let result = node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty));
-        let returned = self.finder.pointed(result);
+        let (given, returned) = self.finder.both(result);
         if !returned.is_empty() {
             let name = self.name(at);
             self.reason(returned, || format!("`{name}` returns a pointer to one"));
         }
-        let mut frame = Frame { passed: self.finder.by_value(result, 0), ..Frame::default() };
+        let mut frame = Frame { passed: owned(&given), ..Frame::default() };
         let mut origins = Vec::new();
         self.chain(node.origin, &mut origins);
         for i in index + 1..node.end {
@@ -199,12 +245,12 @@ impl<'a, 'i> Search<'a, 'i, '_> {
                 dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
                     let here = DieRef { unit: view.unit, offset: inner.offset };
                     let ty = inner.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
-                    let held = self.finder.by_value(ty, 0);
+                    let (held, pointed) = self.finder.both(ty);
                     if inner.tag == dw::DW_TAG_formal_parameter {
-                        frame.pointers.extend(self.finder.pointed(ty));
-                        frame.passed.extend(held.iter().cloned());
+                        frame.pointers.extend(owned(&pointed));
+                        frame.passed.extend(owned(&held));
                     }
-                    frame.values.extend(held);
+                    frame.values.extend(owned(&held));
                 }
                 _ => {}
             }
@@ -226,6 +272,10 @@ impl<'a, 'i> Search<'a, 'i, '_> {
             next = self.finder.shapes.view.node(at).and_then(|n| n.origin);
         }
     }
+}
+
+fn owned(types: &[&str]) -> BTreeSet<String> {
+    types.iter().map(|&ty| ty.to_owned()).collect()
 }
 
 fn parent<'t, 'i>(table: &'t Table<'i>, node: &Node<'i>) -> Option<&'t Node<'i>> {

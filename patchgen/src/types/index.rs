@@ -1,15 +1,17 @@
 //! What a unit declares, as hashes: enough to see what differs without keeping its entries.
 
 use super::hash::{hash_of, inside, of_bytes};
+use super::holders::Wanted;
 use super::shape::Shapes;
-use crate::dwarf::die::{Home, is_aggregate};
+use crate::addr::Svma;
+use crate::dwarf::die::{Home, Node, is_aggregate};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef, Reading, Table, Variable};
+use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table, Variable};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use patchfmt::codes;
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash as _;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,6 +55,14 @@ pub struct Survey {
     pub(super) shapes: Vec<Shaped>,
     places: Vec<Places>,
     variables: Vec<Variable>,
+    /// Units with code, and where the functions in them begin.
+    entries: Vec<(u32, Vec<Svma>)>,
+    /// Hashes of the names of all types that a unit declares or defines, ascending. Of each that was read by itself.
+    known: Vec<(u32, Vec<u32>)>,
+    /// Some type is that of pointers to member functions, which hold places in vtables (Itanium C++ ABI, 2.3).
+    methods: bool,
+    /// Some unit refers to entries of another.
+    entangled: bool,
 }
 
 /// Where the declarations of one unit are.
@@ -70,6 +80,10 @@ struct Places {
 struct Read {
     found: Vec<(u32, Vec<(Shaped, u32)>)>,
     variables: Vec<Variable>,
+    entries: Vec<Svma>,
+    known: Vec<u32>,
+    methods: bool,
+    elsewhere: bool,
 }
 
 /// So many units are read before they are merged: bounds what is in memory.
@@ -83,17 +97,18 @@ impl Survey {
     pub fn read(info: &DebugInfo<'_>) -> Result<Survey, ImageError> {
         let mut out = Survey::default();
         let mut ids: HashMap<Shaped, u32, foldhash::fast::FixedState> = HashMap::default();
-        let (count, entangled) = (info.units.len() as u32, info.is_entangled());
+        let (count, entangled, tables) = (info.units.len() as u32, info.is_entangled(), Spare::default());
         for start in (0..count).step_by(BATCH as usize) {
             let units = start..count.min(start + BATCH);
-            let batch: Vec<Result<Read, ImageError>> = units
-                .clone()
-                .into_par_iter()
-                .map_init(Table::default, |table, u| unit(info, u, entangled, table))
-                .collect();
+            let batch: Vec<Result<Read, ImageError>> =
+                units.clone().into_par_iter().map(|u| tables.with(|table| unit(info, u, entangled, table))).collect();
             for (of, read) in units.zip(batch) {
                 let read = read?;
                 out.variables.extend(read.variables);
+                out.entries.push((of, read.entries));
+                out.known.push((of, read.known));
+                out.methods |= read.methods;
+                out.entangled |= read.elsewhere;
                 for (unit, found) in read.found {
                     let list = found.into_iter().map(|(shaped, offset)| {
                         let next = out.shapes.len() as u32;
@@ -117,6 +132,46 @@ impl Survey {
         &self.variables
     }
 
+    /// A type of the program is that of pointers to member functions.
+    pub(crate) fn has_pointers_to_methods(&self) -> bool {
+        self.methods
+    }
+
+    /// Units that may know one of the types, and the others. A type can only be in what a unit declares where it has a name for it, unless
+    /// units refer to each other's types.
+    pub(super) fn units_knowing(&self, info: &DebugInfo<'_>, wanted: &Wanted<'_>) -> (Vec<u32>, HashSet<u32>) {
+        let readable = wanted.names.iter().all(|name| !name.contains(char::REPLACEMENT_CHARACTER));
+        if self.entangled || !readable {
+            return ((0..info.units.len() as u32).collect(), HashSet::new());
+        }
+        let hashes: Vec<u32> = wanted.unqualified().map(short_hash).collect();
+        let mut knowing = Vec::new();
+        let mut others = HashSet::new();
+        for (unit, names) in &self.known {
+            if hashes.iter().any(|hash| names.binary_search(hash).is_ok()) {
+                knowing.push(*unit);
+            } else {
+                others.insert(*unit);
+            }
+        }
+        (knowing, others)
+    }
+
+    /// Units with a function that begins at one of `entries`, and those that are inlined into it.
+    pub(super) fn units_with(&self, info: &DebugInfo<'_>, entries: &BTreeSet<Svma>) -> HashSet<u32> {
+        if self.entangled {
+            return (0..info.units.len() as u32).collect();
+        }
+        let with = self.entries.iter().filter(|(_, own)| own.iter().any(|entry| entries.contains(entry)));
+        with.map(|(unit, _)| *unit).collect()
+    }
+
+    /// Where functions of these units begin, with the unit.
+    pub(super) fn entries_in(&self, units: &HashSet<u32>) -> impl Iterator<Item = (Svma, u32)> {
+        let of_units = self.entries.iter().filter(|(unit, _)| units.contains(unit));
+        of_units.flat_map(|(unit, entries)| entries.iter().map(|&entry| (entry, *unit)))
+    }
+
     /// The declarations with these keys, unit by unit, sorted.
     pub(super) fn entries(&self, info: &DebugInfo<'_>, keys: &HashSet<(Kind, u64)>) -> Vec<Entry> {
         let wanted: Vec<bool> = self.shapes.iter().map(|s| keys.contains(&(s.kind, s.key))).collect();
@@ -136,7 +191,14 @@ impl Survey {
 
 /// `table` is room for the unit's entries, where others won't ask for them.
 fn unit<'i>(info: &DebugInfo<'i>, unit: u32, entangled: bool, table: &mut Table<'i>) -> Result<Read, ImageError> {
-    let mut out = Read { found: Vec::new(), variables: Vec::new() };
+    let mut out = Read {
+        found: Vec::new(),
+        variables: Vec::new(),
+        entries: Vec::new(),
+        known: Vec::new(),
+        methods: false,
+        elsewhere: true,
+    };
     // Partial units count as parts of those that import them: a supplementary file has those of other programs too.
     if info.units[unit as usize].partial {
         return Ok(out);
@@ -160,10 +222,15 @@ fn unit<'i>(info: &DebugInfo<'i>, unit: u32, entangled: bool, table: &mut Table<
     let mut shapes = Shapes::new(view);
     out.found.push((unit, declarations(&mut shapes)));
     let mut broken = shapes.broken;
+    out.methods |= points_to_methods(&mut shapes);
+    out.elsewhere = entangled || info.refers_elsewhere(unit);
+    out.entries = entries(table);
+    out.known = known(table);
     for part in imported {
         let mut shapes = Shapes::new(View::kept(info, part, Reading::Survey));
         out.found.push((part, declarations(&mut shapes)));
         broken |= shapes.broken;
+        out.methods |= points_to_methods(&mut shapes);
     }
     if broken {
         return Err(ImageError {
@@ -173,6 +240,36 @@ fn unit<'i>(info: &DebugInfo<'i>, unit: u32, entangled: bool, table: &mut Table<
         });
     }
     Ok(out)
+}
+
+/// Where functions with code begin.
+fn entries(table: &Table<'_>) -> Vec<Svma> {
+    let functions = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_subprogram && n.code);
+    let entry = |home| match home {
+        Home::At(entry) => Some(entry),
+        Home::Tls(_) => None,
+    };
+    functions.filter_map(|n| entry(n.home?)).collect()
+}
+
+fn short_hash(name: &[u8]) -> u32 {
+    of_bytes(name) as u32
+}
+
+/// Hashes of the names that types have, be they defined there or only declared.
+fn known(table: &Table<'_>) -> Vec<u32> {
+    let named = |n: &&Node<'_>| is_aggregate(n.tag) || n.tag == dw::DW_TAG_typedef;
+    let mut out: Vec<u32> = table.nodes.iter().filter(named).map(|n| short_hash(n.name)).collect();
+    out.sort_unstable();
+    out.dedup();
+    out.shrink_to_fit();
+    out
+}
+
+fn points_to_methods(shapes: &mut Shapes<'_, '_>) -> bool {
+    let table = shapes.view.local;
+    let mut pointers = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type);
+    pointers.any(|n| shapes.bare(n.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type))
 }
 
 /// Declarations in the unit of `shapes`, with their offsets.

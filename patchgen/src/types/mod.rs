@@ -13,10 +13,10 @@ mod outline;
 mod shape;
 mod storage;
 
-pub use frames::{Frame, Frames, frames};
-pub use holders::{Holder, Holders, holders, points_to_methods};
+pub use frames::{Frame, Frames, Reach, frames};
+pub use holders::{Holder, Holders, holders};
 pub use index::Survey;
-pub use outline::{Declared, Outline, outline};
+pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
 
 use crate::addr::Svma;
 use crate::dwarf::vars::View;

@@ -1,69 +1,146 @@
 //! What one unit declares, as far as reports need it: members of its aggregates by place, and where its functions begin in the source.
 
-use super::name;
-use super::shape::Shapes;
+use super::hash::of_bytes;
+use super::shape::{Label, Shapes};
 use crate::addr::Svma;
-use crate::dwarf::die::{Home, Node, is_aggregate};
-use crate::dwarf::vars::{View, text};
-use crate::dwarf::{DebugInfo, DieRef, Reading, UnitId};
+use crate::dwarf::die::{Home, NONE, Node, is_aggregate};
+use crate::dwarf::vars::View;
+use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, UnitId};
 use crate::image::ImageError;
 use gimli::constants as dw;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Pointers, references and arrays that are followed from a variable to what it is about.
 const POINTERS: u32 = 8;
 
-/// A function's declaration.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Declared {
-    /// As [`DebugInfo::line_of`] names files.
-    pub file: String,
-    pub line: u32,
-    pub name: String,
-}
+/// An aggregate's name, by the hash of what [`super::name::qualified`] gives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TypeName(u64);
 
-#[derive(Clone, Default, Debug)]
-pub struct Outline {
-    /// Offset in bytes and name of each member, by the aggregate's name.
-    pub members: BTreeMap<String, Vec<(u64, String)>>,
-    /// Ascending.
-    pub functions: Vec<Declared>,
-    /// Names of the functions that have code, by entry.
-    pub entries: BTreeMap<Svma, String>,
-    /// Aggregates that a function's parameters and variables are of or point to, by the function's name.
-    pub touched: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Outline {
-    /// The function whose text the line is in: the last that begins before it.
-    pub fn function_at(&self, file: &str, line: u32) -> Option<&str> {
-        let before = self.functions.partition_point(|d| (d.file.as_str(), d.line) <= (file, line));
-        let found = self.functions.get(before.checked_sub(1)?)?;
-        (found.file == file).then_some(found.name.as_str())
+impl TypeName {
+    #[must_use]
+    pub fn of(qualified: &str) -> TypeName {
+        TypeName(of_bytes(qualified.as_bytes()))
     }
 }
 
-/// Reads one unit; nothing of it is kept.
+/// A name with the scopes around it, put together when it is shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Scoped<'i> {
+    scope: Arc<str>,
+    name: &'i [u8],
+}
+
+impl std::fmt::Display for Scoped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mark = if self.scope.is_empty() { "" } else { "::" };
+        write!(f, "{}{mark}{}", self.scope, String::from_utf8_lossy(self.name))
+    }
+}
+
+/// A struct, class or union.
+#[derive(Debug)]
+pub struct Aggregate<'i> {
+    name: Scoped<'i>,
+    /// Offset in bytes and name of each member.
+    members: Vec<(u64, Label<'i>)>,
+}
+
+impl<'i> Aggregate<'i> {
+    /// The first member there.
+    #[must_use]
+    pub fn member_at(&self, offset: i64) -> Option<&Label<'i>> {
+        let offset = u64::try_from(offset).ok()?;
+        self.members.iter().find(|(at, _)| *at == offset).map(|(_, name)| name)
+    }
+
+    #[must_use]
+    pub fn same_members(&self, other: &Aggregate<'_>) -> bool {
+        self.members
+            .iter()
+            .map(|(at, name)| (at, name.key()))
+            .eq(other.members.iter().map(|(at, name)| (at, name.key())))
+    }
+
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.to_string()
+    }
+}
+
+/// A function's declaration, by file and line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Declared<'i> {
+    /// Index in [`Outline::files`].
+    file: u32,
+    line: u32,
+    name: &'i [u8],
+}
+
+#[derive(Default, Debug)]
+pub struct Outline<'i> {
+    /// None where they weren't asked for.
+    pub members: Option<HashMap<TypeName, Aggregate<'i>>>,
+    /// As [`DebugInfo::line_of`] names files.
+    files: HashMap<String, u32>,
+    /// Ascending.
+    functions: Vec<Declared<'i>>,
+    /// Names of the functions that have code, by entry.
+    pub entries: HashMap<Svma, &'i [u8]>,
+    /// Aggregates that a function's parameters and variables are of or point to, by the function's name. Of those that were asked for.
+    pub touched: HashMap<&'i [u8], HashSet<TypeName>>,
+}
+
+impl<'i> Outline<'i> {
+    /// The function whose text the line is in: the last that begins before it.
+    #[must_use]
+    pub fn function_at(&self, file: &str, line: u32) -> Option<&'i [u8]> {
+        let file = *self.files.get(file)?;
+        let before = self.functions.partition_point(|d| (d.file, d.line) <= (file, line));
+        let found = self.functions.get(before.checked_sub(1)?)?;
+        (found.file == file).then_some(found.name)
+    }
+}
+
+/// Reads one unit; its entries aren't kept. Members on demand only, and what functions touch only of those that begin at one of `asked`.
 ///
 /// # Errors
 /// When its debug information is damaged.
-pub fn outline(info: &DebugInfo<'_>, unit: UnitId) -> Result<Outline, ImageError> {
-    let table = info.read_table(unit.0).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-    let view = View { info, unit: unit.0, local: &table, reading: Reading::Full };
-    let mut shapes = Shapes::new(view);
-    let mut out = Outline::default();
+pub(crate) fn outline<'i>(
+    info: &DebugInfo<'i>,
+    unit: UnitId,
+    members: bool,
+    asked: &BTreeSet<Svma>,
+    spare: &Spare<'i>,
+) -> Result<Outline<'i>, ImageError> {
+    spare.with(|table| {
+        info.read_into(unit.0, Reading::Full, table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
+        Ok(read(View { info, unit: unit.0, local: table, reading: Reading::Full }, members, asked))
+    })
+}
+
+fn read<'i>(view: View<'_, 'i>, members: bool, asked: &BTreeSet<Svma>) -> Outline<'i> {
+    let View { info, unit, local: table, .. } = view;
+    let mut reader = Reader { shapes: Shapes::new(view), scopes: HashMap::new(), buffer: Vec::new() };
+    let mut out = Outline { members: members.then(HashMap::new), ..Outline::default() };
+    let mut files: HashMap<(u32, u32), u32> = HashMap::new();
+    let mut declared_at: Vec<(u32, &'i [u8])> = Vec::new();
     for (index, node) in table.nodes.iter().enumerate() {
-        let at = DieRef { unit: unit.0, offset: node.offset };
+        let at = DieRef { unit, offset: node.offset };
         match node.tag {
             dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type if !node.declaration => {
-                if let Some(name) = name::qualified(&view, at) {
-                    members(&mut shapes, name, at, &mut out);
+                if let Some(list) = &mut out.members
+                    && let Some(name) = reader.qualified(at)
+                {
+                    reader.aggregate(name, at, list);
                 }
             }
             dw::DW_TAG_typedef => {
-                let bare = shapes.bare(node.ty);
+                let Some(list) = &mut out.members else { continue };
+                let bare = reader.shapes.bare(node.ty);
                 if let Some(bare) = bare.filter(|b| is_aggregate(b.node().tag) && b.node().name.is_empty()) {
-                    members(&mut shapes, text(node.name), bare.at, &mut out);
+                    reader.aggregate(Scoped { scope: "".into(), name: node.name }, bare.at, list);
                 }
             }
             dw::DW_TAG_subprogram => {
@@ -71,46 +148,102 @@ pub fn outline(info: &DebugInfo<'_>, unit: UnitId) -> Result<Outline, ImageError
                 if declared.line == 0 || declared.name.is_empty() {
                     continue;
                 }
-                let file = info.file_name(from.unit, declared.file).unwrap_or_default();
-                let name = text(declared.name);
-                let inside = table.nodes.get(index + 1..node.end as usize).unwrap_or_default();
-                let variables =
-                    inside.iter().filter(|n| matches!(n.tag, dw::DW_TAG_formal_parameter | dw::DW_TAG_variable));
-                let touched = variables.filter_map(|n| aggregate(&mut shapes, &view, unit, n));
-                out.touched.entry(name.clone()).or_default().extend(touched);
+                let next = out.files.len() as u32;
+                let file = *files.entry((from.unit, declared.file)).or_insert_with(|| {
+                    let name = info.file_name(from.unit, declared.file).unwrap_or_default();
+                    *out.files.entry(name).or_insert(next)
+                });
                 if let Some(Home::At(entry)) = node.home.filter(|_| node.code) {
-                    out.entries.insert(entry, name.clone());
+                    out.entries.insert(entry, declared.name);
+                    if asked.contains(&entry) {
+                        out.touched.entry(declared.name).or_default();
+                    }
                 }
-                out.functions.push(Declared { file, line: declared.line, name });
+                declared_at.push((index as u32, declared.name));
+                out.functions.push(Declared { file, line: declared.line, name: declared.name });
             }
             _ => {}
         }
     }
-    out.functions.sort();
-    out.functions.dedup();
-    Ok(out)
-}
-
-/// Name of the aggregate that a variable is, or points to at any distance.
-fn aggregate(shapes: &mut Shapes<'_, '_>, view: &View<'_, '_>, unit: UnitId, variable: &Node<'_>) -> Option<String> {
-    // The concrete copy of a function that is also inlined has its types on the abstract one.
-    let own = DieRef { unit: unit.0, offset: variable.offset };
-    let mut ty = variable.ty.or_else(|| view.declared(own)?.1.ty);
-    for _ in 0..POINTERS {
-        let bare = shapes.bare(ty)?;
-        if is_aggregate(bare.node().tag) {
-            let alias = || Some(text(view.node(bare.alias?)?.name));
-            return name::qualified(view, bare.at).or_else(alias);
-        }
-        ty = bare.node().ty;
+    for (index, name) in declared_at {
+        let Some(touched) = out.touched.get_mut(name) else { continue };
+        let inside = table.nodes.get(index as usize + 1..table.node(index).end as usize).unwrap_or_default();
+        let variables = inside.iter().filter(|n| matches!(n.tag, dw::DW_TAG_formal_parameter | dw::DW_TAG_variable));
+        touched.extend(variables.filter_map(|n| reader.about(n)));
     }
-    None
+    out.functions.sort_unstable();
+    out.functions.dedup();
+    out
 }
 
-fn members(shapes: &mut Shapes<'_, '_>, name: String, at: DieRef, out: &mut Outline) {
-    let fields = shapes.fields(at, 0).into_iter();
-    let list: Vec<(u64, String)> = fields.filter_map(|f| Some((f.at? / 8, f.name))).collect();
-    if !list.is_empty() {
-        out.members.entry(name).or_insert(list);
+struct Reader<'a, 'i> {
+    shapes: Shapes<'a, 'i>,
+    /// Scopes as they are shown, by the entry that is one.
+    scopes: HashMap<Option<DieRef>, Arc<str>>,
+    buffer: Vec<u8>,
+}
+
+impl<'i> Reader<'_, 'i> {
+    /// What [`super::name::qualified`] gives, in parts.
+    fn qualified(&mut self, at: DieRef) -> Option<Scoped<'i>> {
+        let view = self.shapes.view;
+        let (mut at, node) = view.declared(at)?;
+        for _ in 0..8 {
+            match view.node(at)?.origin {
+                Some(origin) if view.node(origin).is_some() => at = origin,
+                _ => break,
+            }
+        }
+        let (table, index) = view.get(at)?;
+        let parent = table.node(index).parent;
+        let outer = (parent != NONE).then(|| DieRef { unit: at.unit, offset: table.node(parent).offset });
+        let scope = match self.scopes.get(&outer) {
+            Some(known) => known.clone(),
+            None => {
+                let scope: Arc<str> = view.scope(at)?.0.join("::").into();
+                self.scopes.entry(outer).or_insert(scope).clone()
+            }
+        };
+        Some(Scoped { scope, name: node.name })
+    }
+
+    fn key(&mut self, name: &Scoped<'i>) -> TypeName {
+        if name.scope.is_empty() {
+            return TypeName(of_bytes(name.name));
+        }
+        self.buffer.clear();
+        self.buffer.extend_from_slice(name.scope.as_bytes());
+        self.buffer.extend_from_slice(b"::");
+        self.buffer.extend_from_slice(name.name);
+        TypeName(of_bytes(&self.buffer))
+    }
+
+    fn aggregate(&mut self, name: Scoped<'i>, at: DieRef, out: &mut HashMap<TypeName, Aggregate<'i>>) {
+        let key = self.key(&name);
+        if out.contains_key(&key) {
+            return;
+        }
+        let members = self.shapes.labels(at);
+        if !members.is_empty() {
+            out.insert(key, Aggregate { name, members });
+        }
+    }
+
+    /// Name of the aggregate that a variable is, or points to at any distance.
+    fn about(&mut self, variable: &Node<'_>) -> Option<TypeName> {
+        let view = self.shapes.view;
+        // The concrete copy of a function that is also inlined has its types on the abstract one.
+        let own = DieRef { unit: view.unit, offset: variable.offset };
+        let mut ty = variable.ty.or_else(|| view.declared(own)?.1.ty);
+        for _ in 0..POINTERS {
+            let bare = self.shapes.bare(ty)?;
+            if is_aggregate(bare.node().tag) {
+                let alias = || Some(Scoped { scope: "".into(), name: view.node(bare.alias?)?.name });
+                let name = self.qualified(bare.at).or_else(alias)?;
+                return Some(self.key(&name));
+            }
+            ty = bare.node().ty;
+        }
+        None
     }
 }

@@ -1,9 +1,9 @@
 //! Types by structure: what a value of a type looks like in memory, as a hash that doesn't depend on the order or numbering of entries.
 
 use super::hash::{Memo, Scopes, hash_of, of_bytes};
+use crate::dwarf::DieRef;
 use crate::dwarf::die::{Node, Table, is_aggregate};
 use crate::dwarf::vars::{View, text};
-use crate::dwarf::{DebugInfo, DieRef, Reading};
 use gimli::constants as dw;
 use std::hash::Hash as _;
 
@@ -40,6 +40,31 @@ pub(super) struct Field {
     pub ty: Option<DieRef>,
 }
 
+/// A [`Field`]'s name.
+#[derive(Clone, Debug)]
+pub enum Label<'i> {
+    Plain(&'i [u8]),
+    /// Of a base class, or within a variant.
+    Made(String),
+}
+
+impl Label<'_> {
+    /// Equal where the names are.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Label::Plain(name) => name,
+            Label::Made(name) => name.as_bytes(),
+        }
+    }
+}
+
+impl std::fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.key()))
+    }
+}
+
 /// A [`Field`] without its text.
 #[derive(Clone, Debug)]
 struct Member<'i> {
@@ -68,11 +93,6 @@ impl<'a, 'i> Shapes<'a, 'i> {
     pub fn new(view: View<'a, 'i>) -> Shapes<'a, 'i> {
         let memo = || Memo::new(&view);
         Shapes { view, scopes: Scopes::new(&view), deep: memo(), names: memo(), vtables: memo(), broken: false }
-    }
-
-    /// Of a unit whose entries are kept by `info`.
-    pub fn of_unit(info: &'a DebugInfo<'i>, unit: u32) -> Shapes<'a, 'i> {
-        Shapes::new(View::kept(info, unit, Reading::Full))
     }
 
     /// Strips typedefs and qualifiers; None is `void`.
@@ -252,6 +272,23 @@ impl<'a, 'i> Shapes<'a, 'i> {
     pub fn fields(&mut self, at: DieRef, depth: u32) -> Vec<Field> {
         let members = self.members(at, depth);
         members.into_iter().map(|m| self.field(m)).collect()
+    }
+
+    /// Types of the members and base classes, in order of declaration.
+    pub fn types_within(&mut self, at: DieRef) -> Vec<Option<DieRef>> {
+        self.members(at, 0).into_iter().map(|m| m.ty).collect()
+    }
+
+    /// Offset in bytes and name of each member at a fixed place.
+    pub fn labels(&mut self, at: DieRef) -> Vec<(u64, Label<'i>)> {
+        let members = self.members(at, 0);
+        let placed = members.into_iter().filter_map(|m| Some((m.at? / 8, m)));
+        placed
+            .map(|(at, m)| match (m.base, m.marks.is_empty()) {
+                (false, true) => (at, Label::Plain(m.name)),
+                _ => (at, Label::Made(self.field(m).name)),
+            })
+            .collect()
     }
 
     fn field(&mut self, m: Member<'i>) -> Field {
