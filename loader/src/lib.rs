@@ -1,8 +1,8 @@
 //! `libhpatch_loader.so`: the library that lives in the patched process.
 //!
 //! It runs twice: as a constructor when it is preloaded, and on a short-lived control thread while the `hpatch` command has an
-//! operation under way (see [`hpatch_core::abi`]). It has no thread of its own, uses neither the C library nor thread-local
-//! storage, and asks the kernel with raw system calls.
+//! operation under way (see [`hpatch_core::abi`]). It has no thread of its own, doesn't use the C library, keeps nothing of its own in
+//! thread-local storage, and asks the kernel with raw system calls.
 #![no_std]
 
 mod control;
@@ -20,5 +20,6 @@ mod process;
 mod records;
 mod store;
 mod sys;
+mod threads;
 mod trust;
 mod unwind;

@@ -18,8 +18,9 @@ use crate::mem::Pages;
 use crate::place::Reserved;
 use crate::process::{Maps, OwnMemory, Symbols};
 use crate::records::{self, Entry, OWN_LEN};
+use crate::threads::{self, Births, Storage};
 use crate::trust::Keys;
-use crate::{hook, jit, sys, unwind};
+use crate::{hook, jit, store, sys, unwind};
 
 /// Module instances that one record can hold.
 const MAX_UNITS: usize = 64;
@@ -124,6 +125,14 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         counts.old_ranges += live.new_ranges().len() as u64;
         counts.old_sites += live.new_sites().len() as u64 * 2;
     }
+    let births = match metadata.capabilities.contains(Capabilities::TLS) && moment.on_control_thread() {
+        true => Births::find(&mem, report)?,
+        false => None,
+    };
+    if let Some(births) = &births {
+        counts.old_ranges += 1;
+        counts.old_sites += births.sites().len() as u64;
+    }
     counts.need(&mut need);
     need.add::<Record>(1).add::<Unit>(units as u64).add::<[u64; 8]>(units as u64).add::<u8>(supersedes);
     let mut pages = Pages::new(need.bytes()).map_err(|_| no_memory(report))?;
@@ -138,6 +147,9 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         for image in here.instances(module) {
             draft.add_unit(&here, (&payload, file), module, &image, (metadata, moment), report)?;
         }
+    }
+    if let Some(births) = births.filter(|_| draft.units.iter().any(|u| u.thread_image != 0)) {
+        draft.plan.add_old_code(births.range(), births.sites(), report)?;
     }
     draft.plan.finish(report)?;
     let entry = draft.finish(&bundle, digest, own_len, report)?;
@@ -402,6 +414,12 @@ impl Draft {
         for (offset, func) in offsets.iter_mut().zip(payload.replaced()) {
             *offset = payload.replacement(func, places, &layout, report)?.0;
         }
+        let taken = |u: &Unit| u.thread_len != 0;
+        let units = self.units[..self.count].iter().filter(|u| taken(u));
+        let storage = match layout.thread.1 {
+            0 => None,
+            len => Some(threads::reserve(len, layout.thread.2, units, report)?),
+        };
         let room = Reserved::near(image, &layout, |base| payload.aliases(base, image.bias, offsets), report)?;
         payload.bind(image, places, room.addr, values, &Symbols::seen_from(here.mem, image.bias), report)?;
         let mut content = Pages::new(layout.len).map_err(|_| no_memory(report))?;
@@ -413,6 +431,7 @@ impl Draft {
             edits: payload.edits,
             base: room.addr,
             bias: image.bias,
+            threads: storage.map(|s| s.of(room.addr + layout.thread.0)),
         };
         payload.link(&linker, content.bytes_mut(), report)?;
         let unit = plan::Unit {
@@ -434,9 +453,37 @@ impl Draft {
         self.take_over(first, &going, report)?;
         room.fill(&layout, content.bytes(), metadata.id, report)?;
         self.describe(&unit, module, image, file, report)?;
+        if let Some(storage) = storage {
+            let (start, len, _) = layout.thread;
+            let first = &content.bytes()[start as usize..][..len as usize];
+            self.begin_threads((storage, first), room.addr + start, moment, report)?;
+        }
         room.leak();
         self.count += 1;
         Ok(())
+    }
+
+    /// New thread-local variables: what threads begin with, in the storage that the loader has for them, from now on.
+    fn begin_threads(
+        &mut self,
+        (storage, first): (Storage, &[u8]),
+        image: u64,
+        moment: Moment,
+        report: &mut Report,
+    ) -> Result<(), Code> {
+        let slot = &mut self.units[self.count];
+        (slot.thread_at, slot.thread_len) = (storage.pointer as u64, first.len() as u64);
+        if storage.fresh && first.iter().all(|b| *b == 0) {
+            return Ok(());
+        }
+        slot.thread_image = image;
+        if matches!(moment, Moment::Loaded { .. }) && store::threads() != Some(1) {
+            return Err(report.refuse(
+                codes::TLS_UNRESOLVED,
+                format_args!("other threads run while the module is loaded: `hpatch apply --pending` stops them"),
+            ));
+        }
+        threads::set_template(storage, first, report)
     }
 
     /// Replacements by live records whose functions are replaced once more, and all code of records that give way: they must not be active

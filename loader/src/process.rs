@@ -217,6 +217,11 @@ impl<'m> Symbols<'m> {
         })
     }
 
+    /// avma and bytes of the function `name`.
+    pub fn function(&self, name: &[u8]) -> Option<(u64, u64)> {
+        self.scope?.function(self.mem, name)
+    }
+
     /// Whether the module that defines `name` imports `other`.
     pub fn definer_imports(&self, name: &[u8], other: &[u8]) -> bool {
         self.scope.is_some_and(|s| s.definer_imports(self.mem, name, other))

@@ -14,7 +14,7 @@ use crate::prepare::{self, Moment};
 use crate::process::{self, Maps, OwnMemory, Symbols};
 use crate::records::{self, Entry};
 use crate::sys::{self, Fd, Open, PROT_EXEC, PROT_READ, PROT_WRITE};
-use crate::{control, trust};
+use crate::{control, threads, trust};
 
 /// Applies every `*.hpatch` of the store, in the order of their names. What is refused is said in one line on standard error; the
 /// program starts all the same.
@@ -134,7 +134,7 @@ fn before_main() -> bool {
 }
 
 /// Threads of the process: a directory has two links and one for each subdirectory.
-fn threads() -> Option<u64> {
+pub fn threads() -> Option<u64> {
     let dir = sys::open(c"/proc/self/task", Open::Directory).ok()?;
     sys::stat(&dir).ok()?.links.checked_sub(2)
 }
@@ -172,6 +172,8 @@ fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
             return Err(code);
         }
     }
+    // No other thread has begun; where one may have, preparing has refused what needs this.
+    entry.units().iter().for_each(threads::begin_here);
     entry.set(|r| {
         r.state = RecordState::Live as u32;
         r.live_since = sys::boottime();
@@ -187,19 +189,20 @@ fn reads(mem: &OwnMemory, addr: u64, want: &[u8]) -> bool {
     })
 }
 
-/// Writes to code: through `/proc/self/mem`, which changes no protection; where that is refused, with mprotect.
-struct Writer {
+/// Writes to what is write-protected: through `/proc/self/mem`, which changes no protection; where that is refused, with mprotect.
+pub struct Writer {
     file: Option<Fd>,
 }
 
 impl Writer {
-    fn open() -> Writer {
+    pub fn open() -> Writer {
         Writer { file: sys::open(c"/proc/self/mem", Open::Write).ok() }
     }
 
-    fn write(&self, addr: u64, new: &[u8]) -> Result<(), Code> {
+    pub fn write(&self, addr: u64, new: &[u8]) -> Result<(), Code> {
         if let Some(file) = &self.file {
-            // SAFETY: a planned write: inside a module's extent, its bytes checked, and no other thread can be in that module yet.
+            // SAFETY: a planned write: inside a module's extent, its bytes checked, and no other thread can be in that module yet; or one
+            // to the loader's own template.
             if unsafe { sys::pwrite(file, new, addr) } == Ok(new.len()) {
                 return Ok(());
             }

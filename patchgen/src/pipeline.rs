@@ -172,8 +172,8 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
         None => None,
     };
     if let Some(((x, p), (y, q))) = &debug {
-        let was = Scoped { lifted: &old.lifted, info: x, variables: p.variables() };
-        let is = Scoped { lifted: &new.lifted, info: y, variables: q.variables() };
+        let was = Scoped { image: &old.image, lifted: &old.lifted, info: x, variables: p.variables() };
+        let is = Scoped { image: &new.image, lifted: &new.lifted, info: y, variables: q.variables() };
         correlate::pair_by_scope(&mut pairs, was, is);
     }
     let mut changes = compare::compare(a, b, &pairs, stamps);

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `Control::magic`: "HPLOADER".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HPLOADER");
 /// Version of every structure in this file.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// `clone(2)` flags of the control thread: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, PARENT_SETTID, CHILD_CLEARTID. It inherits the hijacked
 /// thread's fs base and its signal mask, which the command has filled before. The address for both thread ids is that of `Control::thread`.
@@ -249,6 +249,11 @@ pub struct Unit {
     /// A copy of the payload's file that says where its sections lie, for debuggers and profilers; 0 for none.
     pub symfile: u64,
     pub symfile_len: u64,
+    /// Thread-local variables that it brought: their distance from each thread's pointer (two's complement), bytes, and the avma of what they
+    /// begin with, 0 where all threads have that already.
+    pub thread_at: u64,
+    pub thread_len: u64,
+    pub thread_image: u64,
     pub reserved: [u64; 4],
 }
 

@@ -22,7 +22,17 @@ pub mod r {
     pub const PLT32: u32 = 4;
     pub const X32: u32 = 10;
     pub const X32S: u32 = 11;
+    pub const DTPMOD64: u32 = 16;
+    pub const DTPOFF64: u32 = 17;
+    pub const TPOFF64: u32 = 18;
+    pub const DTPOFF32: u32 = 21;
+    pub const TPOFF32: u32 = 23;
     pub const PC64: u32 = 24;
+
+    /// Of a thread-local variable (psABI, 4.4.1).
+    pub fn is_thread(kind: u32) -> bool {
+        matches!(kind, DTPMOD64 | DTPOFF64 | TPOFF64 | DTPOFF32 | TPOFF32)
+    }
 }
 
 /// Why a payload can't be linked.
@@ -81,6 +91,20 @@ pub struct Layout {
     pub low: bool,
     /// Offset and size of `.eh_frame`, 0 for none. Four zero bytes follow it.
     pub eh_frame: (u64, u64),
+    /// Offset, size and alignment of what new thread-local variables begin with, among the constants; size 0 for none.
+    pub thread: (u64, u64, u64),
+}
+
+/// Where the loader has storage for the payload's thread-local variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads {
+    /// avma of what they begin with.
+    pub image: u64,
+    /// Distance of that storage from the thread pointer, in bytes.
+    pub pointer: i64,
+    /// Id of the module that it belongs to, and its offset in that module's block.
+    pub module: u64,
+    pub offset: u64,
 }
 
 fn group(s: &Shdr) -> u32 {
@@ -96,8 +120,16 @@ fn group(s: &Shdr) -> u32 {
 impl Layout {
     /// Fills `places`, one for each section. `stubs` counts the imports that may need one.
     pub fn new(object: &Object<'_>, places: &mut [Place], stubs: u64) -> Result<Layout, Fault> {
-        let mut layout =
-            Layout { text_len: 0, stubs_at: 0, constants_at: 0, data_at: 0, len: 0, low: false, eh_frame: (0, 0) };
+        let mut layout = Layout {
+            text_len: 0,
+            stubs_at: 0,
+            constants_at: 0,
+            data_at: 0,
+            len: 0,
+            low: false,
+            eh_frame: (0, 0),
+            thread: (0, 0, 1),
+        };
         places.fill(Place::ABSENT);
         let mut cursor = 0u64;
         for pass in 0..3 {
@@ -106,8 +138,11 @@ impl Layout {
                 2 => layout.data_at = cursor,
                 _ => {}
             }
+            if pass == 1 {
+                layout.thread = Self::thread(object, places, &mut cursor)?;
+            }
             for (place, s) in places.iter_mut().zip(object.sections()) {
-                if !s.has(SHF_ALLOC) || group(s) != pass {
+                if !s.has(SHF_ALLOC) || s.has(SHF_TLS) || group(s) != pass {
                     continue;
                 }
                 *place = Self::section(object, s, &mut cursor)?;
@@ -136,11 +171,23 @@ impl Layout {
         }
     }
 
+    /// Thread-local sections, one behind the other: see [`Layout::thread`].
+    fn thread(object: &Object<'_>, places: &mut [Place], cursor: &mut u64) -> Result<(u64, u64, u64), Fault> {
+        let is_thread = |s: &Shdr| s.has(SHF_ALLOC) && s.has(SHF_TLS);
+        let align = object.sections().iter().filter(|s| is_thread(s)).map(|s| s.align.get()).max().unwrap_or(0);
+        if align > PAGE {
+            return Err(Malformed("alignment of thread-local data").into());
+        }
+        *cursor = cursor.next_multiple_of(align.max(1));
+        let start = *cursor;
+        for (place, s) in places.iter_mut().zip(object.sections()).filter(|(_, s)| is_thread(s)) {
+            *place = Self::section(object, s, cursor)?;
+        }
+        Ok((start, *cursor - start, align.max(1)))
+    }
+
     fn section(object: &Object<'_>, s: &Shdr, cursor: &mut u64) -> Result<Place, Fault> {
         let align = s.align.get().max(1);
-        if s.has(SHF_TLS) {
-            return Err(Malformed("thread-local section").into());
-        }
         if s.has(SHF_EXECINSTR) && s.has(SHF_WRITE) {
             return Err(Malformed("section both writable and executable").into());
         }
@@ -222,6 +269,8 @@ pub struct Linker<'a> {
     pub base: u64,
     /// Load bias of the module.
     pub bias: u64,
+    /// None where the payload has no thread-local sections.
+    pub threads: Option<Threads>,
 }
 
 impl Linker<'_> {
@@ -271,8 +320,8 @@ impl Linker<'_> {
         let kind = rela.kind.get();
         let width = match kind {
             r::NONE => return Ok(()),
-            r::X64 | r::PC64 => 8,
-            r::PC32 | r::PLT32 | r::X32 | r::X32S => 4,
+            r::X64 | r::PC64 | r::DTPMOD64 | r::DTPOFF64 | r::TPOFF64 => 8,
+            r::PC32 | r::PLT32 | r::X32 | r::X32S | r::DTPOFF32 | r::TPOFF32 => 4,
             other => return Err(Fault::Type(other)),
         };
         let offset = rela.offset.get();
@@ -288,15 +337,24 @@ impl Linker<'_> {
         {
             return Err(Malformed("reference to a section that isn't mapped").into());
         }
+        let in_thread = self.object.sections().get(usize::from(symbol.shndx.get())).is_some_and(|s| s.has(SHF_TLS));
+        if in_thread != r::is_thread(kind) {
+            return Err(Malformed("relocation of another kind than its symbol").into());
+        }
         let s = *self.values.get(index).ok_or(Malformed("symbol of a relocation"))?;
         let p = self.pc(target, offset);
         let a = rela.addend.get() as u64;
-        let value = match kind {
-            r::X64 | r::X32 | r::X32S => s.wrapping_add(a),
+        let value = match (kind, self.threads) {
+            (r::DTPMOD64, Some(t)) => t.module,
+            (r::DTPOFF64 | r::DTPOFF32, Some(t)) => s.wrapping_sub(t.image).wrapping_add(t.offset).wrapping_add(a),
+            (r::TPOFF64 | r::TPOFF32, Some(t)) => {
+                s.wrapping_sub(t.image).wrapping_add_signed(t.pointer).wrapping_add(a)
+            }
+            (r::X64 | r::X32 | r::X32S, _) => s.wrapping_add(a),
             _ => s.wrapping_add(a).wrapping_sub(p),
         };
         let fits = match kind {
-            r::X64 | r::PC64 => true,
+            _ if width == 8 => true,
             r::X32 => u32::try_from(value).is_ok(),
             _ => i32::try_from(value as i64).is_ok(),
         };

@@ -159,6 +159,11 @@ impl Dynamic {
     }
 
     fn find(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+        self.candidate(mem, self.index(mem, name, version)?, name, version)
+    }
+
+    /// Index of the symbol that defines `name`.
+    fn index(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<u32> {
         if self.symbols == 0 || self.strings == 0 {
             return None;
         }
@@ -178,7 +183,7 @@ impl Dynamic {
     }
 
     /// nbuckets, symoffset, bloom_size, bloom_shift; bloom words; buckets; chain of hashes whose lowest bit marks the end.
-    fn find_gnu(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn find_gnu(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<u32> {
         let hash = name.iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(u32::from(b)));
         let (buckets, first) = (mem.u32_at(self.gnu_hash)?, mem.u32_at(self.gnu_hash + 4)?);
         let (bloom, shift) = (mem.u32_at(self.gnu_hash + 8)?, mem.u32_at(self.gnu_hash + 12)?);
@@ -195,10 +200,8 @@ impl Dynamic {
         let chain = bucket_table + u64::from(buckets) * 4;
         for _ in 0..MAX_CHAIN {
             let entry = mem.u32_at(chain + u64::from(index.checked_sub(first)?) * 4)?;
-            if entry | 1 == hash | 1
-                && let Some(found) = self.candidate(mem, index, name, version)
-            {
-                return Some(found);
+            if entry | 1 == hash | 1 && self.candidate(mem, index, name, version).is_some() {
+                return Some(index);
             }
             if entry & 1 != 0 {
                 return None;
@@ -209,7 +212,7 @@ impl Dynamic {
     }
 
     /// nbucket, nchain; buckets; chains of symbol indices that end with 0.
-    fn find_sysv(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn find_sysv(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<u32> {
         if self.hash == 0 {
             return None;
         }
@@ -224,8 +227,8 @@ impl Dynamic {
             if index == 0 {
                 return None;
             }
-            if let Some(found) = self.candidate(mem, index, name, version) {
-                return Some(found);
+            if self.candidate(mem, index, name, version).is_some() {
+                return Some(index);
             }
             index = mem.u32_at(self.hash + 8 + (u64::from(buckets) + u64::from(index)) * 4)?;
         }
@@ -288,6 +291,15 @@ impl Scope {
     /// The first definition of `name` in `version` (empty for the default one).
     pub fn find(self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
         self.modules(mem).find_map(|(bias, at)| Dynamic::read(mem, bias, at)?.find(mem, name, version))
+    }
+
+    /// avma and bytes of the function that `name` is found to be.
+    pub fn function(self, mem: &dyn Memory, name: &[u8]) -> Option<(u64, u64)> {
+        self.modules(mem).find_map(|(bias, at)| {
+            let module = Dynamic::read(mem, bias, at)?;
+            let symbol = module.symbol(mem, module.index(mem, name, b"")?)?;
+            Some((bias.wrapping_add(symbol.value.get()), symbol.size.get()))
+        })
     }
 
     /// The first definition of `name` that isn't at `own`: what it would be without the module that holds `own`.

@@ -52,7 +52,8 @@ fn link(source: &[u8], base: u64, import: u64, edits: &[Edit], bias: u64) -> Res
         values.push(hpatch_core::link::defined(symbol, &places, base)?.unwrap_or(import));
     }
     let mut image = vec![0; layout.len as usize];
-    Linker { object, places: &places, values: &values, stubs: &stubs, edits, base, bias }.link(&mut image)?;
+    Linker { object, places: &places, values: &values, stubs: &stubs, edits, base, bias, threads: None }
+        .link(&mut image)?;
     Ok(Linked { layout, places, image, object: source.to_vec() })
 }
 

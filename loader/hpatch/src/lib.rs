@@ -7,5 +7,6 @@ pub mod error;
 pub mod fault;
 pub mod switch;
 pub mod target;
+pub mod threads;
 pub mod trace;
 pub mod write;

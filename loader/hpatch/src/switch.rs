@@ -17,6 +17,7 @@ use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
+use crate::threads;
 use crate::trace::halt::{Halt, Halter};
 use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopper};
 use crate::write::{Failed, Step, Steps};
@@ -340,6 +341,9 @@ impl Switch<'_> {
                 let list = self.target.maps()?;
                 deep.check(&list, stopped.threads().map(View::of), false, reader, &self.forbidden, &mut scanner.hits);
             }
+            if self.direction == Direction::Apply && !self.patch.threads.is_empty() {
+                scanner.hits.extend(threads::unreachable(stopped.threads()));
+            }
             clear = scanner.hits.is_empty();
         }
         // After a killed command each place holds the one or the other.
@@ -347,7 +351,7 @@ impl Switch<'_> {
         let mut written = if clear { self.steps.compare(&self.target.mem, reader, torn) } else { Ok(()) };
         let t1 = Instant::now();
         if clear && written.is_ok() {
-            written = self.write(reader);
+            written = self.write(reader, &stopped);
         }
         let t2 = Instant::now();
         let threads = stopped.threads().count();
@@ -394,8 +398,11 @@ impl Switch<'_> {
     }
 
     /// Writes and reads back, after [`Steps::compare`]. On a failure what was written is taken back at once, and the state with it.
-    fn write(&mut self, tid: i32) -> std::result::Result<(), Failed> {
+    fn write(&mut self, tid: i32, stopped: &Halt<'_>) -> std::result::Result<(), Failed> {
         let mem = &self.target.mem;
+        if self.direction == Direction::Apply {
+            threads::begin(mem, &self.patch.threads, stopped.threads())?;
+        }
         self.begin()?;
         fault("writing");
         let result = self.steps.write(mem, tid);

@@ -38,13 +38,13 @@ codes! {
         example: "readelf -d new | grep NEEDED    # libz.so.1, which the old one does not have",
     }
     NEW_TLS = 507 Refuse "a new thread-local variable" {
-        seen: "The new build has a thread-local variable that the old one doesn't have.",
-        why: "Threads that run already have no storage for it.",
-        act: "Use a global with a lock or an atomic, or restart.",
-        example: "static __thread int depth;   /* new: no running thread has storage for it */",
+        seen: "A function reaches a thread-local variable that only the new build has, and others, from one base: the start of the module's block.",
+        why: "New variables lie in a block of the loader's, at another distance in each process.",
+        act: "Give the new variable `__attribute__((tls_model(\"global-dynamic\")))`, or move what uses it into a function of its own.",
+        example: "static __thread int calls, depth;   /* depth is new; f(): calls++; depth++;  in a library, at -O2 */",
     }
     TLS_BLOCK = 508 Refuse "the thread-local block changed" {
-        seen: "Offsets, size or initial values of the module's TLS template differ.",
+        seen: "The size or the initial value of a thread-local variable differs, or the old build has no GOT entry for one in the way that new code needs.",
         why: "Each running thread has a block of the old shape.",
         act: "Keep thread-local variables as they are.",
         example: "static __thread int depth = 1;   ->   = 2;   /* threads that run have copied the 1 */",

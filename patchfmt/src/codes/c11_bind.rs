@@ -42,9 +42,9 @@ codes! {
         act: "Check /proc/PID/maps for what remapped it.",
     }
     TLS_UNRESOLVED = 1109 Refuse "a thread-local reference can't be bound" {
-        seen: "The module's TLS block isn't where the access needs it.",
-        why: "A thread would read another variable.",
-        act: "Restart with the bundle in the store.",
+        seen: "The bundle brings thread-local variables, and the loader has no room for them in every thread: it was attached, its 1024 bytes are taken, or threads run that can't be reached.",
+        why: "A thread without storage would read and write another variable.",
+        act: "Start the program with the loader preloaded (`hpatch run -- CMD`), or build one bundle that supersedes those that took the room.",
     }
     UNWINDER = 1110 Refuse "exceptions couldn't pass through the patch" {
         seen: "The process has an unwinder that can't be told of the patch's frames without calling malloc on a thread that isn't its own.",

@@ -54,6 +54,15 @@ impl<'a> Same<'a> {
         Same { old, new, pairs, stamps, old_vars: variables(old), new_vars: variables(new), proven: RwLock::default() }
     }
 
+    /// Whether any thread-local variable of the new build isn't where it was in the block, or the block has another size.
+    pub fn threads_moved(&self) -> bool {
+        let start = |s: Side<'a>| s.image.tls.map_or(0, |(template, ..)| template.start.0);
+        let at = |s: Side<'a>, d: DataId| s.lifted.data[d.index()].range.start.0 - start(s);
+        let stays =
+            |new: DataId| self.pairs.data_to_old[new.index()].is_some_and(|p| at(self.old, p.old) == at(self.new, new));
+        block_size(self.old) != block_size(self.new) || !self.new_vars.values().all(|&d| stays(d))
+    }
+
     pub fn functions(&self, old: FuncId, new: FuncId) -> bool {
         self.pairs.func_to_new[old.index()].is_some_and(|p| p.new == new)
     }
@@ -139,7 +148,7 @@ impl<'a> Same<'a> {
             | (Slot::TlsDesc { import: i, symbol: a, offset: x }, Slot::TlsDesc { import: j, symbol: b, offset: y }) => {
                 self.maybe_imports(*i, *j) && if i.is_some() { x == y } else { self.variables((*a, *x), (*b, *y)) }
             }
-            (Slot::TlsLd, Slot::TlsLd) | (Slot::Null, Slot::Null) => true,
+            (Slot::TlsLd, Slot::TlsLd) | (Slot::TlsBlockDesc, Slot::TlsBlockDesc) | (Slot::Null, Slot::Null) => true,
             _ => false,
         }
     }

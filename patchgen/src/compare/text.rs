@@ -128,7 +128,7 @@ fn slot(side: Side<'_>, within: Option<&Function>, s: &Slot) -> String {
         Slot::TpOff { import, symbol, .. }
         | Slot::TlsGd { import, symbol, .. }
         | Slot::TlsDesc { import, symbol, .. } => format!("tls({})", variable(import, symbol)),
-        Slot::TlsLd => "tls block".to_owned(),
+        Slot::TlsLd | Slot::TlsBlockDesc => "tls block".to_owned(),
         Slot::Null => "0".to_owned(),
     }
 }

@@ -41,6 +41,11 @@ fn kind(image: &Image) -> ModuleKind {
     }
 }
 
+/// New thread-local variables, which loaders from before ABI 2 have no storage for.
+fn brings_threads(patch: &PatchImage) -> bool {
+    patch.sections.contains_key(&Out::Tdata) || patch.sections.contains_key(&Out::Tbss)
+}
+
 fn capabilities(patch: &PatchImage) -> Capabilities {
     let mut all = Capabilities::default();
     let mut have = |condition: bool, capability| {
@@ -53,7 +58,8 @@ fn capabilities(patch: &PatchImage) -> Capabilities {
     have(patch.sections.contains_key(&Out::Data) || patch.sections.contains_key(&Out::Bss), Capabilities::NEW_DATA);
     let imports = patch.symbols.iter().any(|s| matches!(s.definition, Definition::Import { .. }));
     have(imports, Capabilities::IMPORTS);
-    have(patch.symbols.iter().any(|s| matches!(s.definition, Definition::Word(_))), Capabilities::TLS);
+    let threads = patch.symbols.iter().any(|s| matches!(s.definition, Definition::Word(_)));
+    have(threads || brings_threads(patch), Capabilities::TLS);
     all
 }
 
@@ -96,7 +102,7 @@ pub fn bundle(
         id: labels.id.clone().unwrap_or_else(|| default_id(&modules)),
         scope,
         machine: object::elf::EM_X86_64.0,
-        loader_abi: 1,
+        loader_abi: if modules.iter().any(|m| brings_threads(m.patch)) { 2 } else { 1 },
         modules: modules
             .iter()
             .enumerate()

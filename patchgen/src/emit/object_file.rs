@@ -35,6 +35,11 @@ fn reloc_type(kind: RelocKind) -> elf::RelocationType {
         RelocKind::Plt32 => elf::R_X86_64_PLT32,
         RelocKind::Abs32 => elf::R_X86_64_32,
         RelocKind::Abs32S => elf::R_X86_64_32S,
+        RelocKind::Tpoff32 => elf::R_X86_64_TPOFF32,
+        RelocKind::Tpoff64 => elf::R_X86_64_TPOFF64,
+        RelocKind::Dtpmod64 => elf::R_X86_64_DTPMOD64,
+        RelocKind::Dtpoff64 => elf::R_X86_64_DTPOFF64,
+        RelocKind::Dtpoff32 => elf::R_X86_64_DTPOFF32,
     }
 }
 
@@ -45,6 +50,8 @@ fn rela_name(out: Out) -> &'static str {
         Out::Got => ".rela.got",
         Out::Data => ".rela.data",
         Out::Bss => ".rela.bss",
+        Out::Tdata => ".rela.tdata",
+        Out::Tbss => ".rela.tbss",
         Out::New => ".rela.hpatch.new",
         Out::Lsda => ".rela.gcc_except_table",
         Out::EhFrame => ".rela.eh_frame",
@@ -56,6 +63,8 @@ fn header(out: Out, section: &OutSection) -> SectionHeader {
         Out::Text => (elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_EXECINSTR),
         Out::Data => (elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_WRITE),
         Out::Bss => (elf::SHT_NOBITS, elf::SHF_ALLOC | elf::SHF_WRITE),
+        Out::Tdata => (elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_WRITE | elf::SHF_TLS),
+        Out::Tbss => (elf::SHT_NOBITS, elf::SHF_ALLOC | elf::SHF_WRITE | elf::SHF_TLS),
         _ => (elf::SHT_PROGBITS, elf::SHF_ALLOC),
     };
     SectionHeader {
@@ -266,7 +275,7 @@ pub fn write(image: &PatchImage) -> Result<Vec<u8>, object::write::Error> {
     writer.reserve_file_header();
     let mut offsets: BTreeMap<Out, u64> = BTreeMap::new();
     for (&out, section) in &image.sections {
-        let length = if out == Out::Bss { 0 } else { section.size };
+        let length = if out.is_zeros() { 0 } else { section.size };
         offsets.insert(out, writer.reserve(length, section.align.max(1)));
     }
     let rela_offsets: Vec<u64> =
@@ -285,7 +294,7 @@ pub fn write(image: &PatchImage) -> Result<Vec<u8>, object::write::Error> {
         e_entry: 0,
         e_flags: elf::FileFlags::default(),
     })?;
-    for (out, section) in image.sections.iter().filter(|(out, _)| **out != Out::Bss) {
+    for (out, section) in image.sections.iter().filter(|(out, _)| !out.is_zeros()) {
         writer.pad_until(offsets[out]);
         writer.write(&section.bytes);
     }
@@ -346,6 +355,9 @@ fn sym(symbol: &crate::link::OutSymbol, st_name: u32, index: &BTreeMap<Out, Sect
     let (kind, binding, section, st_value, st_size) = match &symbol.definition {
         Definition::Section(out) => (elf::STT_SECTION, elf::STB_LOCAL, index.get(out), 0, 0),
         Definition::Code { offset, size } => (elf::STT_FUNC, elf::STB_LOCAL, index.get(&Out::Text), *offset, *size),
+        Definition::Object { out: out @ (Out::Tdata | Out::Tbss), offset, size } => {
+            (elf::STT_TLS, elf::STB_LOCAL, index.get(out), *offset, *size)
+        }
         Definition::Object { out, offset, size } => (elf::STT_OBJECT, elf::STB_LOCAL, index.get(out), *offset, *size),
         Definition::Import { weak: true, .. } => (elf::STT_NOTYPE, elf::STB_WEAK, None, 0, 0),
         Definition::Old(_) | Definition::Word(_) | Definition::Import { .. } => {

@@ -26,7 +26,7 @@ pub fn check(image: &PatchImage, bytes: &[u8]) -> Result<(), EmitError> {
         if header.sh_size != section.size {
             return fail(format!("section {name} has {} bytes instead of {}", header.sh_size, section.size));
         }
-        if out != Out::Bss {
+        if !out.is_zeros() {
             let range = header.file_range().and_then(|r| bytes.get(r));
             if range != Some(section.bytes.as_slice()) {
                 return fail(format!("section {name} has other bytes"));
@@ -52,6 +52,11 @@ pub fn check(image: &PatchImage, bytes: &[u8]) -> Result<(), EmitError> {
                 RelocKind::Plt32 => reloc::R_X86_64_PLT32,
                 RelocKind::Abs32 => reloc::R_X86_64_32,
                 RelocKind::Abs32S => reloc::R_X86_64_32S,
+                RelocKind::Tpoff32 => reloc::R_X86_64_TPOFF32,
+                RelocKind::Tpoff64 => reloc::R_X86_64_TPOFF64,
+                RelocKind::Dtpmod64 => reloc::R_X86_64_DTPMOD64,
+                RelocKind::Dtpoff64 => reloc::R_X86_64_DTPOFF64,
+                RelocKind::Dtpoff32 => reloc::R_X86_64_DTPOFF32,
             };
             let symbol = &image.symbols[meant.symbol as usize];
             let named =

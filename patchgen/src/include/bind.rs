@@ -2,6 +2,7 @@
 
 use super::bases::Moves;
 use super::neighbours::may_use_end;
+use super::threads::threads;
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::compare::{Counterparts, Meaning};
@@ -28,6 +29,25 @@ pub enum SlotKey {
         word: Svma,
         offset: i64,
     },
+    /// Of a thread-local variable that the patch brings.
+    NewThread {
+        form: ThreadForm,
+        data: DataId,
+        offset: i64,
+    },
+}
+
+/// What a slot says of a new thread-local variable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ThreadForm {
+    /// Its offset from the thread pointer.
+    Offset,
+    /// Arguments of `__tls_get_addr`.
+    Pair,
+    /// The same for the start of the block that it lies in.
+    Block,
+    /// A TLS descriptor: a function, and what it gives back.
+    Descriptor,
 }
 
 impl SlotKey {
@@ -35,6 +55,7 @@ impl SlotKey {
     pub fn size(&self) -> usize {
         match self {
             SlotKey::ThreadPair { .. } => 16,
+            SlotKey::NewThread { form, .. } if *form != ThreadForm::Offset => 16,
             _ => 8,
         }
     }
@@ -47,13 +68,13 @@ pub struct Unbound {
     pub what: String,
 }
 
-fn unbound<T>(code: Code, what: impl Into<String>) -> Result<T, Unbound> {
+pub(super) fn unbound<T>(code: Code, what: impl Into<String>) -> Result<T, Unbound> {
     Err(Unbound { code, what: what.into() })
 }
 
 /// What an old slot holds. Own thread-local variables are named by their offset in the old image's block.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum OldSlot {
+pub(super) enum OldSlot {
     Symbol(String, Option<String>, i64),
     TpOff(TlsVar),
     Gd(TlsVar),
@@ -64,7 +85,7 @@ enum OldSlot {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum TlsVar {
+pub(super) enum TlsVar {
     Import(String),
     Own(i64),
 }
@@ -74,9 +95,9 @@ pub struct Binder<'a> {
     pub(super) analysis: Analysis<'a>,
     /// Old PLT stub by (name, version).
     stubs: HashMap<(&'a str, Option<&'a str>), Svma>,
-    slots: HashMap<OldSlot, Svma>,
-    /// Offset in the old TLS block by (name, file); None when there are several.
-    old_tls: HashMap<(&'a str, Option<&'a str>), Option<i64>>,
+    pub(super) slots: HashMap<OldSlot, Svma>,
+    /// Thread-local variables of the new build, by their symbols.
+    pub(super) threads: HashMap<SymbolId, DataId>,
     /// None where several places have the name.
     old_names: HashMap<&'a str, Option<Svma>>,
     old_exports: BTreeSet<&'a str>,
@@ -85,7 +106,7 @@ pub struct Binder<'a> {
     pub(super) counterparts: Counterparts<'a>,
     pub(super) moves: Moves,
     /// Stems of names that could not be paired safely, with the code that says why.
-    ambiguous: HashMap<&'a str, Code>,
+    pub(super) ambiguous: HashMap<&'a str, Code>,
     /// New data that must not bind to their old counterpart.
     pub moved: BTreeSet<DataId>,
     /// New literals that must be carried although the old image has the same.
@@ -124,12 +145,6 @@ fn tls_var(image: &Image, import: Option<ImportId>, offset: i64) -> TlsVar {
         Some(i) => TlsVar::Import(image.imports[i.index()].name.clone()),
         None => TlsVar::Own(offset),
     }
-}
-
-/// Distance from the start of an executable's TLS block to the thread pointer (psABI, TLS variant II): its size, rounded up.
-fn tls_block(image: &Image) -> Option<i64> {
-    let (_, size, align) = image.tls?;
-    i64::try_from(size.checked_next_multiple_of(align.max(1))?).ok()
 }
 
 /// The old image's GOT, by meaning.
@@ -184,18 +199,9 @@ impl<'a> Binder<'a> {
                 stubs.insert(import_key(&old.imports[import.index()]), stub.range.start);
             }
         }
-        let mut old_tls: HashMap<_, Option<i64>> = HashMap::new();
         let mut old_names = HashMap::new();
         let mut old_exports = BTreeSet::new();
-        for symbol in &old.symbols {
-            if symbol.kind == SymbolKind::Tls {
-                let offset = i64::try_from(symbol.svma.0).ok();
-                old_tls
-                    .entry((symbol.name.as_str(), symbol.file.as_deref()))
-                    .and_modify(|o| *o = o.filter(|o| Some(*o) == offset))
-                    .or_insert(offset);
-                continue;
-            }
+        for symbol in old.symbols.iter().filter(|s| s.kind != SymbolKind::Tls) {
             old_names
                 .entry(symbol.name.as_str())
                 .and_modify(|at: &mut Option<Svma>| *at = at.filter(|at| *at == symbol.svma))
@@ -209,7 +215,7 @@ impl<'a> Binder<'a> {
             analysis,
             stubs,
             slots: old_slots(old),
-            old_tls,
+            threads: threads(analysis),
             old_names,
             old_exports,
             new_exports: exported.map(|s| (s.name.as_str(), s.svma)).collect(),
@@ -226,7 +232,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn new_import(&self, id: ImportId) -> &'a Import {
+    pub(super) fn new_import(&self, id: ImportId) -> &'a Import {
         &self.analysis.new_image.imports[id.index()]
     }
 
@@ -360,7 +366,7 @@ impl<'a> Binder<'a> {
             },
             Target::Slot(slot) => self.bind_slot(slot, within),
             Target::Data { data, offset } => self.bind_data(*data, *offset),
-            Target::Tls { symbol, offset, from_block } => self.bind_tls(*symbol, *offset, *from_block),
+            Target::Tls { symbol, offset, from_block } => self.bind_tls(*symbol, *offset, *from_block, within),
             Target::Linker(name, offset) => match self.old_names.get(name.as_str()) {
                 Some(Some(at)) => Ok(Place::Old(at.offset(*offset))),
                 _ => {
@@ -407,33 +413,6 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Offset in the old image's block of what stands at `offset` in the new one's.
-    fn old_tls_offset(&self, symbol: Option<SymbolId>, offset: i64) -> Result<i64, Unbound> {
-        let Some(id) = symbol else {
-            return unbound(codes::UNKNOWN_TLS, format!("thread-local offset {offset}, which belongs to no symbol"));
-        };
-        let new = self.analysis.new_image.symbol(id);
-        let within = offset.wrapping_sub_unsigned(new.svma.0);
-        match self.old_tls.get(&(new.name.as_str(), new.file.as_deref())) {
-            Some(Some(old)) => Ok(old + within),
-            Some(None) => unbound(
-                codes::AMBIGUOUS_DATA,
-                format!("thread-local `{}`, of which the old build has several", new.name),
-            ),
-            None => unbound(codes::NEW_TLS, format!("thread-local `{}`, which is new", new.name)),
-        }
-    }
-
-    fn bind_tls(&self, symbol: Option<SymbolId>, offset: i64, from_block: bool) -> Result<Place, Unbound> {
-        if from_block {
-            return Ok(Place::Number(self.old_tls_offset(symbol, offset)?));
-        }
-        match (tls_block(self.analysis.new_image), tls_block(self.analysis.old_image)) {
-            (Some(new), Some(old)) => Ok(Place::Number(self.old_tls_offset(symbol, offset + new)? - old)),
-            _ => unbound(codes::TLS_BLOCK, "a thread-local variable, but only one build has a TLS segment"),
-        }
-    }
-
     fn bind_slot(&self, slot: &Slot, within: Option<FuncId>) -> Result<Place, Unbound> {
         match slot {
             Slot::Import { import, addend } => {
@@ -469,33 +448,7 @@ impl<'a> Binder<'a> {
                 let at = self.analysis.old.functions[resolver.index()].parts[0].start;
                 self.old_slot(&OldSlot::Irelative(at), || format!("indirect function `{name}`"))
             }
-            Slot::TpOff { import, symbol, offset } => {
-                let var = self.tls_slot_var(*import, *symbol, *offset)?;
-                // The block lies at the same distance from the thread pointer in all threads, or no variable had such a slot (psABI).
-                let base = self.least_slot(|s| match s {
-                    OldSlot::TpOff(TlsVar::Own(at)) => Some(*at),
-                    _ => None,
-                });
-                let own = match (&var, base) {
-                    (TlsVar::Own(at), Some((word, base))) => {
-                        Some(SlotKey::ThreadOffset { word, delta: at.wrapping_sub(base) })
-                    }
-                    _ => None,
-                };
-                self.tls_slot(&OldSlot::TpOff(var), own, || self.tls_name(*import, *symbol))
-            }
-            Slot::TlsGd { import, symbol, offset } => {
-                let var = self.tls_slot_var(*import, *symbol, *offset)?;
-                let own = match var {
-                    TlsVar::Own(offset) => self.thread_pair(offset),
-                    TlsVar::Import(_) => None,
-                };
-                self.tls_slot(&OldSlot::Gd(var), own, || self.tls_name(*import, *symbol))
-            }
-            Slot::TlsDesc { import, symbol, offset } => {
-                let var = self.tls_slot_var(*import, *symbol, *offset)?;
-                self.old_slot(&OldSlot::Desc(var), || self.tls_name(*import, *symbol))
-            }
+            Slot::TpOff { .. } | Slot::TlsGd { .. } | Slot::TlsDesc { .. } => self.bind_thread_slot(slot),
             Slot::Null => match self.slots.get(&OldSlot::Null) {
                 Some(&at) => Ok(Place::Old(at)),
                 None => unbound(
@@ -503,53 +456,16 @@ impl<'a> Binder<'a> {
                     "a symbol that nobody defines, for which the old build has no GOT entry",
                 ),
             },
-            Slot::TlsLd => self.tls_slot(&OldSlot::Ld, self.thread_pair(0), || "the thread-local block".to_owned()),
+            Slot::TlsLd => self.bind_thread_block(within),
+            Slot::TlsBlockDesc => self.bind_block_descriptor(within),
         }
     }
 
-    /// Of the old slots that `pick` gives a number for, the one at the lowest address, with its number.
-    fn least_slot(&self, pick: impl Fn(&OldSlot) -> Option<i64>) -> Option<(Svma, i64)> {
-        self.slots.iter().filter_map(|(key, &at)| Some((at, pick(key)?))).min()
-    }
-
-    /// A pair of the patch's own for a variable of the module, whose id another pair holds.
-    fn thread_pair(&self, offset: i64) -> Option<SlotKey> {
-        let (word, _) = self.least_slot(|s| match s {
-            OldSlot::Gd(TlsVar::Own(_)) | OldSlot::Ld => Some(0),
-            _ => None,
-        })?;
-        Some(SlotKey::ThreadPair { word, offset })
-    }
-
-    /// The old slot of that meaning, else one of the patch's own.
-    fn tls_slot(&self, key: &OldSlot, own: Option<SlotKey>, name: impl Fn() -> String) -> Result<Place, Unbound> {
-        match (self.slots.get(key), own) {
-            (None, Some(own)) => Ok(Place::Slot(own)),
-            _ => self.old_slot(key, name),
-        }
-    }
-
-    fn old_slot(&self, key: &OldSlot, name: impl Fn() -> String) -> Result<Place, Unbound> {
+    pub(super) fn old_slot(&self, key: &OldSlot, name: impl Fn() -> String) -> Result<Place, Unbound> {
         match self.slots.get(key) {
             Some(&at) => Ok(Place::Old(at)),
             None => unbound(codes::TLS_BLOCK, format!("{}, for which the old build has no such GOT entry", name())),
         }
-    }
-
-    fn tls_slot_var(&self, import: Option<ImportId>, symbol: Option<SymbolId>, offset: i64) -> Result<TlsVar, Unbound> {
-        match import {
-            Some(i) => Ok(TlsVar::Import(self.new_import(i).name.clone())),
-            None => Ok(TlsVar::Own(self.old_tls_offset(symbol, offset)?)),
-        }
-    }
-
-    fn tls_name(&self, import: Option<ImportId>, symbol: Option<SymbolId>) -> String {
-        let name = match (import, symbol) {
-            (Some(i), _) => self.new_import(i).name.as_str(),
-            (None, Some(s)) => self.analysis.new_image.symbol(s).name.as_str(),
-            (None, None) => "?",
-        };
-        format!("thread-local `{name}`")
     }
 
     /// Where the new image itself defines a symbol that it has the dynamic linker look up.

@@ -345,10 +345,12 @@ impl<'a> Closure<'a, '_> {
                 self.set.slots.insert(SlotKey::Import(*import, 0));
             }
             Place::Slot(key) | Place::Loaded(key) => {
-                if self.set.slots.insert(key.clone())
-                    && let SlotKey::Address(place) = key
-                {
-                    self.take(place);
+                if self.set.slots.insert(key.clone()) {
+                    match key {
+                        SlotKey::Address(place) => self.take(place),
+                        SlotKey::NewThread { data, .. } => self.take(&Place::Data { data: *data, offset: 0 }),
+                        _ => {}
+                    }
                 }
             }
             Place::Old(_) | Place::Import(_) | Place::Number(_) | Place::Plain => {}
@@ -424,15 +426,6 @@ impl<'a> Closure<'a, '_> {
 
     fn visit_data(&mut self, id: DataId) {
         let datum = &self.analysis.new.data[id.index()];
-        if matches!(datum.section, SectionKind::Tdata | SectionKind::Tbss) {
-            self.finding(
-                Severity::Refuse,
-                codes::NEW_TLS,
-                &datum.name,
-                format!("thread-local `{}` is new", datum.name),
-            );
-            return;
-        }
         let name = if datum.name.is_empty() { format!("data at {}", datum.range.start) } else { datum.name.clone() };
         if let Some(word) = datum.ambiguous.first() {
             let message = format!("`{name}` holds a word at +0x{:x} that may be an address or a number", word.at);

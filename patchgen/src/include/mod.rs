@@ -9,6 +9,7 @@ mod closure;
 mod literals;
 mod neighbours;
 mod runs;
+mod threads;
 mod unwind;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma};
@@ -19,7 +20,7 @@ use crate::image::Image;
 use crate::lift::Lifted;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use bind::{Binder, LEA, LOAD, SlotKey, Unbound, follows};
+pub use bind::{Binder, LEA, LOAD, SlotKey, ThreadForm, Unbound, follows};
 pub use closure::{Choices, close};
 pub use literals::carried_size;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
@@ -50,7 +51,7 @@ pub enum Place {
     Old(Svma),
     /// A carried function, at an offset into one of its parts.
     Func { func: FuncId, part: u8, offset: u32 },
-    /// A carried datum.
+    /// A carried datum; of a thread-local one the offset, from the thread pointer or its block as the field has it.
     Data { data: DataId, offset: i64 },
     /// Another object's symbol, jumped to or called: through a stub of the patch's own.
     Stub(ImportId),

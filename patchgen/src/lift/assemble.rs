@@ -221,6 +221,7 @@ impl Assembler<'_> {
                 let symbol = self.resolver.tls.at(offset);
                 (Target::Tls { symbol, offset, from_block: true }, Access::Thread)
             }
+            Use::Block => (Target::Slot(Slot::TlsBlockDesc), Access::Derived),
             Use::Direct { width } => (self.resolver.address(a), Access::Direct { width }),
             Use::Derived | Use::Mask => match f.tables.binary_search_by_key(&a, |t| t.at) {
                 Ok(t) if raw.how == Use::Derived => {
@@ -231,6 +232,9 @@ impl Assembler<'_> {
                     // Nobody computes with the address of a GOT slot at a fixed address: an array's base less an index lies there.
                     Target::Slot(_) if matches!(raw.field, Field::Abs32 | Field::Abs32S | Field::Abs64) => {
                         (Target::Unknown(a), Access::Derived)
+                    }
+                    Target::Slot(Slot::TlsLd) if tls::names_variable(self.resolver.image, at) => {
+                        (Target::Slot(self.resolver.first_thread()), Access::Derived)
                     }
                     target => (target, Access::Derived),
                 },

@@ -25,6 +25,8 @@ pub(super) enum Use {
     Tp,
     /// The address is an offset in the module's TLS block.
     Dtp,
+    /// The address of a TLS descriptor that stands for the module's block is computed.
+    Block,
 }
 
 /// An address in an instruction, not yet resolved.
@@ -49,7 +51,7 @@ pub(super) struct Piece {
     pub bad: Vec<Unprovable>,
     /// Indirect `jmp`s, as indices in `insns`.
     pub indirect: Vec<u32>,
-    /// Reads the thread pointer (`mov %fs:0, reg`).
+    /// Reads the thread pointer (`mov %fs:0, reg`, `add %fs:0, reg`).
     pub reads_tp: bool,
     /// Has an operand `%fs:(reg)`.
     pub fs_register: bool,
@@ -174,7 +176,7 @@ fn operands(piece: &mut Piece, d: &Decoder<'_>, i: &Instruction, index: u32, off
             let tail = (len - at.displacement_offset() as u32) as u8;
             push(at.displacement_offset(), Field::Pc32 { tail }, i.ip_rel_memory_address(), direct, !fs);
         } else if fs {
-            if free && disp == 0 && i.mnemonic() == Mnemonic::Mov {
+            if free && disp == 0 && matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Add) {
                 piece.reads_tp = true;
             } else if (disp as i64) < 0 && at.displacement_size() == 4 {
                 push(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp, true);

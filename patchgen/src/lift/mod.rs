@@ -72,6 +72,8 @@ pub enum Slot {
     },
     /// First word of the module's local-dynamic pair.
     TlsLd,
+    /// First word of a descriptor for the start of the module's block.
+    TlsBlockDesc,
     TlsDesc {
         import: Option<ImportId>,
         symbol: Option<SymbolId>,

@@ -84,6 +84,10 @@ impl TlsMap {
         let within = offset - start as i64;
         ((within as u64) < size.max(1)).then(|| self.vars[first].2)
     }
+    /// Bytes of the variable at the start of the block.
+    pub fn size_at_start(&self) -> u64 {
+        self.vars.iter().take_while(|v| v.0 == 0).map(|v| v.1).max().unwrap_or(0)
+    }
     /// The variable at an offset from the thread pointer.
     pub fn at_tp(&self, tp_offset: i64) -> Option<SymbolId> {
         self.at(tp_offset.wrapping_add(self.block as i64))
@@ -213,6 +217,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The pair of the variable at the start of the block.
+    pub fn first_thread(&self) -> Slot {
+        Slot::TlsGd { import: None, symbol: self.tls.at(0), offset: 0 }
+    }
+
     /// What the dynamic linker puts at `a`.
     pub fn dynamic(&self, a: Svma, r: &DynReloc) -> Option<Slot> {
         let own = |import: &Option<_>, offset: i64| if import.is_none() { self.tls.at(offset) } else { None };
@@ -238,8 +247,8 @@ impl<'a> Resolver<'a> {
                 (None, Some(_)) => return None,
                 (None, None) => {
                     let offset = i64::from_le_bytes(self.image.bytes(a.plus(8), 8)?.try_into().ok()?);
-                    // A zero second word: the module's own pair, from which variables are reached by their offset. (A variable at
-                    // offset 0 has the same address, so the two readings agree.)
+                    // A zero second word: the module's own pair, from which variables are reached by their offset, or that of the variable
+                    // at offset 0. Code that passes the pair says which.
                     if offset == 0 {
                         Slot::TlsLd
                     } else {

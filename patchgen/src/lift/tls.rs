@@ -1,7 +1,7 @@
 //! Finds displacements that are offsets of thread-local variables, by following the registers that hold the thread pointer
 //! or the address of the module's TLS block.
 
-use super::decode::{Piece, Raw, Use, decoder};
+use super::decode::{Piece, Raw, Use, decoder, is_filler};
 use super::resolve::TlsMap;
 use super::{Field, Unprovable};
 use crate::addr::Svma;
@@ -15,15 +15,40 @@ struct State {
     tp: u16,
     /// Hold the address of the module's block.
     block: u16,
+    /// Hold its distance from the thread pointer.
+    distance: u16,
 }
 
-/// What an instruction does: the registers that it keeps, what it puts into some, and from where to where it copies.
-type Transfer = (u16, State, Option<(u16, u16)>);
+impl State {
+    fn any(&self, registers: u16) -> bool {
+        (self.block | self.distance) & registers != 0
+    }
+}
+
+/// What an instruction does.
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    /// Registers whose content stays.
+    keep: u16,
+    /// What it puts into some.
+    gain: State,
+    /// From where to where it copies.
+    copy: Option<(u16, u16)>,
+    /// Registers that it adds the thread pointer to.
+    raised: u16,
+}
+
+/// Where code asks for the start of the block: instructions that load the address of the module's pair, or of a descriptor for offset 0.
+#[derive(Debug)]
+struct Sources {
+    pairs: Vec<u32>,
+    descriptors: Vec<u32>,
+}
 
 /// rsp and rbp.
 const FRAME: u16 = 1 << 4 | 1 << 5;
 
-const NONE: State = State { tp: 0, block: 0 };
+const NONE: State = State { tp: 0, block: 0, distance: 0 };
 
 fn bit(r: Register) -> u16 {
     let full = r.full_register();
@@ -50,6 +75,12 @@ fn is_block_pair(image: &Image, a: Svma) -> bool {
         && image.read_u64(a.plus(8)) == Some(0)
 }
 
+/// Whether the `lea` at `a` begins the sequence of a variable's own pair. Linkers tell it by its `66` prefix from that of the module's (psABI,
+/// 4.4.6: general dynamic and local dynamic).
+pub(super) fn names_variable(image: &Image, a: Svma) -> bool {
+    image.bytes(a, 1) == Some(&[0x66])
+}
+
 /// Adds references for thread-local operands that have no relocation-like form of their own.
 /// `tables`: targets of jump tables, by instruction offset, where nothing is known of the registers.
 pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
@@ -58,9 +89,15 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
         .iter()
         .filter(|r| r.how == Use::Derived && is_block_pair(image, Svma(r.addr)))
         .map(|r| r.insn)
+        .filter(|&n| !names_variable(image, piece.range.start.plus(u64::from(piece.insns[n as usize].offset))))
         .collect();
     let indexed = piece.raws.iter().any(|r| r.how == Use::Tp);
-    if tls.block == 0 || (!piece.reads_tp && pair_at.is_empty() && !indexed && !piece.fs_register) {
+    let first = |a: u64| matches!(image.dynamic_at(Svma(a)), Some(DynReloc::TlsDesc { import: None, offset: 0, .. }));
+    let descriptors: Vec<u32> =
+        piece.raws.iter().filter(|r| r.how == Use::Derived && first(r.addr)).map(|r| r.insn).collect();
+    let sources = Sources { pairs: pair_at, descriptors };
+    let (pair_at, described) = (&sources.pairs, !sources.descriptors.is_empty());
+    if tls.block == 0 || (!piece.reads_tp && pair_at.is_empty() && !indexed && !piece.fs_register && !described) {
         return;
     }
     let Some(bytes) = image.bytes(piece.range.start, piece.range.size()) else { return };
@@ -72,14 +109,27 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
         offsets.push(d.get_constant_offsets(&i));
         code.push(i);
     }
+    for &n in pair_at {
+        let n = n as usize;
+        if !(n + 1..=n + 2).any(|k| code.get(k).is_some_and(|c| takes_block(&code[n], c))) {
+            piece.bad.push(Unprovable {
+                code: 214,
+                at: Svma(code.get(n).map_or(0, |c| c.ip())),
+                what: "passes a pair of thread-local storage in a way that doesn't say what it stands for".into(),
+            });
+        }
+    }
     // Without a source of either there is nothing to follow.
-    let states = if piece.reads_tp || !pair_at.is_empty() { flow(&code, &pair_at) } else { vec![NONE; code.len()] };
-    let ever = states.iter().fold(NONE, |a, s| State { tp: a.tp | s.tp, block: a.block | s.block });
+    let followed = piece.reads_tp || !pair_at.is_empty() || described;
+    let states = if followed { flow(&code, &sources) } else { vec![NONE; code.len()] };
+    let ever = states.iter().fold(0, |a, s| a | s.tp);
+    let by_descriptor = described && describes_block(piece, &sources, &code, &states, tls);
     let fs_bases = code
         .iter()
         .filter(|i| i.segment_prefix() == Register::FS)
         .fold(0u16, |m, i| m | bit(i.memory_base()) | bit(i.memory_index()));
-    for (n, i) in code.iter().enumerate() {
+    // A filler's operands mean nothing.
+    for (n, i) in code.iter().enumerate().filter(|(_, i)| !is_filler(i)) {
         let at = offsets[n];
         let mut add = |field_at: usize, field: Field, value: i64, how: Use| {
             piece.raws.push(Raw {
@@ -99,6 +149,19 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
             });
         }
         let memory = i.op_kinds().any(|k| k == OpKind::Memory);
+        let registers = bit(i.memory_base()) | bit(i.memory_index());
+        if by_descriptor && memory && states[n].any(registers) {
+            if at.displacement_size() == 4 {
+                add(at.displacement_offset(), Field::Dtpoff32, i.memory_displacement64() as i64, Use::Dtp);
+            } else {
+                piece.bad.push(Unprovable {
+                    code: 214,
+                    at: Svma(i.ip()),
+                    what: "uses a TLS descriptor both for the block and for a variable".into(),
+                });
+            }
+            continue;
+        }
         if memory && i.segment_prefix() != Register::FS && at.displacement_size() == 4 && !i.is_ip_rel_memory_operand()
         {
             let base = bit(i.memory_base());
@@ -109,9 +172,9 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
                 if tls.is_tp_offset(disp) {
                     add(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp);
                 }
-            } else if base & states[n].block != 0 {
+            } else if base & states[n].block != 0 && !pair_at.is_empty() {
                 add(at.displacement_offset(), Field::Dtpoff32, disp, Use::Dtp);
-            } else if (relocated && base & ever.tp != 0 && tls.is_tp_offset(disp))
+            } else if (relocated && base & ever != 0 && tls.is_tp_offset(disp))
                 || (!pair_at.is_empty() && base & !FRAME != 0 && disp >= 0 && disp < tls.block as i64)
             {
                 piece.bad.push(Unprovable {
@@ -120,6 +183,18 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
                     what: "displacement looks like a thread-local offset, but its base isn't known".into(),
                 });
             }
+        }
+        match relaxed_descriptor(&code, n) {
+            Some(0) => piece.bad.push(Unprovable {
+                code: 214,
+                at: Svma(i.ip()),
+                what: "asks for the thread-local block in a way that linkers make of a TLS descriptor".into(),
+            }),
+            Some(value) if tls.is_tp_offset(value) => {
+                add(at.immediate_offset(), Field::Tpoff32, value, Use::Tp);
+                continue;
+            }
+            _ => {}
         }
         if at.immediate_size() == 4
             && matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Add)
@@ -134,12 +209,20 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
             };
             if wide && used && tls.is_tp_offset(value) {
                 add(at.immediate_offset(), Field::Tpoff32, value, Use::Tp);
-            } else if wide && i.mnemonic() == Mnemonic::Add && states[n].block & target != 0 {
+            } else if wide
+                && i.mnemonic() == Mnemonic::Add
+                && (states[n].block & target != 0 && !pair_at.is_empty() || by_descriptor && states[n].any(target))
+            {
                 add(at.immediate_offset(), Field::Dtpoff32, value, Use::Dtp);
             }
         }
     }
     piece.raws.sort_by_key(|r| (r.insn, r.field_at));
+}
+
+/// `lea pair(%rip),%rdi` and, behind it, `call __tls_get_addr`.
+fn takes_block(lea: &Instruction, call: &Instruction) -> bool {
+    lea.op0_register() == Register::RDI && (call.is_call_near() || call.is_call_near_indirect())
 }
 
 /// `mov %fs:(reg),reg; sub $SIZE,reg`: how mold relaxes a call for the address of the executable's own block. Offsets from there, and the
@@ -155,9 +238,31 @@ fn finds_block(load: &Instruction, i: &Instruction, tls: &TlsMap) -> bool {
     reads_tp && size && i.op0_register() == load.op0_register()
 }
 
+/// Whether the descriptor for offset 0 stands for the block, and not for the variable there: code then adds offsets that it leaves to the linker,
+/// in four bytes however small they are, and beyond that variable. Marks the instructions that load its address.
+fn describes_block(piece: &mut Piece, sources: &Sources, code: &[Instruction], states: &[State], tls: &TlsMap) -> bool {
+    let reaches = |value: i64| i8::try_from(value).is_ok() || (value as u64) >= tls.size_at_start();
+    let relocated = code.iter().zip(states).filter(|(i, _)| !is_filler(i)).any(|(i, s)| {
+        let registers = bit(i.memory_base()) | bit(i.memory_index());
+        let memory = i.op_kinds().any(|k| k == OpKind::Memory) && s.any(registers);
+        let sum = i.mnemonic() == Mnemonic::Add
+            && i.op0_kind() == OpKind::Register
+            && i.op_kind(1) == OpKind::Immediate32to64
+            && s.any(bit(i.op0_register()));
+        (memory && has_long_displacement(i) && reaches(i.memory_displacement64() as i64))
+            || (sum && reaches(i.immediate(1) as i64))
+    });
+    if relocated {
+        for raw in piece.raws.iter_mut().filter(|r| r.how == Use::Derived && sources.descriptors.contains(&r.insn)) {
+            raw.how = Use::Block;
+        }
+    }
+    relocated
+}
+
 /// Forward data flow: what each register holds before each instruction, on every path.
-fn flow(code: &[Instruction], pair_at: &[u32]) -> Vec<State> {
-    let top = State { tp: u16::MAX, block: u16::MAX };
+fn flow(code: &[Instruction], sources: &Sources) -> Vec<State> {
+    let top = State { tp: u16::MAX, block: u16::MAX, distance: u16::MAX };
     let n = code.len();
     let index = |ip: u64| code.binary_search_by_key(&ip, |c| c.ip()).ok();
     let mut targeted = vec![false; n];
@@ -171,7 +276,7 @@ fn flow(code: &[Instruction], pair_at: &[u32]) -> Vec<State> {
     }
     let mut info = InstructionInfoFactory::new();
     let transfer: Vec<Transfer> =
-        code.iter().enumerate().map(|(k, c)| effect(&mut info, code, pair_at, k, c)).collect();
+        code.iter().enumerate().map(|(k, c)| effect(&mut info, code, sources, k, c)).collect();
     let mut states = vec![top; n];
     let mut work: Vec<usize> = Vec::new();
     for k in 0..n {
@@ -190,20 +295,27 @@ fn flow(code: &[Instruction], pair_at: &[u32]) -> Vec<State> {
         }
     }
     while let Some(k) = work.pop() {
-        let (keep, gain, copy) = transfer[k];
+        let Transfer { keep, gain, copy, raised } = transfer[k];
         let s = states[k];
-        let mut out = State { tp: (s.tp & keep) | gain.tp, block: (s.block & keep) | gain.block };
+        let mut out = State {
+            tp: (s.tp & keep) | gain.tp,
+            block: (s.block & keep) | gain.block | (s.distance & raised),
+            distance: (s.distance & keep) | gain.distance,
+        };
         if let Some((from, to)) = copy {
-            if s.tp & from != 0 {
-                out.tp |= to;
-            }
-            if s.block & from != 0 {
-                out.block |= to;
+            for (had, has) in [(s.tp, &mut out.tp), (s.block, &mut out.block), (s.distance, &mut out.distance)] {
+                if had & from != 0 {
+                    *has |= to;
+                }
             }
         }
         let c = &code[k];
         let mut next = |t: usize| {
-            let joined = State { tp: states[t].tp & out.tp, block: states[t].block & out.block };
+            let joined = State {
+                tp: states[t].tp & out.tp,
+                block: states[t].block & out.block,
+                distance: states[t].distance & out.distance,
+            };
             if joined != states[t] {
                 states[t] = joined;
                 work.push(t);
@@ -241,7 +353,7 @@ fn flow(code: &[Instruction], pair_at: &[u32]) -> Vec<State> {
 fn effect(
     info: &mut InstructionInfoFactory,
     code: &[Instruction],
-    pair_at: &[u32],
+    sources: &Sources,
     k: usize,
     c: &Instruction,
 ) -> Transfer {
@@ -253,26 +365,67 @@ fn effect(
     }
     let mut gain = NONE;
     let mut copy = None;
+    let mut raised = 0;
+    if c.mnemonic() == Mnemonic::Add && c.op0_kind() == OpKind::Register && is_pointer(c) {
+        raised = bit(c.op0_register());
+    }
     if c.mnemonic() == Mnemonic::Mov && c.op0_kind() == OpKind::Register && c.op0_register().is_gpr64() {
         if c.op1_kind() == OpKind::Register {
             copy = Some((bit(c.op1_register()), bit(c.op0_register())));
-        } else if c.op1_kind() == OpKind::Memory
-            && c.segment_prefix() == Register::FS
-            && c.memory_base() == Register::None
-            && c.memory_index() == Register::None
-            && c.memory_displacement64() == 0
-        {
+        } else if is_pointer(c) {
             gain.tp = bit(c.op0_register());
         }
     }
-    if c.is_call_near() || c.is_call_near_indirect() {
+    if calls_descriptor(code, sources, k) {
+        // It changes no other register (psABI, TLS descriptors).
+        kill = bit(Register::RAX);
+        gain.distance = bit(Register::RAX);
+    } else if c.is_call_near() || c.is_call_near_indirect() {
         kill |= CALLER_SAVED.iter().fold(0, |m, &r| m | bit(r));
-        // `lea pair(%rip),%rdi; call __tls_get_addr`: nothing but filler stands between the two.
-        let near = (1..=2)
-            .any(|d| k >= d && pair_at.contains(&((k - d) as u32)) && code[k - d].op0_register() == Register::RDI);
-        if near {
+        // Nothing but filler stands between the two.
+        if (1..=2).any(|d| k >= d && sources.pairs.contains(&((k - d) as u32)) && takes_block(&code[k - d], c)) {
             gain.block = bit(Register::RAX);
         }
     }
-    (!kill, gain, copy)
+    Transfer { keep: !kill, gain, copy, raised }
+}
+
+/// The second operand is the thread pointer.
+fn is_pointer(c: &Instruction) -> bool {
+    c.op_count() == 2
+        && c.op1_kind() == OpKind::Memory
+        && c.segment_prefix() == Register::FS
+        && c.memory_base() == Register::None
+        && c.memory_index() == Register::None
+        && c.memory_displacement64() == 0
+}
+
+/// `call *(%rax)`, with the address of a descriptor for offset 0 put into that register a few instructions before.
+fn calls_descriptor(code: &[Instruction], sources: &Sources, k: usize) -> bool {
+    const NEAR: usize = 6;
+    let c = &code[k];
+    let plain = c.memory_index() == Register::None && c.memory_displacement64() == 0;
+    if !c.is_call_near_indirect() || c.memory_base() != Register::RAX || !plain {
+        return false;
+    }
+    let before = (k.saturating_sub(NEAR)..k).rev();
+    let writes = |n: &usize| code[*n].op0_register().full_register() == Register::RAX;
+    before.into_iter().find(writes).is_some_and(|n| sources.descriptors.contains(&(n as u32)))
+}
+
+/// The number that a linker puts in the place of a TLS descriptor: `mov $number,%rax`, and `xchg %ax,%ax` where the call was (psABI, TLS descriptors:
+/// GD to LE). Zero stands for the start of the block.
+fn relaxed_descriptor(code: &[Instruction], n: usize) -> Option<i64> {
+    const NEAR: usize = 6;
+    let mov = code[n].mnemonic() == Mnemonic::Mov
+        && code[n].op0_register() == Register::RAX
+        && code[n].op_kind(1) == OpKind::Immediate32to64;
+    let call = |c: &&Instruction| c.mnemonic() == Mnemonic::Nop && c.len() == 2 || c.op0_register() == Register::RAX;
+    let first = code.iter().skip(n + 1).take(NEAR).find(call).filter(|_| mov)?;
+    (first.mnemonic() == Mnemonic::Nop || first.mnemonic() == Mnemonic::Xchg).then(|| code[n].immediate(1) as i64)
+}
+
+/// A displacement of four bytes, which an assembler writes for a small value only where the linker fills it in.
+fn has_long_displacement(i: &Instruction) -> bool {
+    i.memory_displ_size() >= 4 && !i.is_ip_rel_memory_operand()
 }

@@ -4,7 +4,7 @@ use super::text::preimage;
 use super::{Definition, EditRecord, Linker, Out, Reloc, RelocKind};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::image::SectionKind;
-use crate::include::{Edit, InPlace, Place, SlotKey, carried_size, follows};
+use crate::include::{Edit, InPlace, Place, SlotKey, ThreadForm, carried_size, follows};
 use crate::lift::{Data, DataRef, Field, Target};
 use patchfmt::codes;
 
@@ -52,6 +52,8 @@ impl Linker<'_, '_> {
         let out = match first.section {
             SectionKind::Bss => Out::Bss,
             SectionKind::Data => Out::Data,
+            SectionKind::Tdata => Out::Tdata,
+            SectionKind::Tbss => Out::Tbss,
             _ => Out::Rodata,
         };
         let start = first.range.start.0;
@@ -63,14 +65,14 @@ impl Linker<'_, '_> {
             let at = base + (datum.range.start.0 - start);
             let size = carried_size(self.analysis.new_image, self.analysis.new, id);
             let bytes =
-                if out == Out::Bss { Some(&[][..]) } else { self.analysis.new_image.bytes(datum.range.start, size) };
+                if out.is_zeros() { Some(&[][..]) } else { self.analysis.new_image.bytes(datum.range.start, size) };
             let Some(bytes) = bytes else {
                 let message = format!("`{}` at {} has no bytes in the file", datum.name, datum.range.start);
                 self.refuse(codes::NO_BYTES, &datum.name, message);
                 continue;
             };
             let section = self.section(out);
-            if out == Out::Bss {
+            if out.is_zeros() {
                 section.size = at + size;
             } else {
                 section.pad_to(at, 0);
@@ -177,10 +179,38 @@ impl Linker<'_, '_> {
                     self.write_got(at + 8, &offset.to_le_bytes());
                     continue;
                 }
+                SlotKey::NewThread { form, data, offset } => {
+                    self.fill_thread_slot(at, form, &Place::Data { data, offset });
+                    continue;
+                }
             };
             if !self.relocate(Out::Got, at, RelocKind::Abs64, &place, addend) {
                 self.refuse(codes::NOT_CARRIED, "", "a slot holds something that can't be carried".to_owned());
             }
+        }
+    }
+
+    /// A slot of a new thread-local variable.
+    fn fill_thread_slot(&mut self, at: u64, form: ThreadForm, place: &Place) {
+        let done = match form {
+            ThreadForm::Offset => self.relocate(Out::Got, at, RelocKind::Tpoff64, place, 0),
+            ThreadForm::Pair => {
+                self.relocate(Out::Got, at, RelocKind::Dtpmod64, place, 0)
+                    && self.relocate(Out::Got, at + 8, RelocKind::Dtpoff64, place, 0)
+            }
+            ThreadForm::Block => self.relocate(Out::Got, at, RelocKind::Dtpmod64, place, 0),
+            ThreadForm::Descriptor => {
+                let symbol = self.symbols.section(Out::Text);
+                let resolver = self.layout.resolver.and_then(|at| i64::try_from(at).ok());
+                resolver.is_some_and(|addend| {
+                    let kind = RelocKind::Abs64;
+                    self.section(Out::Got).relocs.push(Reloc { offset: at, kind, symbol, addend });
+                    self.relocate(Out::Got, at + 8, RelocKind::Tpoff64, place, 0)
+                })
+            }
+        };
+        if !done {
+            self.refuse(codes::NOT_CARRIED, "", "a slot of a thread-local variable can't be carried".to_owned());
         }
     }
 

@@ -26,6 +26,9 @@ pub enum Out {
     Got,
     Data,
     Bss,
+    /// The template of new thread-local variables, and those of them that begin as zeros.
+    Tdata,
+    Tbss,
     /// Bytes that go into the old image.
     New,
     Lsda,
@@ -33,8 +36,10 @@ pub enum Out {
 }
 
 impl Out {
-    pub const ALL: [Out; 8] =
-        [Out::Text, Out::Rodata, Out::Got, Out::Data, Out::Bss, Out::New, Out::Lsda, Out::EhFrame];
+    /// Has no bytes in the file.
+    pub fn is_zeros(self) -> bool {
+        matches!(self, Out::Bss | Out::Tbss)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +48,8 @@ impl Out {
             Out::Got => ".got",
             Out::Data => ".data",
             Out::Bss => ".bss",
+            Out::Tdata => ".tdata",
+            Out::Tbss => ".tbss",
             Out::New => ".hpatch.new",
             Out::Lsda => ".gcc_except_table",
             Out::EhFrame => ".eh_frame",
@@ -58,6 +65,13 @@ pub enum RelocKind {
     Plt32,
     Abs32,
     Abs32S,
+    /// Offset of a new thread-local variable from the thread pointer.
+    Tpoff32,
+    Tpoff64,
+    /// Id of the module that new thread-local variables are in, and their offset in its block.
+    Dtpmod64,
+    Dtpoff64,
+    Dtpoff32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +86,7 @@ pub struct Reloc {
 #[derive(Clone, Debug, Default)]
 pub struct OutSection {
     pub bytes: Vec<u8>,
-    /// Size in memory; more than the bytes only for `.bss`.
+    /// Size in memory; more than the bytes only for `.bss` and `.tbss`.
     pub size: u64,
     pub align: u64,
     pub relocs: Vec<Reloc>,
@@ -166,6 +180,8 @@ struct Layout {
     /// Full jumps that stand in for short ones, by function, part and field.
     veneers: BTreeMap<(FuncId, u8, u32), u64>,
     stubs: BTreeMap<crate::addr::ImportId, u64>,
+    /// The function that TLS descriptors name.
+    resolver: Option<u64>,
 }
 
 struct Linker<'a, 'b> {

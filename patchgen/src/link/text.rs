@@ -2,7 +2,7 @@
 
 use super::{FuncRecord, Linker, Out, RelocKind};
 use crate::addr::{FuncId, Svma, SvmaRange};
-use crate::include::{LEA, LOAD, Place, SlotKey};
+use crate::include::{LEA, LOAD, Place, SlotKey, ThreadForm};
 use crate::lift::{CodeRef, Field, Function, Target};
 use patchfmt::codes;
 use sha2::{Digest, Sha256};
@@ -14,6 +14,8 @@ const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 const DETOUR: u32 = 5;
 /// `jmp rel32`.
 const VENEER: [u8; 5] = [0xe9, 0, 0, 0, 0];
+/// `mov 8(%rax),%rax; ret`: what a TLS descriptor of a variable at a fixed distance calls, with its own address in `rax`.
+const RESOLVER: [u8; 5] = [0x48, 0x8b, 0x40, 0x08, 0xc3];
 /// `jmp *slot(%rip)`.
 const STUB: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 
@@ -59,6 +61,13 @@ impl Linker<'_, '_> {
             text.align_to(8, INT3);
             let at = text.append(&STUB);
             self.layout.stubs.insert(import, at);
+        }
+        let described = |key: &SlotKey| matches!(key, SlotKey::NewThread { form: ThreadForm::Descriptor, .. });
+        if self.set.slots.iter().any(described) {
+            let text = self.section(Out::Text);
+            text.align_to(8, INT3);
+            let at = text.append(&RESOLVER);
+            self.layout.resolver = Some(at);
         }
     }
 
@@ -145,6 +154,9 @@ impl Linker<'_, '_> {
         };
         let done = match (reference.field, &place) {
             (Field::Tpoff32 | Field::Dtpoff32, Place::Number(n)) => self.write_number(at, *n),
+            (Field::Tpoff32, Place::Data { .. }) => self.relocate_text(at, RelocKind::Tpoff32, 4, &place, 0),
+            (Field::Dtpoff32, Place::Data { .. }) => self.relocate_text(at, RelocKind::Dtpoff32, 4, &place, 0),
+            (Field::Tpoff32 | Field::Dtpoff32, _) => false,
             (Field::Pc32 { tail: 4 }, Place::Loaded(_)) => {
                 self.load_instead(at) && self.relocate_text(at, RelocKind::Pc32, 4, &place, -4)
             }

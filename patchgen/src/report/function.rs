@@ -364,6 +364,9 @@ pub(super) fn slot(c: &Compared, key: &SlotKey) -> String {
         SlotKey::Import(import, _) => format!("`{}`", c.new.image.import(*import).name),
         SlotKey::Address(place) => bound(c, place),
         SlotKey::ThreadOffset { .. } => "a thread-local variable's offset".to_owned(),
+        SlotKey::NewThread { data, .. } => {
+            format!("what new code needs for the new thread-local `{}`", c.new.lifted.data[data.index()].name)
+        }
         SlotKey::ThreadPair { .. } => "a thread-local variable's module and offset".to_owned(),
     }
 }

@@ -292,6 +292,7 @@ impl<'a> Patch<'a> {
             edits: self.payload.edits,
             base: self.base,
             bias: 0,
+            threads: None,
         };
         with_report(|report| self.payload.link(&linker, &mut memory, report))?;
         if let (Some(stubs), Some(slots)) = (self.layout.item(Part::Stubs), self.layout.item(Part::Slots)) {

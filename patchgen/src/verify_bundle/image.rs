@@ -13,7 +13,7 @@ use std::collections::HashMap;
 const DT_RELR: u64 = 36;
 const DT_RELRSZ: u64 = 35;
 /// goblin has no name for it.
-const TLSDESC: u32 = 36;
+pub const TLSDESC: u32 = 36;
 
 /// Reads an image, and its separate debug file's symbols.
 ///

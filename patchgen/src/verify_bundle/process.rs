@@ -1,13 +1,15 @@
 //! The patched process, simulated: the old image's memory with a payload laid out beside it, relocated, and its detours and edits applied.
 
+use super::image::TLSDESC;
 use super::names::Name;
 use super::world::{Function, Import, Object, Region, Section, Slot, World};
 use goblin::elf::reloc::{
     R_X86_64_32, R_X86_64_32S, R_X86_64_64, R_X86_64_DTPMOD64, R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32,
     R_X86_64_TPOFF64,
 };
+use goblin::elf::reloc::{R_X86_64_DTPOFF32, R_X86_64_DTPOFF64, R_X86_64_TPOFF32};
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_RELA};
-use goblin::elf::sym::{STT_FUNC, STT_OBJECT};
+use goblin::elf::sym::{STT_FUNC, STT_OBJECT, STT_TLS};
 use goblin::elf::{Elf, header};
 use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, BIND_WORD, Bind, Edit, Func, Range};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -118,6 +120,14 @@ fn symbols(world: &mut World, elf: &Elf<'_>, places: &[u64], binds: &[Bind]) -> 
                     function.size = function.size.max(symbol.st_size);
                     function.names.push(name);
                 }
+                STT_TLS => {
+                    // Reached from the thread pointer, or from the start of its block.
+                    let thread = Thread::of(world, value);
+                    for offset in [thread.by_pointer + world.tls_block, thread.in_block] {
+                        let start = offset.cast_unsigned();
+                        world.thread_locals.push(Object { start, size: symbol.st_size, name: name.clone() });
+                    }
+                }
                 STT_OBJECT => world.objects.push(Object { start: value, size: symbol.st_size, name }),
                 _ => {}
             }
@@ -169,7 +179,27 @@ fn relocate(world: &mut World, elf: &Elf<'_>, places: &[u64], values: &[u64]) ->
             let addend = reloc.r_addend.unwrap_or(0);
             let place = base.wrapping_add(reloc.r_offset);
             let value = symbol.wrapping_add_signed(addend);
+            let narrow = |value: i64| i32::try_from(value).map_err(|_| "a thread-local relocation overflows");
+            let thread = Thread::of(world, value);
+            let tls = |kind, offset| Slot::Tls { kind, import: None, offset };
             let bytes = match reloc.r_type {
+                R_X86_64_TPOFF32 => narrow(thread.by_pointer)?.to_le_bytes().to_vec(),
+                R_X86_64_DTPOFF32 => narrow(thread.in_block)?.to_le_bytes().to_vec(),
+                R_X86_64_TPOFF64 => {
+                    let slot = tls(R_X86_64_TPOFF64, thread.by_pointer + world.tls_block);
+                    world.slots.insert(place, slot);
+                    thread.by_pointer.to_le_bytes().to_vec()
+                }
+                R_X86_64_DTPMOD64 => {
+                    // The offset stands behind it, if that has a relocation: else it's the start of the block.
+                    let pair = relocs.iter().find(|r| {
+                        r.r_offset == reloc.r_offset + 8 && r.r_type == R_X86_64_DTPOFF64 && r.r_sym == reloc.r_sym
+                    });
+                    let offset = pair.map_or(0, |_| thread.in_block);
+                    world.slots.insert(place, tls(R_X86_64_DTPMOD64, offset));
+                    vec![0; 8]
+                }
+                R_X86_64_DTPOFF64 => thread.in_block.to_le_bytes().to_vec(),
                 R_X86_64_64 => {
                     let slot = match (world.imports.get(&symbol), world.words.get(&symbol)) {
                         (Some(import), _) => Slot::Import { import: import.clone(), addend, own: None },
@@ -194,7 +224,48 @@ fn relocate(world: &mut World, elf: &Elf<'_>, places: &[u64], values: &[u64]) ->
             store(world, place, &bytes)?;
         }
     }
+    descriptors(world);
     Ok(())
+}
+
+/// Where a new thread-local variable is: at a made-up distance from the thread pointer, and in a made-up block of the loader's, both far from
+/// those of the image.
+struct Thread {
+    by_pointer: i64,
+    in_block: i64,
+}
+
+impl Thread {
+    const FAR: i64 = 1 << 30;
+
+    /// `at`: where the payload has what it begins with.
+    fn of(world: &World, at: u64) -> Thread {
+        let within = at.wrapping_sub(world.payload).cast_signed();
+        Thread { by_pointer: within.wrapping_sub(Self::FAR), in_block: within.wrapping_add(Self::FAR) }
+    }
+}
+
+/// Whether a distance from the thread pointer or in a block is one of those.
+pub fn is_new_thread_local(distance: i64) -> bool {
+    distance <= -Thread::FAR / 2 || distance >= Thread::FAR
+}
+
+/// TLS descriptors of the payload: the function that gives back the word behind its address, and in that the distance from the pointer.
+fn descriptors(world: &mut World) {
+    const RESOLVER: [u8; 5] = [0x48, 0x8b, 0x40, 0x08, 0xc3];
+    let found: Vec<(u64, i64)> = world
+        .slots
+        .iter()
+        .filter_map(|(&at, slot)| match (slot, world.slots.get(&(at + 8))) {
+            (&Slot::Addr(to), Some(&Slot::Tls { kind: R_X86_64_TPOFF64, offset, .. })) => {
+                (at >= world.payload && world.bytes(to, 5) == Some(RESOLVER.as_slice())).then_some((at, offset))
+            }
+            _ => None,
+        })
+        .collect();
+    for (at, offset) in found {
+        world.slots.insert(at, Slot::Tls { kind: TLSDESC, import: None, offset });
+    }
 }
 
 /// What a copy of a thread-local slot stands for, with `addend` added and `next` behind it.

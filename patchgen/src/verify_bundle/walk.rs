@@ -1,9 +1,12 @@
 //! Two pieces of code, walked in step along all their paths.
 
 use super::decode::{Flow, Insn, Operand};
+use super::image::TLSDESC;
 use super::names;
+use super::process::is_new_thread_local;
 use super::prover::{Proof, Prover, Use};
 use super::world::{Slot, World};
+use goblin::elf::reloc::R_X86_64_DTPMOD64;
 use std::collections::{HashMap, HashSet};
 
 /// A disagreement, or a number that may be a line number.
@@ -249,6 +252,9 @@ impl Walker<'_, '_> {
     fn immediate(&mut self, a: &Insn, b: &Insn, x: i64, y: i64) -> Proof {
         let (p, n) = (x as u64, y as u64);
         let filled = self.filled(a, a.imm);
+        if filled && self.new_thread_local(x, y) {
+            return Ok(());
+        }
         if filled || (self.prover.n.fixed && self.prover.n.mapped(n)) {
             self.prover.references += 1;
             let result = self.prover.place(p, n, Use::default());
@@ -282,6 +288,26 @@ impl Walker<'_, '_> {
         by_pointer() || (x >= 0 && y >= 0 && self.prover.thread_locals(x, y))
     }
 
+    /// One that the payload brings: no address of the process is as low, or as high, as its made-up distances.
+    fn new_thread_local(&self, x: i64, y: i64) -> bool {
+        is_new_thread_local(x) && self.relative_to_thread(x, y)
+    }
+
+    /// A descriptor, or arguments of `__tls_get_addr`, in the sequence for a variable, or for the start of a block, which has no prefix (psABI, 4.4.6). What is
+    /// reached from there is compared where it is used.
+    fn thread_pair(&mut self, lea: &Insn, p: u64, n: u64) -> Option<Proof> {
+        let own = |world: &World, at: u64| match world.slots.get(&at) {
+            Some(slot @ Slot::Tls { kind: R_X86_64_DTPMOD64 | TLSDESC, import: None, .. }) => Some(slot.clone()),
+            _ => None,
+        };
+        let (x, y) = (own(self.prover.p, p)?, own(self.prover.n, n)?);
+        let start = |slot: &Slot| matches!(slot, Slot::Tls { kind: R_X86_64_DTPMOD64, offset: 0, .. });
+        if lea.verb() == "lea" && lea.bytes.first() != Some(&0x66) && start(&x) && start(&y) {
+            return Some(Ok(()));
+        }
+        Some(self.prover.slot(&x, &y))
+    }
+
     fn memory(&mut self, a: &Insn, b: &Insn, x: &Operand, y: &Operand) -> Proof {
         let (
             Operand::Mem { segment: s, base, index, scale, disp: d, size },
@@ -298,6 +324,9 @@ impl Walker<'_, '_> {
         if b.rip_relative() {
             let (p, n) = (a.end().wrapping_add_signed(*d), b.end().wrapping_add_signed(*e));
             self.prover.references += 1;
+            if let Some(proof) = self.thread_pair(b, p, n) {
+                return proof;
+            }
             return if self.table(p, n) { Ok(()) } else { self.prover.place(p, n, how) };
         }
         if Insn::thread_relative(y) && *base == 0 && *e < 0 {
@@ -307,6 +336,9 @@ impl Walker<'_, '_> {
             return if equal { Ok(()) } else { Err("another thread-local variable".to_owned()) };
         }
         let absolute = self.prover.n.fixed && self.prover.n.mapped(*e as u64);
+        if self.filled(a, a.disp) && self.new_thread_local(*d, *e) {
+            return Ok(());
+        }
         if self.filled(a, a.disp) || absolute {
             let (p, n) = (*d as u64, *e as u64);
             self.prover.references += 1;

@@ -11,6 +11,7 @@ mod lift;
 mod seen;
 mod surroundings;
 mod switch;
+mod thread_locals;
 mod trust;
 mod ways;
 
@@ -45,6 +46,7 @@ pub fn cases() -> Vec<Case> {
         foreign::CASES,
         ways::CASES,
         faults::CASES,
+        thread_locals::CASES,
     ]
     .concat()
 }

@@ -153,8 +153,14 @@ impl<'a> Image<'a> {
         for section in sections.iter() {
             let Some((list, _)) = object::read::elf::SectionHeader::rela(section, e, bytes).ok()? else { continue };
             for r in list {
-                if r.r_type(e, false) != elf::R_X86_64_RELATIVE || r.r_offset(e) + 8 > size {
+                if r.r_offset(e) + 8 > size {
                     return None;
+                }
+                match r.r_type(e, false) {
+                    elf::R_X86_64_RELATIVE => {}
+                    // Left zero: the loader has no storage in the program's threads then, and knows it.
+                    elf::R_X86_64_DTPMOD64 | elf::R_X86_64_TLSDESC => continue,
+                    _ => return None,
                 }
                 relocations.push((r.r_offset(e), r.r_addend(e) as u64));
             }

@@ -12,6 +12,7 @@ use super::compose::Rider;
 use super::elf;
 use super::maps::Mapping;
 use crate::error::{Error, Exit, Result, code};
+use crate::threads::Begin;
 
 /// The name by which the library is found among the mappings, also as a memory file when it was attached.
 pub const LIBRARY: &str = "libhpatch_loader.so";
@@ -273,6 +274,8 @@ pub struct Patch {
     pub new_sites: Vec<u64>,
     /// Other records that are switched with it.
     pub riders: Vec<Rider>,
+    /// What its thread-local variables begin with in the threads that run.
+    pub threads: Vec<Begin>,
 }
 
 impl Patch {
@@ -310,6 +313,11 @@ impl Patch {
             let new = mem.read_vec(w.new, len).map_err(fail)?;
             edits.push(Edit { addr: w.addr, func: w.func, old, new });
         }
+        let mut threads = Vec::new();
+        for (u, _) in units.iter().filter(|(u, _)| u.thread_image != 0) {
+            let len = u32::try_from(u.thread_len).map_err(|_| broken("thread-local storage is out of bounds"))?;
+            threads.push(Begin { at: u.thread_at, first: mem.read_vec(u.thread_image, count(len)?).map_err(fail)? });
+        }
         edits.sort_by_key(|e| e.addr);
         if edits.windows(2).any(|p| p[0].end() > p[1].addr) {
             return Err(broken("writes overlap"));
@@ -326,6 +334,7 @@ impl Patch {
             new_sites: mem.read_pods(r.new_sites, count(r.new_site_count)?).map_err(fail)?,
             record: r,
             riders: Vec::new(),
+            threads,
         })
     }
 
