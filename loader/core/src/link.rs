@@ -350,6 +350,7 @@ impl Linker<'_> {
             (r::TPOFF64 | r::TPOFF32, Some(t)) => {
                 s.wrapping_sub(t.image).wrapping_add_signed(t.pointer).wrapping_add(a)
             }
+            _ if r::is_thread(kind) => return Err(Malformed("thread-local data without storage").into()),
             (r::X64 | r::X32 | r::X32S, _) => s.wrapping_add(a),
             _ => s.wrapping_add(a).wrapping_sub(p),
         };

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use hpatch_core::elf::Object;
 use hpatch_core::image::{Image, Memory};
-use hpatch_core::link::{Fault, Layout, Linker, Place};
+use hpatch_core::link::{Fault, Layout, Linker, Place, Threads};
 use hpatch_core::payload::{Lookup, Payload};
 use hpatch_core::report::Report;
 use patchfmt::payload::Edit;
@@ -42,6 +42,18 @@ impl Linked {
 
 /// Links with every undefined symbol at `import`.
 fn link(source: &[u8], base: u64, import: u64, edits: &[Edit], bias: u64) -> Result<Linked, Fault> {
+    link_with(source, base, import, edits, bias, &|_| None)
+}
+
+/// `threads` gives the storage for thread-local variables, which begin with what lies at its argument.
+fn link_with(
+    source: &[u8],
+    base: u64,
+    import: u64,
+    edits: &[Edit],
+    bias: u64,
+    threads: &dyn Fn(u64) -> Option<Threads>,
+) -> Result<Linked, Fault> {
     let object = Object::parse(source)?;
     let payload = Payload::read(source, &mut Report::default()).expect("payload");
     let mut places = vec![Place { offset: 0, size: 0 }; object.sections().len()];
@@ -52,8 +64,8 @@ fn link(source: &[u8], base: u64, import: u64, edits: &[Edit], bias: u64) -> Res
         values.push(hpatch_core::link::defined(symbol, &places, base)?.unwrap_or(import));
     }
     let mut image = vec![0; layout.len as usize];
-    Linker { object, places: &places, values: &values, stubs: &stubs, edits, base, bias, threads: None }
-        .link(&mut image)?;
+    let threads = threads(base + layout.thread.0);
+    Linker { object, places: &places, values: &values, stubs: &stubs, edits, base, bias, threads }.link(&mut image)?;
     Ok(Linked { layout, places, image, object: source.to_vec() })
 }
 
@@ -124,6 +136,43 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn thread_local_variables_lie_where_their_storage_is() {
+    const SOURCE: &str = "
+        .text
+        mov %fs:b@tpoff, %eax
+        lea b@dtpoff(%rax), %rax
+        .data
+    slots: .quad b@tpoff, b@dtpoff
+        .reloc slots + 16, R_X86_64_DTPMOD64, b
+        .quad 0
+        .section .tdata, \"awT\", @progbits
+        .balign 16
+    a:  .quad slots
+        .section .tbss, \"awT\", @nobits
+        .zero 4
+    b:  .zero 4
+    ";
+    let object = assemble("thread", SOURCE);
+    let storage = |image| Some(Threads { image, pointer: -0x400, module: 7, offset: 0x40 });
+    let l = link_with(&object, BASE, FAR, &[], 0, &storage).expect("links");
+    let (start, len, align) = l.layout.thread;
+    assert!((len, align) == (16, 16) && start >= l.layout.constants_at && start < l.layout.data_at);
+    // The template is relocated like any other data.
+    assert_eq!(l.at(".tdata", 0, 8), BASE + l.layout.data_at);
+    assert_eq!(l.at(".text", 4, 4), 0u32.wrapping_sub(0x400 - 12).into());
+    assert_eq!(l.at(".text", 11, 4), 0x40 + 12);
+    assert_eq!([0, 8, 16].map(|at| l.at(".data", at, 8)), [0u64.wrapping_sub(0x400 - 12), 0x40 + 12, 7]);
+    assert!(matches!(link(&object, BASE, FAR, &[], 0), Err(Fault::Payload(_))), "without storage");
+    for (name, source) in [
+        ("plain", ".text\n .quad b\n .section .tbss,\"awT\",@nobits\nb: .zero 4\n"),
+        ("other", ".text\n .reloc ., R_X86_64_TPOFF64, f\nf: .quad 0\n"),
+    ] {
+        let refused = link_with(&assemble(name, source), BASE, FAR, &[], 0, &storage);
+        assert!(matches!(refused, Err(Fault::Payload(_))), "{name}");
+    }
+}
+
+#[test]
 fn unlinkable_objects_are_refused() {
     let refused = |name: &str, source: &str| {
         let object = assemble(name, &format!("{source}\n .globl any\n .set any, 1\n"));
@@ -133,7 +182,7 @@ fn unlinkable_objects_are_refused() {
         let code = payload.lay_out(&mut places, &mut stubs, &mut Report::default());
         assert_eq!(code, Err(patchfmt::codes::PAYLOAD_REFUSED), "{name}");
     };
-    refused("tls", ".section .tdata,\"awT\",@progbits\n .quad 1\n");
+    refused("tls", ".section .tdata,\"awT\",@progbits\n .balign 8192\n .quad 1\n");
     refused("rwx", ".section .both,\"awx\",@progbits\n .quad 1\n");
     refused("align", ".text\n .balign 8192\n ret\n");
     refused("empty", "");

@@ -119,6 +119,7 @@ mod tests {
             new_ranges: Vec::new(),
             new_sites: Vec::new(),
             riders: Vec::new(),
+            threads: Vec::new(),
         }
     }
 
