@@ -84,8 +84,8 @@ const CASES: &[Case] = &[
     case(
         "HP0217",
         "-no-pie -fno-pie",
-        "char buffer[64] = \"x\"; PICK(, char *inside[] = {buffer + 8, buffer + 16, buffer + 24};)
-         NOINLINE int f(int x) { return PICK(buffer[x], *inside[x]++); } int main(int c, char **v) { return f(c); }",
+        "char buffer[64] = \"x\"; PICK(, unsigned long inside[] = {(unsigned long)(buffer + 8), (unsigned long)(buffer + 16)};)
+         NOINLINE int f(int x) { return PICK(buffer[x], *(char *)inside[x]++); } int main(int c, char **v) { return f(c); }",
     ),
     case("HP0503", "-shared -fPIC", "int f(PICK(int, long) x) { return x * PICK(1, 3); }"),
     case("HP0504", "-shared -fPIC", "int f(int x) { return x * PICK(3, 4); } int PICK(was, is)(int x) { return x + 7; }"),

@@ -58,8 +58,10 @@ impl Signer {
 }
 
 /// `patchgen check-bundle`: whether the patched process runs the new build, by a way of its own.
-pub fn check(old: &Path, new: &Path, bundle: &Path) -> Result<Output> {
-    process::run(patchgen()?.arg("check-bundle").arg("--old").arg(old).arg("--new").arg(new).arg(bundle), TOOL_LIMIT)
+pub fn check(old: &Path, new: &Path, bundle: &Path, more: &[String]) -> Result<Output> {
+    let mut command = patchgen()?;
+    command.arg("check-bundle").arg("--old").arg(old).arg("--new").arg(new).arg(bundle).args(more);
+    process::run(&mut command, TOOL_LIMIT)
 }
 
 pub fn patchgen() -> Result<Command> {

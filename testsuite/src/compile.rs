@@ -3,6 +3,7 @@
 use crate::process;
 use crate::program::{Config, Program};
 use crate::{Result, check, fail, paths};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -70,19 +71,81 @@ pub fn build(program: &Program, config: &Config, folder: &Path, defines: &[&str]
         let mut link = linker(program, config);
         link.arg("-o").arg(&executable).arg(&driver).arg(&library).arg("-Wl,-rpath,$ORIGIN").args(&program.flags);
         process::run_ok(&mut link, LIMIT)?;
+        finish_debug(config, &library)?;
         return Ok(Build { program: executable, module: library });
     }
-    link.arg(if config.value("kind") == "nopie" { "-no-pie" } else { "-pie" });
+    link.arg(match config.value("kind") {
+        "nopie" => "-no-pie",
+        "static" => "-static",
+        "static-pie" => "-static-pie",
+        _ => "-pie",
+    });
     link.arg("-o").arg(&executable).arg(&driver).args(&objects).args(&program.flags);
     process::run_ok(&mut link, LIMIT)?;
+    finish_debug(config, &executable)?;
     Ok(Build { program: executable.clone(), module: executable })
+}
+
+/// Brings a module's debug information into the row's form.
+fn finish_debug(config: &Config, module: &Path) -> Result<()> {
+    let folder = module.parent().unwrap_or(Path::new("."));
+    let run = |program: &str, arguments: &[&OsStr]| process::run_ok(Command::new(program).args(arguments), LIMIT);
+    let module_name = module.as_os_str();
+    match config.value("debug") {
+        "plain" | "split" => {}
+        "dwp" => {
+            let mut package = module_name.to_owned();
+            package.push(".dwp");
+            run("llvm-dwp", &["-e".as_ref(), module_name, "-o".as_ref(), &package])?;
+        }
+        form @ ("zlib" | "zstd") => {
+            run("objcopy", &[format!("--compress-debug-sections={form}").as_ref(), module_name])?;
+        }
+        "dwz" => drop(run("dwz", &[module_name])?),
+        "dwz-multi" => {
+            // What two files have in common goes to a third.
+            let twin = module.with_extension("twin");
+            std::fs::copy(module, &twin)?;
+            let common = folder.join("common.debug");
+            let (m, name) = ("-m".as_ref(), "-M".as_ref());
+            run("dwz", &[m, common.as_os_str(), name, "common.debug".as_ref(), module_name, twin.as_os_str()])?;
+        }
+        "separate" => separate_debug(module, &debug_folder(folder))?,
+        other => fail!("no such form of debug information: {other}"),
+    }
+    Ok(())
+}
+
+/// Where `--debug-dir` has to point for a build in `folder` whose debug information is separate.
+pub fn debug_folder(folder: &Path) -> PathBuf {
+    folder.with_file_name("debug")
+}
+
+/// Where below `debug` the debug information of `image` is looked for by its build-id.
+pub fn debug_file(image: &Path, debug: &Path) -> Result<PathBuf> {
+    let notes = process::run_ok(Command::new("readelf").arg("-n").arg(image), LIMIT)?;
+    let id = notes.stdout.lines().find_map(|line| line.trim().strip_prefix("Build ID: ").map(str::to_owned));
+    match id.as_deref().and_then(|id| id.split_at_checked(2)) {
+        Some((first, rest)) => Ok(debug.join(".build-id").join(first).join(format!("{rest}.debug"))),
+        None => fail!("{} has no build-id", image.display()),
+    }
+}
+
+/// Moves the debug information of `image` to [`debug_file`].
+pub fn separate_debug(image: &Path, debug: &Path) -> Result<()> {
+    let file = debug_file(image, debug)?;
+    std::fs::create_dir_all(file.parent().unwrap_or(debug))?;
+    process::run_ok(Command::new("objcopy").arg("--only-keep-debug").arg(image).arg(&file), LIMIT)?;
+    process::run_ok(Command::new("strip").arg("--strip-all").arg(image), LIMIT)?;
+    Ok(())
 }
 
 /// The driver is the same in both builds: it reads commands and calls the program's `command`.
 fn compile_driver(config: &Config, folder: &Path) -> Result<PathBuf> {
     let object = folder.join("driver.o");
     let mut compiler = Command::new(config.value("cc"));
-    compiler.args(["-g", "-O2", "-c", "-o"]).arg(&object).arg(position(config));
+    compiler.arg("-g").arg(format!("-gdwarf-{}", config.value("dwarf"))).args(["-O2", "-c", "-o"]).arg(&object);
+    compiler.arg(position(config));
     compiler.arg(paths::programs().join("driver/driver.c"));
     process::run_ok(&mut compiler, LIMIT)?;
     Ok(object)
@@ -93,6 +156,10 @@ fn compile_c(program: &Program, config: &Config, folder: &Path, defines: &[&str]
     let mut compiler = Command::new(language_driver(program, config));
     compiler.arg("-g").arg(format!("-gdwarf-{}", config.value("dwarf"))).arg(config.value("opt")).arg(position(config));
     compiler.arg("-I").arg(paths::programs().join("driver"));
+    compiler.args(lto(config));
+    if matches!(config.value("debug"), "split" | "dwp") {
+        compiler.arg("-gsplit-dwarf");
+    }
     compiler.args(config.value("cflags").split('+').filter(|flag| !flag.is_empty()));
     compiler.args(&program.flags);
     compiler.args(defines.iter().map(|define| format!("-D{define}")));
@@ -134,26 +201,38 @@ fn linker(program: &Program, config: &Config) -> Command {
     let mut link = Command::new(language_driver(program, config));
     link.args(["-Wl,--build-id=sha1", "-pthread"]);
     if config.value("ld") != "bfd" {
-        link.arg(format!("-fuse-ld={}", config.value("ld")));
+        link.arg(format!("-fuse-ld={}", config.linker()));
+    }
+    if let Some(flag) = lto(config) {
+        link.arg(flag).arg(config.value("opt"));
     }
     link.args(config.value("ldflags").split('+').filter(|flag| !flag.is_empty()));
     link
 }
 
+fn lto(config: &Config) -> Option<&'static str> {
+    match (config.value("lto"), config.is_clang()) {
+        ("thin", _) => Some("-flto=thin"),
+        ("full", true) => Some("-flto"),
+        ("full", false) => Some("-flto=1"),
+        _ => None,
+    }
+}
+
 fn position(config: &Config) -> &'static str {
     match config.value("kind") {
-        "nopie" => "-fno-pie",
+        "nopie" | "static" => "-fno-pie",
         "shared" => "-fPIC",
         _ => "-fPIE",
     }
 }
 
-/// `g++` for `gcc` when the source is C++.
+/// `g++` for `gcc` when the source is C++, of the same version.
 fn language_driver(program: &Program, config: &Config) -> String {
     let cc = config.value("cc");
-    match (program.source.extension().and_then(|e| e.to_str()), cc) {
-        (Some("cc"), "gcc") => "g++".to_owned(),
-        (Some("cc"), "clang") => "clang++".to_owned(),
-        _ => cc.to_owned(),
+    if program.source.extension().is_some_and(|e| e == "cc") {
+        if config.is_clang() { cc.replacen("clang", "clang++", 1) } else { cc.replacen("gcc", "g++", 1) }
+    } else {
+        cc.to_owned()
     }
 }

@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod failure;
 pub mod fuzz;
 pub mod load;
+pub mod matrix;
 pub mod paths;
 pub mod process;
 pub mod program;

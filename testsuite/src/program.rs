@@ -6,6 +6,7 @@
 //! ```text
 //! //#Hazard: D2,C3              rows of the hazard table that it covers
 //! //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared ld=bfd,lld cflags=... ldflags=...
+//! //#Sample: 2                  the usual sample of the matrix has every pair of values (without this line: every value)
 //! //#Flags: -pthread            for every build
 //! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
 //! //#Edits: 2                   at least so many functions are edited in place; without this line all are replaced (`--replace`)
@@ -23,9 +24,12 @@
 //!
 //! `safe` accepts a live bundle, a start bundle or a refusal, whichever `patchgen` chooses, but checks that what it chose is right.
 
-use crate::{Failure, Result, check, fail};
-use std::collections::BTreeMap;
+use crate::matrix::{self, DIMENSIONS};
+use crate::{Failure, Result, check, fail, paths};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+pub use crate::matrix::Config;
 
 /// One source file with its directives.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ pub struct Program {
     pub source: PathBuf,
     pub hazards: Vec<String>,
     matrix: Vec<(String, Vec<String>)>,
+    /// How many dimensions' values are combined in every way in the usual sample of the matrix.
+    pub strength: usize,
     pub flags: Vec<String>,
     pub accepted: Vec<String>,
     /// The code with which `patchgen rewrite` may refuse.
@@ -70,40 +76,6 @@ pub enum Expect {
     Safe,
 }
 
-/// One row of the matrix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    values: BTreeMap<String, String>,
-}
-
-impl Config {
-    pub fn new(values: &[(&str, &str)]) -> Config {
-        Config { values: values.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect() }
-    }
-
-    /// A dimension's value, or the default that every program shares.
-    pub fn value(&self, dimension: &str) -> &str {
-        let default = match dimension {
-            "cc" => "gcc",
-            "opt" => "-O2",
-            "kind" => "pie",
-            "ld" => "bfd",
-            "dwarf" => "4",
-            _ => "",
-        };
-        self.values.get(dimension).map_or(default, String::as_str)
-    }
-
-    /// For names of tests and folders.
-    pub fn label(&self) -> String {
-        let parts: Vec<&str> =
-            self.values.values().map(|v| v.trim_start_matches('-')).filter(|v| !v.is_empty()).collect();
-        if parts.is_empty() { "default".to_owned() } else { parts.join(",") }
-    }
-}
-
-const DIMENSIONS: [&str; 7] = ["cc", "opt", "kind", "ld", "dwarf", "cflags", "ldflags"];
-
 impl Program {
     pub fn read(source: &Path) -> Result<Program> {
         let text = std::fs::read_to_string(source)?;
@@ -113,6 +85,7 @@ impl Program {
             source: source.to_path_buf(),
             hazards: Vec::new(),
             matrix: Vec::new(),
+            strength: 1,
             flags: Vec::new(),
             accepted: Vec::new(),
             unwritten: None,
@@ -177,6 +150,7 @@ impl Program {
                     self.matrix.push((name.to_owned(), values.split(',').map(str::to_owned).collect()));
                 }
             }
+            "Sample" => self.strength = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
             "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Edits" => self.edits = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
@@ -212,32 +186,18 @@ impl Program {
         matching.map_or(&Expect::Safe, |(_, expect)| expect)
     }
 
-    /// Every combination of the matrix.
-    pub fn full_matrix(&self) -> Vec<Config> {
-        let mut rows = vec![BTreeMap::new()];
-        for (name, values) in &self.matrix {
-            rows = rows
-                .iter()
-                .flat_map(|row| {
-                    values.iter().map(move |value| {
-                        let mut row: BTreeMap<String, String> = row.clone();
-                        row.insert(name.clone(), value.clone());
-                        row
-                    })
-                })
-                .collect();
-        }
-        rows.into_iter().map(|values| Config { values }).collect()
+    /// Every row of the matrix that the machine can build, and what it lacks for the others.
+    pub fn full_matrix(&self) -> (Vec<Config>, BTreeSet<String>) {
+        let mut rows = matrix::all(&self.matrix);
+        let needed: BTreeSet<String> = rows.iter().flat_map(Config::needs).collect();
+        let missing: BTreeSet<String> = needed.into_iter().filter(|program| paths::find(program).is_none()).collect();
+        rows.retain(|row| missing.is_empty() || row.needs().iter().all(|program| !missing.contains(program)));
+        (rows, missing)
     }
 
-    /// As few rows as show every value of every dimension once.
-    pub fn covering_sample(&self) -> Vec<Config> {
-        let rows = self.matrix.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
-        (0..rows)
-            .map(|row| Config {
-                values: self.matrix.iter().map(|(name, v)| (name.clone(), v[row % v.len()].clone())).collect(),
-            })
-            .collect()
+    /// As few of these rows as show every combination of values of `strength` dimensions that they have.
+    pub fn sample(&self, rows: &[Config], strength: usize) -> Vec<Config> {
+        matrix::sample(&self.matrix, rows, strength)
     }
 }
 
@@ -273,11 +233,9 @@ mod tests {
                     //#Expect[cc=clang]: refuse HP0501\n//#Call: f 1\n//#After: g => 2 | 3\n";
         let program = program(text).unwrap();
         assert_eq!(program.hazards, ["C1", "D2"]);
-        assert_eq!(program.full_matrix().len(), 6);
-        let sample = program.covering_sample();
-        assert_eq!(sample.iter().map(Config::label).collect::<Vec<_>>(), ["gcc,O0", "clang,O1", "gcc,O2"]);
-        assert_eq!(program.expect(&sample[0]), &Expect::Live);
-        assert_eq!(program.expect(&sample[1]), &Expect::Refuse(Some("HP0501".to_owned())));
+        let row = |cc| Config::new(&[("cc", cc), ("opt", "-O1")]);
+        assert_eq!(program.expect(&row("gcc")), &Expect::Live);
+        assert_eq!(program.expect(&row("clang")), &Expect::Refuse(Some("HP0501".to_owned())));
         assert_eq!(program.after, [("g".to_owned(), "2 | 3".to_owned())]);
     }
 

@@ -25,7 +25,10 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
     let folder = paths::scratch()?.join(&program.name).join(config.label());
     let builds = compile::compile(program, config, &folder)?;
     let bundle = folder.join("fix.hpatch");
-    let outcome = build_bundle(program, &builds, &bundle)?;
+    let separate = config.value("debug") == "separate";
+    let debug = compile::debug_folder(&folder.join("old"));
+    let places = if separate { vec!["--debug-dir".to_owned(), debug.display().to_string()] } else { Vec::new() };
+    let outcome = build_bundle(program, &builds, &bundle, &places)?;
     let wanted = match program.expect(config) {
         Expect::Live => outcome.0 == Outcome::Live,
         Expect::Start => outcome.0 == Outcome::Start,
@@ -42,21 +45,32 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
         check!(fits, "{edited} functions are edited in place, expected {:?}:\n{}", program.edits, outcome.1);
     }
     match outcome.0 {
-        Outcome::Live => live_cycle(program, &builds, &bundle)?,
+        Outcome::Live => live_cycle(program, &builds, &bundle, config)?,
         Outcome::Start => start_cycle(program, &builds, &bundle)?,
         Outcome::Refused | Outcome::Same => {}
     }
     if matches!(outcome.0, Outcome::Live | Outcome::Start) {
-        bundle::check(&builds.old.module, &builds.new.module, &bundle)?.expect(0)?;
-        rewrite_cycle(program, &builds, &bundle)?;
+        let file = |module| compile::debug_file(module, &debug).map(|file| file.display().to_string());
+        let symbols = match separate {
+            true => vec![
+                "--old-debug".to_owned(),
+                file(&builds.old.module)?,
+                "--new-debug".to_owned(),
+                file(&builds.new.module)?,
+            ],
+            false => Vec::new(),
+        };
+        bundle::check(&builds.old.module, &builds.new.module, &bundle, &symbols)?.expect(0)?;
+        rewrite_cycle(program, &builds, &bundle, config)?;
     }
     std::fs::write(folder.join("outcome"), format!("{:?}\n{}", outcome.0, outcome.1))?;
     Ok(outcome.0)
 }
 
 /// Runs `patchgen build` (and `sign`) and says what it did, with its report.
-fn build_bundle(program: &Program, builds: &Builds, bundle: &Path) -> Result<(Outcome, String)> {
-    let output = bundle::build(&builds.old.module, &builds.new.module, bundle, "fix", &program.build_options())?;
+fn build_bundle(program: &Program, builds: &Builds, bundle: &Path, places: &[String]) -> Result<(Outcome, String)> {
+    let options: Vec<&str> = places.iter().map(String::as_str).chain(program.build_options()).collect();
+    let output = bundle::build(&builds.old.module, &builds.new.module, bundle, "fix", &options)?;
     let outcome = match output.code() {
         Some(0) => {
             check!(bundle.is_file(), "no bundle was written by {}", output.describe());
@@ -113,9 +127,14 @@ fn compare_pairs(target: &mut Target, pairs: &[(String, String)], when: &str) ->
     Ok(())
 }
 
-fn live_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
+fn live_cycle(program: &Program, builds: &Builds, bundle: &Path, config: &Config) -> Result<()> {
     let (old, new) = oracle(program, builds)?;
-    let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+    let launch = Launch::trusting(Signer::shared()?.trust());
+    let mut target = if config.is_static() {
+        Target::attached(&builds.old.program, &launch)?
+    } else {
+        Target::start(&builds.old.program, &launch)?
+    };
     for call in &program.warm {
         target.ask(call)?;
     }
@@ -161,7 +180,7 @@ fn start_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> 
 }
 
 /// The same patch in the file on disk: the rewritten program answers as the new build does, without a loader and with one.
-fn rewrite_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()> {
+fn rewrite_cycle(program: &Program, builds: &Builds, bundle: &Path, config: &Config) -> Result<()> {
     let (_, new) = oracle(program, builds)?;
     let rewritten = builds.beside("rewritten")?;
     let output = bundle::rewrite(&builds.old.module, bundle, &rewritten.module)?;
@@ -176,6 +195,9 @@ fn rewrite_cycle(program: &Program, builds: &Builds, bundle: &Path) -> Result<()
     let again = rewritten.module.with_extension("again");
     bundle::rewrite(&rewritten.module, bundle, &again)?.expect(0)?;
     check!(std::fs::read(&again)? == std::fs::read(&rewritten.module)?, "rewriting it once more changed the file");
+    if config.is_static() {
+        return Ok(());
+    }
     // The loader sees that the patch is in.
     let store = store_with(&builds.folder, &[bundle])?;
     let launch = Launch { store: Some(store), ..Launch::trusting(Signer::shared()?.trust()) };

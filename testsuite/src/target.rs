@@ -107,6 +107,14 @@ impl Target {
         Ok(target)
     }
 
+    /// Starts `program` without the loader and brings that in when it runs.
+    pub fn attached(program: &Path, launch: &Launch) -> Result<Target> {
+        let mut target = Target::start(program, &Launch { trust: None, ..launch.clone() })?;
+        target.trust = launch.trust.clone().unwrap_or_default();
+        hpatch("attach", target.pid(), &["--trust", &target.trust.to_string_lossy()])?.expect(0)?;
+        Ok(target)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

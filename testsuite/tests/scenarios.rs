@@ -1,25 +1,36 @@
 //! Every scenario program in its matrix, and the scenarios with a script of their own.
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
 use testsuite::program::Program;
 use testsuite::{paths, scenario, special};
 
 fn main() {
     let arguments = Arguments::from_args();
     let full = std::env::var_os("HPATCH_SUITE_FULL").is_some();
+    let strength = std::env::var("HPATCH_SUITE_STRENGTH").ok().and_then(|s| s.parse().ok());
+    let mut missing = BTreeSet::new();
     let mut trials = match Program::all(&paths::programs()) {
-        Ok(programs) => programs.iter().flat_map(|program| matrix(program, full)).collect(),
+        Ok(programs) => programs.iter().flat_map(|program| matrix(program, full, strength, &mut missing)).collect(),
         Err(failure) => vec![Trial::test("programs", move || Err(Failed::from(failure)))],
     };
     for case in special::cases() {
         let name = format!("special/{} [{}]", case.name, case.hazards);
         trials.push(Trial::test(name, move || (case.run)().map_err(Failed::from)));
     }
+    for program in missing {
+        println!("rows left out, because the machine has no {program}");
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn matrix(program: &Program, full: bool) -> Vec<Trial> {
-    let rows = if full { program.full_matrix() } else { program.covering_sample() };
+fn matrix(program: &Program, full: bool, strength: Option<usize>, missing: &mut BTreeSet<String>) -> Vec<Trial> {
+    let (all, lacking) = program.full_matrix();
+    missing.extend(lacking);
+    let rows = match (full, strength) {
+        (true, None) => all,
+        (_, strength) => program.sample(&all, strength.unwrap_or(program.strength)),
+    };
     rows.into_iter()
         .map(|config| {
             let name = format!("{}/{} [{}]", program.name, config.label(), program.hazards.join(","));

@@ -59,7 +59,7 @@ codes! {
         example: "mov $0x404040,%edi         # the address of `table`, or the number 4210752?",
     }
     AMBIGUOUS_WORD = 217 Refuse "a word in data may be an address" {
-        seen: "In an executable at fixed addresses an aligned word of changed or new data looks like an address.",
+        seen: "In an executable at fixed addresses an aligned word of changed or new data looks like an address, and the type of the variable leaves open which it is.",
         why: "An address has to follow the layout, a number must not.",
         act: "Build both images position-independent (`-fPIE -pie`), where every address has a relocation.",
         example: ".quad 0x404040             # in .data of a non-PIE: a pointer or a number?",

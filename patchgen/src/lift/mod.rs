@@ -263,6 +263,13 @@ impl Data {
     }
 }
 
+/// What a word of data turned out to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    Address,
+    Number,
+}
+
 #[derive(Debug)]
 pub struct Lifted {
     pub functions: Vec<Function>,
@@ -285,5 +292,21 @@ impl Lifted {
             })
         };
         offset == 0 && (matches!(here.kind, DataKind::Named | DataKind::Literal) || !inside())
+    }
+
+    /// Whether a word of a class's tables is an address: they hold small offsets, and the addresses of functions, of type information,
+    /// of its names and of other such tables (Itanium C++ ABI, 2.5 and 2.9.5).
+    #[must_use]
+    pub fn in_class_data(&self, datum: &Data, word: &DataRef) -> Option<Word> {
+        let of_class = |name: &str| ["_ZTV", "_ZTT", "_ZTC", "_ZTI"].iter().any(|prefix| name.starts_with(prefix));
+        let fits = match &word.target {
+            Target::Func { part: 0, offset: 0, .. } | Target::Import(_) => true,
+            Target::Data { data, .. } => {
+                let name = &self.data[data.index()].name;
+                of_class(name) || name.starts_with("_ZTS")
+            }
+            _ => false,
+        };
+        (of_class(&datum.name) && fits).then_some(Word::Address)
     }
 }

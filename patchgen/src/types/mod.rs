@@ -12,11 +12,13 @@ mod name;
 mod outline;
 mod shape;
 mod storage;
+mod words;
 
 pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
 pub use index::Survey;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
+pub use words::{Part, Parts, parts};
 
 use crate::addr::Svma;
 use crate::dwarf::vars::View;

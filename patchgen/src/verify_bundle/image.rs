@@ -99,6 +99,10 @@ fn segments(elf: &Elf<'_>, bytes: &[u8], world: &mut World) -> Result<(), String
 
 fn symbols(elf: &Elf<'_>, world: &mut World) {
     let mut file = None;
+    // Some linkers put constants into the segment that holds the code.
+    let code = |symbol: &goblin::elf::Sym| {
+        elf.section_headers.get(symbol.st_shndx).is_some_and(|s| s.sh_flags & u64::from(sh::SHF_EXECINSTR) != 0)
+    };
     for symbol in elf.syms.iter() {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
         if symbol.st_type() == STT_FILE {
@@ -109,15 +113,17 @@ fn symbols(elf: &Elf<'_>, world: &mut World) {
         let loaded =
             elf.section_headers.get(symbol.st_shndx).is_none_or(|s| s.sh_flags & u64::from(sh::SHF_ALLOC) != 0);
         if loaded {
-            add(world, &symbol, name, if symbol.st_bind() == 0 { file } else { None });
+            add(world, &symbol, code(&symbol), name, if symbol.st_bind() == 0 { file } else { None });
         }
     }
     for symbol in elf.dynsyms.iter() {
-        add(world, &symbol, elf.dynstrtab.get_at(symbol.st_name).unwrap_or_default(), None);
+        let name = elf.dynstrtab.get_at(symbol.st_name).unwrap_or_default();
+        add(world, &symbol, code(&symbol), name, None);
     }
 }
 
-fn add(world: &mut World, symbol: &goblin::elf::Sym, name: &str, file: Option<&str>) {
+/// `code`: its section holds code.
+fn add(world: &mut World, symbol: &goblin::elf::Sym, code: bool, name: &str, file: Option<&str>) {
     let defined = symbol.st_shndx != 0 && (symbol.st_shndx as u32) < sh::SHN_LORESERVE;
     if !defined || name.is_empty() {
         return;
@@ -129,10 +135,10 @@ fn add(world: &mut World, symbol: &goblin::elf::Sym, name: &str, file: Option<&s
         STT_OBJECT => world.objects.push(object),
         STT_FUNC | STT_GNU_IFUNC => function(world, symbol.st_value, symbol.st_size, name),
         // Labels inside of functions are no functions.
-        STT_NOTYPE if world.executable(symbol.st_value) && !inside(world, symbol.st_value) => {
+        STT_NOTYPE if code && !inside(world, symbol.st_value) => {
             function(world, symbol.st_value, symbol.st_size, name);
         }
-        STT_NOTYPE if world.executable(symbol.st_value) => {}
+        STT_NOTYPE if code => {}
         STT_NOTYPE => world.objects.push(object),
         _ => {}
     }

@@ -230,7 +230,26 @@ impl<'a> Prover<'a> {
     /// Constants without a symbol: by content.
     fn anonymous(&mut self, p: u64, n: u64, how: Use) -> Proof {
         let len = how.width.unwrap_or_else(|| self.extent(p, n));
-        self.content(p, n, len)
+        self.content(p, n, len).or_else(|differs| if self.distances(p, n, len) { Ok(()) } else { Err(differs) })
+    }
+
+    /// A table of distances from its own start, to texts for instance: each leads to what the new image's leads to.
+    fn distances(&mut self, p: u64, n: u64, len: u64) -> bool {
+        // Without an instruction that adds them up, a table of one or two may as well be numbers.
+        if len < 12 || !len.is_multiple_of(4) || !self.assumed.insert((p, n)) {
+            return false;
+        }
+        let target = |w: &World, table: u64, at: u64| Some(table.wrapping_add_signed(w.signed32(table + at)?));
+        // In a payload a relocation makes each of them.
+        let made = |prover: &Self, at: u64| p < prover.p.payload || prover.p.fields.contains(&(p + at));
+        let same = (0..len).step_by(4).all(|at| match (target(self.p, p, at), target(self.n, n, at)) {
+            (Some(x), Some(y)) if made(self, at) && self.n.mapped(y) && !self.n.writable(y) => {
+                !(n..n + len).contains(&y) && self.place(x, y, Use::default()).is_ok()
+            }
+            _ => false,
+        });
+        self.assumed.remove(&(p, n));
+        same
     }
 
     /// How much a reader could use of what lies at `n`: a string with its end, else everything up to what is known to be something else.

@@ -128,7 +128,7 @@ fn examine(pair: &Pair, row: &Row, folder: &Path) -> Result<Verdict> {
             "start"
         }
     };
-    bundle::check(&old.module, &new.module, &bundle)?.expect(0)?;
+    bundle::check(&old.module, &new.module, &bundle, &[])?.expect(0)?;
     Ok(Verdict::Right { scope, seen: was != wanted })
 }
 

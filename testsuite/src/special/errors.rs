@@ -2,6 +2,7 @@
 
 use super::{Case, Pair, compiled};
 use crate::bundle::{self, Signer, TOOL_LIMIT, patchgen};
+use crate::compile;
 use crate::process::{Output, run, run_ok};
 use crate::program::Config;
 use crate::target::{self, Launch, Target};
@@ -188,27 +189,11 @@ fn reproducible() -> Result<()> {
     Ok(())
 }
 
-/// Splits the debug information of a build off, as distributions do, and puts it where debuggers look by build-id.
-fn split(module: &Path, keep: &Path) -> Result<()> {
-    std::fs::create_dir_all(keep)?;
-    let debug = keep.join("split.debug");
-    run_ok(Command::new("objcopy").arg("--only-keep-debug").arg(module).arg(&debug), TOOL_LIMIT)?;
-    let notes = run_ok(Command::new("readelf").arg("-n").arg(module), TOOL_LIMIT)?;
-    let Some(id) = notes.stdout.lines().find_map(|line| line.trim().strip_prefix("Build ID: ")) else {
-        fail!("no build-id in {}", module.display());
-    };
-    let folder = keep.join(".build-id").join(&id[..2]);
-    std::fs::create_dir_all(&folder)?;
-    std::fs::rename(&debug, folder.join(format!("{}.debug", &id[2..])))?;
-    run_ok(Command::new("strip").arg("--strip-all").arg(module), TOOL_LIMIT)?;
-    Ok(())
-}
-
 fn separate_debug() -> Result<()> {
     let builds = compiled("counter", "separate-debug", &Config::new(&[]))?;
     let debug = builds.folder.join("debug");
-    split(&builds.old.module, &debug)?;
-    split(&builds.new.module, &debug)?;
+    compile::separate_debug(&builds.old.module, &debug)?;
+    compile::separate_debug(&builds.new.module, &debug)?;
     let bundle = builds.folder.join("fix.hpatch");
     let folder = debug.to_string_lossy().into_owned();
     bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", &["--debug-dir", &folder])?.expect(0)?;

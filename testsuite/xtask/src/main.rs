@@ -50,6 +50,9 @@ enum Verb {
         /// Every row of every matrix
         #[arg(long)]
         full: bool,
+        /// A sample in which every N values of different dimensions meet, of every matrix
+        #[arg(long, value_name = "N", conflicts_with = "full")]
+        strength: Option<usize>,
     },
     /// Put every pair of some packages through patchgen build
     Corpus {
@@ -156,7 +159,7 @@ fn main() -> ExitCode {
         Verb::Build { release } => build::all(release).map(|dir| println!("{}", dir.display())),
         Verb::Demo { real: None } => demo::run(),
         Verb::Demo { real: Some(server) } => demo::real(server),
-        Verb::Test { filter, full } => test::run(filter.as_deref(), full),
+        Verb::Test { filter, full, strength } => test::run(filter.as_deref(), full, strength),
         Verb::Corpus { packages, json, write } => corpus::run(&packages, json.as_deref(), write),
         Verb::CorpusRun { packages, json, write } => corpus_run::run(&packages, json.as_deref(), write),
         Verb::Soak { cycles } => soak::run(cycles),

@@ -84,8 +84,52 @@ const SCENARIOS: &[Need] = &[
     need("xmllint", "libxml2-utils"),
 ];
 
+/// For further rows of the matrix: what a release doesn't have is left out, and the tests say so.
+const OPTIONAL: &[Need] = &[
+    need("gcc-11", "gcc-11"),
+    need("g++-11", "g++-11"),
+    need("gcc-12", "gcc-12"),
+    need("g++-12", "g++-12"),
+    need("clang-14", "clang-14"),
+    need("ld.lld-14", "lld-14"),
+    need("/usr/lib/llvm-14/lib/LLVMgold.so", "llvm-14-linker-tools"),
+    need("clang-16", "clang-16"),
+    need("ld.lld-16", "lld-16"),
+    need("/usr/lib/llvm-16/lib/LLVMgold.so", "llvm-16-linker-tools"),
+    need("llvm-dwp", "llvm"),
+    need("dwz", "dwz"),
+];
+
 pub fn everything() -> Result<()> {
-    install(&[DEMO, REAL, CORPUS, FUZZ, SCENARIOS].concat())
+    install(&[DEMO, REAL, CORPUS, FUZZ, SCENARIOS].concat())?;
+    install_optional(OPTIONAL)
+}
+
+/// Installs of the missing packages those that the release has. Without the right to install, tests do without.
+fn install_optional(needs: &[Need]) -> Result<()> {
+    let missing = || needs.iter().filter(|need| !present(need.program)).map(|need| need.package);
+    let mut lacking: Vec<&str> = missing().collect();
+    lacking.sort_unstable();
+    lacking.dedup();
+    let (Some(prefix), false) = (root_prefix().filter(|_| paths::find("apt-get").is_some()), lacking.is_empty()) else {
+        return Ok(());
+    };
+    let (there, unknown): (Vec<&str>, Vec<&str>) = lacking.into_iter().partition(|package| is_offered(package));
+    if !unknown.is_empty() {
+        eprintln!("this release has no {}", unknown.join(", no "));
+    }
+    if there.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing {}", there.join(" "));
+    apt(prefix, &[&["install", "-y", "--no-install-recommends"], &there[..]].concat())
+}
+
+/// Whether the configured archives have the package.
+fn is_offered(package: &str) -> bool {
+    let mut query = Command::new("apt-cache");
+    query.args(["show", "--no-all-versions", package]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    query.status().is_ok_and(|status| status.success())
 }
 
 /// Installs the packages of missing programs where that is allowed, else says the command.

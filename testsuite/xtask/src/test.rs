@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Instant;
 use testsuite::{Failure, Result, corpus, fail, real};
 
-pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
+pub fn run(filter: Option<&str>, full: bool, strength: Option<usize>) -> Result<()> {
     let start = Instant::now();
     step("programs that the tests need");
     setup::everything()?;
@@ -54,6 +54,9 @@ pub fn run(filter: Option<&str>, full: bool) -> Result<()> {
         command.env("HPATCH_BIN_DIR", &folder).stdout(Stdio::piped());
         if full {
             command.env("HPATCH_SUITE_FULL", "1");
+        }
+        if let Some(strength) = strength {
+            command.env("HPATCH_SUITE_STRENGTH", strength.to_string());
         }
         let mut child = command.spawn()?;
         if let Some(stream) = child.stdout.take() {
