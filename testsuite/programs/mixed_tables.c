@@ -6,6 +6,7 @@
 // Where nothing says how far such a table goes, or a bare number may be an address, the function is refused.
 //#Expect[kind=nopie]: safe
 //#Expect[cc=clang,opt=-O2]: safe
+//#Expect[cc=clang,opt=-O3]: safe
 //#Call: rows 0
 //#Call: rows 5
 //#Call: rows 9

@@ -2,6 +2,7 @@
 // static locals that keep their state.
 //#Hazard: C1,C4,C6,C20,C21,D1,D2
 //#Matrix: debug=plain,split,dwp,zlib,zstd,dwz,dwz-multi,separate cc=gcc-11,gcc-12,clang-14,clang-16 opt=-O0,-O1,-O2,-O3,-Os kind=pie,nopie,shared,static,static-pie ld=bfd,gold,lld,mold lto=none,full,thin dwarf=4,5
+//#Sample: 1
 //#Expect: live
 // The C library is in the image: how linkers lay out its own tables and assembly can't always be told.
 //#Expect[kind=static]: safe

@@ -38,8 +38,9 @@ pub struct Program {
     pub source: PathBuf,
     pub hazards: Vec<String>,
     matrix: Vec<(String, Vec<String>)>,
-    /// How many dimensions' values are combined in every way in the usual sample of the matrix.
-    pub strength: usize,
+    /// How many dimensions' values are combined in every way in the usual sample of the matrix; None: its values are gone through side by
+    /// side, first with first.
+    pub strength: Option<usize>,
     pub flags: Vec<String>,
     pub accepted: Vec<String>,
     /// The code with which `patchgen rewrite` may refuse.
@@ -85,7 +86,7 @@ impl Program {
             source: source.to_path_buf(),
             hazards: Vec::new(),
             matrix: Vec::new(),
-            strength: 1,
+            strength: None,
             flags: Vec::new(),
             accepted: Vec::new(),
             unwritten: None,
@@ -150,7 +151,7 @@ impl Program {
                     self.matrix.push((name.to_owned(), values.split(',').map(str::to_owned).collect()));
                 }
             }
-            "Sample" => self.strength = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
+            "Sample" => self.strength = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
             "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Edits" => self.edits = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
@@ -193,6 +194,16 @@ impl Program {
         let missing: BTreeSet<String> = needed.into_iter().filter(|program| paths::find(program).is_none()).collect();
         rows.retain(|row| missing.is_empty() || row.needs().iter().all(|program| !missing.contains(program)));
         (rows, missing)
+    }
+
+    /// As few rows as show every value once, which a short matrix can be written for: the first values together, the second, and so on.
+    pub fn side_by_side(&self) -> Vec<Config> {
+        let rows = self.matrix.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
+        let row = |i: usize| {
+            let values: Vec<_> = self.matrix.iter().map(|(name, v)| (name.as_str(), v[i % v.len()].as_str())).collect();
+            Config::new(&values)
+        };
+        (0..rows).map(row).filter(Config::is_possible).collect()
     }
 
     /// As few of these rows as show every combination of values of `strength` dimensions that they have.

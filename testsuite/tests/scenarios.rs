@@ -29,7 +29,10 @@ fn matrix(program: &Program, full: bool, strength: Option<usize>, missing: &mut 
     missing.extend(lacking);
     let rows = match (full, strength) {
         (true, None) => all,
-        (_, strength) => program.sample(&all, strength.unwrap_or(program.strength)),
+        (_, strength) => match strength.or(program.strength) {
+            Some(strength) => program.sample(&all, strength),
+            None => program.side_by_side().into_iter().filter(|row| all.contains(row)).collect(),
+        },
     };
     rows.into_iter()
         .map(|config| {
