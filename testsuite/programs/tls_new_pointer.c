@@ -21,7 +21,7 @@ static __thread void *(*how)(void *) = other;
 
 NOINLINE void show(void) {
 #ifdef NEW
-    where = where ? where : text + 1;
+    where = where ? where : NULL;
     count = *count > 100 ? NULL : count;
     how = how ? how : NULL;
     printf("%s %ld %d\n", where, *count, count == &shared_count && how == other);
