@@ -161,14 +161,14 @@ fn exit_codes_say_what_a_build_would() {
     assert_eq!(same.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&same.stdout).contains("0 changed"));
     assert_eq!(patchgen(&bench, &["diff", "--old", "old", "--new", "x.c"]).status.code(), Some(6));
-    // A new thread-local is refused.
-    bench.write("x.c", &SOURCE.replace("int added_data", "__thread int fresh PICK(, = 3);\nint added_data"));
+    // A thread-local that begins with another value is refused.
     bench.write(
         "x.c",
         &SOURCE
-            .replace("x PICK(-, ^) table[x & 3]", "x PICK(-, ^ fresh ^) table[x & 3]")
-            .replace("int table[64];", "int table[64];\n#ifdef NEW\n__thread int fresh = 3;\n#endif"),
+            .replace("x PICK(-, ^) table[x & 3]", "x PICK(-, ^) counted ^ table[x & 3]")
+            .replace("int table[64];", "int table[64];\n__thread int counted = PICK(2, 3);"),
     );
+    bench.run("gcc", "-g -Wl,--build-id -O2 -fPIE -pie x.c -o old");
     bench.run("gcc", "-g -Wl,--build-id -O2 -fPIE -pie -DNEW x.c -o new");
     let (exit, report) = diff(&bench);
     assert_eq!((exit, report["result"].as_str()), (Some(4), Some("refused")));
