@@ -73,6 +73,9 @@ impl Binder<'_> {
         let new = self.analysis.new;
         let address = new.data[data.index()].range.start.offset(offset);
         let as_it_lies = if let Place::Old(at) = place { Some(at) } else { None };
+        // Where a carried object was before: the same object, wherever it goes.
+        let was = self.old_data(data).map(|old| self.analysis.old.data[old.index()].range.start.offset(offset));
+        let lies = |at: Svma| Some(at) == as_it_lies || Some(at) == was;
         if new.is_start(data, offset) && self.neighbour_agrees(data, address, as_it_lies) {
             return Ok(place);
         }
@@ -87,9 +90,9 @@ impl Binder<'_> {
                 None => Vec::new(),
             };
             // What moved as one of the arrays did is bound to where it was: if it means the same as things lie, both readings hold.
-            let moved = |&(at, same): &(Svma, bool)| elsewhere(at) && Some(at) != as_it_lies && (same || close);
+            let moved = |&(at, same): &(Svma, bool)| elsewhere(at) && !lies(at) && (same || close);
             let moved: BTreeSet<Svma> = earlier.iter().copied().filter(moved).map(|(at, _)| at).collect();
-            let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere(at));
+            let kept = earlier.iter().any(|&(at, same)| lies(at) || same && !elsewhere(at));
             match (kept, moved.first()) {
                 (true, _) => return Ok(place),
                 (false, Some(at)) if moved.len() == 1 => return Ok(Place::Old(*at)),

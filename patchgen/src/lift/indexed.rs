@@ -47,7 +47,13 @@ pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bo
     }
     let mut holders = vec![first.op0_register().full_register()];
     let mut factory = InstructionInfoFactory::new();
-    for insn in f.insns[at + 1..].iter().filter(|i| !i.nop).take(FAR) {
+    let mut next = at + 1;
+    for _ in 0..FAR {
+        let Some(insn) = f.insns.get(next) else { return true };
+        next += 1;
+        if insn.nop {
+            continue;
+        }
         if insn.part != reference.part {
             return true;
         }
@@ -55,11 +61,18 @@ pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bo
         if computes(&i, &mut factory, &holders) {
             return true;
         }
-        match i.flow_control() {
-            FlowControl::Next => {}
-            FlowControl::Call | FlowControl::IndirectCall => holders.retain(|r| !LOST_IN_CALLS.contains(r)),
-            FlowControl::Return | FlowControl::Exception => return false,
-            FlowControl::UnconditionalBranch => return insn.local.is_some(),
+        match (i.flow_control(), insn.local) {
+            (FlowControl::Next, _) => {}
+            (FlowControl::Call | FlowControl::IndirectCall, _) => holders.retain(|r| !LOST_IN_CALLS.contains(r)),
+            (FlowControl::Return | FlowControl::Exception, _) | (FlowControl::UnconditionalBranch, None) => {
+                return false;
+            }
+            (FlowControl::UnconditionalBranch, Some(place)) => {
+                match f.insns.binary_search_by_key(&place, |i| (i.part, i.offset)) {
+                    Ok(there) if place.0 == reference.part => next = there,
+                    _ => return true,
+                }
+            }
             _ => return true,
         }
         overwrite(&i, &mut factory, &mut holders);
