@@ -73,9 +73,6 @@ impl Binder<'_> {
         let new = self.analysis.new;
         let address = new.data[data.index()].range.start.offset(offset);
         let as_it_lies = if let Place::Old(at) = place { Some(at) } else { None };
-        // Where a carried object was before: the same object, wherever it goes.
-        let was = self.old_data(data).map(|old| self.analysis.old.data[old.index()].range.start.offset(offset));
-        let lies = |at: Svma| Some(at) == as_it_lies || Some(at) == was;
         if new.is_start(data, offset) && self.neighbour_agrees(data, address, as_it_lies) {
             return Ok(place);
         }
@@ -83,6 +80,11 @@ impl Binder<'_> {
         if !self.moves.added && distances.iter().all(|d| Some(address.offset(*d)) == as_it_lies) {
             return Ok(place);
         }
+        // Of what is carried although it has a counterpart: where that lies. Code that used it there means what is carried, or an array
+        // beside the counterpart, which isn't carried with it.
+        let counterpart =
+            || self.old_data(data).map(|old| self.analysis.old.data[old.index()].range.start.offset(offset));
+        let left_behind = if as_it_lies.is_none() { counterpart() } else { None };
         let elsewhere = |at: Svma| distances.contains(&at.0.wrapping_sub(address.0).cast_signed());
         for close in [true, false] {
             let earlier = match self.old_func(within) {
@@ -90,9 +92,16 @@ impl Binder<'_> {
                 None => Vec::new(),
             };
             // What moved as one of the arrays did is bound to where it was: if it means the same as things lie, both readings hold.
-            let moved = |&(at, same): &(Svma, bool)| elsewhere(at) && !lies(at) && (same || close);
+            let moved = |&(at, same): &(Svma, bool)| elsewhere(at) && Some(at) != as_it_lies && (same || close);
             let moved: BTreeSet<Svma> = earlier.iter().copied().filter(moved).map(|(at, _)| at).collect();
-            let kept = earlier.iter().any(|&(at, same)| lies(at) || same && !elsewhere(at));
+            if left_behind.is_some_and(|left| moved.contains(&left)) {
+                // Objects point into a class's table, which is no array (Itanium C++ ABI, 2.5.2).
+                if new.data[data.index()].name.starts_with("_ZTV") {
+                    return Ok(place);
+                }
+                break;
+            }
+            let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere(at));
             match (kept, moved.first()) {
                 (true, _) => return Ok(place),
                 (false, Some(at)) if moved.len() == 1 => return Ok(Place::Old(*at)),

@@ -323,10 +323,11 @@ impl<'a> Prover<'a> {
                     continue;
                 }
                 // In an image at fixed addresses the linker stored the address itself.
-                (Some(Slot::Addr(x)), None) if self.n.fixed => {
+                (Some(x), None) if self.n.fixed => {
                     let y = self.n.word(b).unwrap_or(0);
-                    self.place(x, y, Use::default())
-                        .map_err(|e| format!("in the data of {}: {e}", self.n.describe(b)))?;
+                    let y = self.as_slot(self.n, y);
+                    let x = if let Slot::Addr(at) = x { self.as_slot(self.p, at) } else { x };
+                    self.slot(&x, &y).map_err(|e| format!("in the data of {}: {e}", self.n.describe(b)))?;
                     at += 8;
                     continue;
                 }
