@@ -351,6 +351,20 @@ impl Assembler<'_> {
                 r.alternatives.push(next);
             }
         }
+        // The end of an array with a table of this very function behind it can't be told from the table.
+        let both: Vec<_> = f
+            .tables
+            .iter()
+            .filter_map(|t| Some((t.at, self.resolver.objects.ending_at(t.at).filter(|(.., id)| used(*id))?)))
+            .collect();
+        f.unprovable.extend(both.into_iter().map(|(at, (.., id))| Unprovable {
+            code: 211,
+            at,
+            what: format!(
+                "{at} is a jump table and the end of `{}`, which the function uses",
+                self.data[id.index()].name
+            ),
+        }));
         self.past_ends(f);
         self.backwards(f);
     }
