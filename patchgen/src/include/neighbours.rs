@@ -2,7 +2,7 @@
 
 use super::bind::Binder;
 use crate::addr::{DataId, FuncId};
-use crate::lift::{CodeRef, Function, Lifted, Target};
+use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
 
 /// Whether the code refers to the object, other than to its end.
 fn uses(lifted: &Lifted, function: &Function, object: DataId) -> bool {
@@ -28,12 +28,14 @@ impl Binder<'_> {
     ///
     /// A function that walks an array up to its end has its start or an element from somewhere, mostly from a reference of its own.
     /// Where there is none, the start is meant if the old version of the function used that object as well, and not the end of the
-    /// array; or if the object is new, and nobody refers to it but such functions: somebody has to, or it wouldn't be there.
+    /// array; or if the object is new, and nobody refers to it but such functions: somebody has to, or it wouldn't be there. Code that computes
+    /// with the address of a text may have the array's start from its caller.
     pub(super) fn start_is_meant(&self, reference: &CodeRef, before: DataId, within: FuncId) -> bool {
         let (old, new) = (self.analysis.old, self.analysis.new);
         let Target::Data { data, offset } = reference.target else { return false };
         let function = &new.functions[within.index()];
-        if offset != 0 || uses(new, function, before) {
+        let walked = reference.indexed && new.data[data.index()].kind == DataKind::String;
+        if offset != 0 || walked || uses(new, function, before) {
             return false;
         }
         match (self.old_data(data), self.old_func(within)) {

@@ -161,12 +161,12 @@ impl Assembler<'_> {
             }
         }
         f.refs.shrink_to_fit();
-        self.alternatives(&mut f);
         for i in 0..f.refs.len() {
-            let data = matches!(f.refs[i].target, Target::Data { .. });
-            f.refs[i].indexed =
-                data && f.refs[i].access == Access::Derived && indexed::is_indexed(self.resolver.image, &f, &f.refs[i]);
+            let r = &f.refs[i];
+            let data = matches!(r.target, Target::Data { .. } | Target::Linker(..));
+            f.refs[i].indexed = data && r.access == Access::Derived && indexed::is_indexed(self.resolver.image, &f, r);
         }
+        self.alternatives(&mut f);
         f
     }
 
@@ -336,8 +336,8 @@ impl Assembler<'_> {
             let a = here.range.start.offset(*offset);
             if let Some((start, _, before)) = self.resolver.objects.ending_at(a)
                 && before != *data
-                // A literal that happens to follow an array is a literal, unless the function uses the array.
-                && (used(before) || here.kind != DataKind::String)
+                // A text that happens to follow an array is a text, unless the function uses the array or computes with the address.
+                && (used(before) || r.indexed || here.kind != DataKind::String)
             {
                 r.alternatives.push((before, a.0.wrapping_sub(start.0) as i64));
             } else if here.kind == DataKind::Blob

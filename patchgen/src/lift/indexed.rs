@@ -5,6 +5,7 @@
 //! outside of its array isn't even formed by the program, only by the compiler for its own use).
 
 use super::decode;
+use super::tls::CALLER_SAVED;
 use super::{CodeRef, Field, Function, Insn};
 use crate::image::Image;
 use iced_x86::{
@@ -13,19 +14,6 @@ use iced_x86::{
 
 /// Instructions that are looked at.
 const FAR: usize = 48;
-
-/// Registers that a call may change (psABI, 3.2.1).
-const LOST_IN_CALLS: [Register; 9] = [
-    Register::RAX,
-    Register::RCX,
-    Register::RDX,
-    Register::RSI,
-    Register::RDI,
-    Register::R8,
-    Register::R9,
-    Register::R10,
-    Register::R11,
-];
 
 /// Whether the address in a reference may be one that the code adds something to. True where that isn't seen.
 pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bool {
@@ -63,7 +51,7 @@ pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bo
         }
         match (i.flow_control(), insn.local) {
             (FlowControl::Next, _) => {}
-            (FlowControl::Call | FlowControl::IndirectCall, _) => holders.retain(|r| !LOST_IN_CALLS.contains(r)),
+            (FlowControl::Call | FlowControl::IndirectCall, _) => holders.retain(|r| !CALLER_SAVED.contains(r)),
             (FlowControl::Return | FlowControl::Exception, _) | (FlowControl::UnconditionalBranch, None) => {
                 return false;
             }

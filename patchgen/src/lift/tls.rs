@@ -55,8 +55,8 @@ fn bit(r: Register) -> u16 {
     if full.is_gpr64() { 1 << full.number() } else { 0 }
 }
 
-/// Registers that a call may change (psABI).
-const CALLER_SAVED: [Register; 9] = [
+/// Registers that a call may change (psABI, 3.2.1).
+pub(super) const CALLER_SAVED: [Register; 9] = [
     Register::RAX,
     Register::RCX,
     Register::RDX,

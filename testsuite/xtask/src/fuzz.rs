@@ -27,9 +27,15 @@ pub fn run(seeds: Range<u64>, source: Option<Source>, fixed: &Fixed, jobs: usize
     Ok(())
 }
 
+/// Seeds that were patched wrongly once: crashes and wrong answers by folded bases and ends of arrays.
+const ONCE_WRONG: [u64; 6] = [1074, 1190, 3071, 3094, 4096, 5065];
+
 /// What every test run does, with everything in its place.
 pub fn sample() -> Result<()> {
-    let seen = all(SAMPLE, None, &Fixed::default(), 2)?;
+    let mut seen = all(SAMPLE, None, &Fixed::default(), 2)?;
+    for seed in ONCE_WRONG {
+        seen += all(seed..seed + 1, None, &Fixed::default(), 1)?;
+    }
     check!(seen > 0, "no seed shows anything");
     Ok(())
 }
