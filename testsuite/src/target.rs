@@ -128,7 +128,8 @@ impl Target {
     /// Sends a command without waiting for its answer.
     pub fn send(&mut self, command: &str) -> Result<()> {
         let Some(input) = &mut self.input else { fail!("the target's input is closed") };
-        if let Err(error) = writeln!(input, "{command}").and_then(|()| input.flush()) {
+        // One write: a target that reads its input by `read` would else take the text without the end of its line.
+        if let Err(error) = input.write_all(format!("{command}\n").as_bytes()).and_then(|()| input.flush()) {
             return Err(self.lost(&format!("cannot send `{command}`: {error}")));
         }
         Ok(())
