@@ -99,6 +99,7 @@ fn slow() -> Result<()> {
     let pid = target.pid().to_string();
     let bundle = pair.bundle.to_string_lossy();
     let old = target.ask("value")?;
+    let before = Snapshot::take(target.pid())?;
     for operation in ["Alloc", "Prepare"] {
         let output = with_slow(operation, &["apply", "--pid", &pid, &bundle])?;
         if output.code() == Some(0) {
@@ -109,7 +110,6 @@ fn slow() -> Result<()> {
         check!(output.text().contains("HP1406"), "expected HP1406: {}", output.describe());
         check!(target.ask("value")? == old, "{operation} came late, and the process isn't as before");
     }
-    let before = Snapshot::take(target.pid())?;
     let output = with_slow("Commit", &["--json", "apply", "--pid", &pid, &bundle])?.expect(0)?;
     let said: serde_json::Value = serde_json::from_str(&output.stdout)?;
     check!(said["changed"] == true && said["barrier"] == false, "the commit came late: {said}");
