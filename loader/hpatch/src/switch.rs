@@ -12,7 +12,8 @@ use crate::check::forbidden::Forbidden;
 use crate::check::inside::Inside;
 use crate::check::report::Blockers;
 use crate::check::scan::{Hit, Lookup, Scanner, Use, View};
-use crate::check::unwind::{self, Unwinder};
+use crate::check::stacks::Stacks;
+use crate::check::unwind::Unwinder;
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
 use crate::target::Target;
@@ -114,7 +115,6 @@ struct Switch<'a> {
     unwinder: Option<Unwinder>,
     /// For programs with coroutines.
     deep: Option<Deep>,
-    search_suspended: bool,
 }
 
 /// The code that must not be in use.
@@ -161,12 +161,15 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         forbidden: forbidden(patch, direction),
         unwinder: None,
         deep: None,
-        search_suspended: options.search_suspended,
     };
     s.prefault()?;
-    if direction != Direction::Recover && options.search_suspended && unwind::switches_stacks(target) {
-        let deep = Deep::new(target, options.memory_limit, loader_memory(target)?);
-        s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
+    // Without the search no stack is suspended, on the operator's word.
+    if direction != Direction::Recover && options.search_suspended {
+        let stacks = Stacks::of(target);
+        if !matches!(stacks, Stacks::Threads) {
+            let deep = Deep::new(target, stacks, options.memory_limit, loader_memory(target)?);
+            s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
+        }
     }
     let mut halter = Halter::new(target, options.deadline)?;
     let outcome = s.attempts(&mut halter, options);
@@ -255,9 +258,7 @@ impl Switch<'_> {
                             return Ok(out);
                         }
                         blockers.add(target, self.patch, revert, false, &scanner.hits);
-                        if self.unwinder.is_none() {
-                            self.unwinder = Some(Unwinder::load(target, self.search_suspended));
-                        }
+                        self.unwinder();
                     }
                     Ok(None) => {
                         out.missed += 1;
@@ -278,6 +279,7 @@ impl Switch<'_> {
                 let undisturbed = out.stops + out.missed == 0;
                 out.put_off += 1;
                 blockers.add(target, self.patch, revert, undisturbed, &hits);
+                self.unwinder();
             }
             if begun.elapsed() >= options.timeout {
                 let waited = begun.elapsed();
@@ -304,8 +306,7 @@ impl Switch<'_> {
         Self: 's,
     {
         let target = self.target;
-        let search = self.search_suspended;
-        let unwinder = self.unwinder.get_or_insert_with(|| Unwinder::load(target, search));
+        let unwinder = self.unwinder.get_or_insert_with(|| Unwinder::load(target));
         let listed = if has_query { None } else { target.maps().ok() };
         let lookup = Lookup { maps_file: &target.maps_file, listed: listed.as_deref() };
         let mut watch = Inside::new(target, scanner, lookup, &self.forbidden, unwinder);
@@ -333,14 +334,7 @@ impl Switch<'_> {
         let mut clear = true;
         if self.direction != Direction::Recover {
             scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
-            if let Some(u) = self.unwinder.as_ref().filter(|_| !scanner.hits.is_empty()) {
-                u.clear(&mut scanner.hits, stopped.threads(), &self.target.mem);
-            }
-            if let Some(deep) = self.deep.as_mut().filter(|_| scanner.hits.is_empty()) {
-                // The process may have mapped memory since.
-                let list = self.target.maps()?;
-                deep.check(&list, stopped.threads().map(View::of), false, reader, &self.forbidden, &mut scanner.hits);
-            }
+            self.clear(scanner, &stopped, reader)?;
             if self.direction == Direction::Apply && !self.patch.threads.is_empty() {
                 scanner.hits.extend(threads::unreachable(stopped.threads()));
             }
@@ -368,6 +362,28 @@ impl Switch<'_> {
         out.stack_bytes = scanner.bytes;
         written.map_err(|e| self.failed(e))?;
         Ok(clear)
+    }
+
+    /// Frame tables, read when they are first wanted: not while threads are stopped.
+    fn unwinder(&mut self) -> &Unwinder {
+        let target = self.target;
+        self.unwinder.get_or_insert_with(|| Unwinder::load(target))
+    }
+
+    /// Adds stacks that no thread is on to the scan's findings, and takes false alarms away.
+    fn clear(&mut self, scanner: &mut Scanner, stopped: &Halt<'_>, reader: i32) -> Result<()> {
+        let hits = &mut scanner.hits;
+        if let Some(deep) = &mut self.deep {
+            // The process may have mapped memory since.
+            let list = self.target.maps()?;
+            if !deep.check(&list, stopped.threads().map(View::of), false, reader, &self.forbidden, hits) {
+                return Ok(());
+            }
+        }
+        if let Some(u) = self.unwinder.as_ref().filter(|_| !hits.is_empty()) {
+            u.clear(hits, stopped.threads(), &self.target.mem);
+        }
+        Ok(())
     }
 
     fn states(&self) -> (RecordState, RecordState, RecordState) {

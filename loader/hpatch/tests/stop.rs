@@ -4,11 +4,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Running, calls_program, coroutine_program, threads_program};
+use common::{Running, calls_program, coroutine_program, packed_program, threads_program};
 use hpatch::check::deep::Deep;
 use hpatch::check::forbidden::Forbidden;
 use hpatch::check::scan::{Hit, Lookup, Scanner, Use, View};
-use hpatch::check::unwind::{self, Unwinder};
+use hpatch::check::stacks::Stacks;
+use hpatch::check::unwind::Unwinder;
 use hpatch::target::Target;
 use hpatch::trace::stop::{StopError, Stopper};
 use hpatch_core::abi::Range;
@@ -31,7 +32,7 @@ fn forbidden(marks: &[u64]) -> Forbidden {
 /// Stops, checks, lets go.
 fn check(r: &Running, unwinder: bool) -> Vec<Hit> {
     let target = Target::open(r.pid()).unwrap();
-    let unwinder = unwinder.then(|| Unwinder::load(&target, true));
+    let unwinder = unwinder.then(|| Unwinder::load(&target));
     let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
     let mut scanner = Scanner::new(16, 64 << 20);
     let maps = target.maps().unwrap();
@@ -352,37 +353,63 @@ fn interrupted_stack_is_seen() {
     }
 }
 
-/// Hazard S2: a coroutine that gave up control inside the function; no thread's stack leads there.
-#[test]
-fn suspended_coroutine_is_seen() {
-    let r = Running::start(coroutine_program(), &["coroutine", "0"]);
+/// What a search of all memory finds, and whether it shows that there are only the threads' stacks.
+fn search(r: &Running, stacks: Stacks) -> (Vec<Hit>, bool) {
     let target = Target::open(r.pid()).unwrap();
-    assert!(unwind::switches_stacks(&target));
-    assert!(check(&r, true).is_empty(), "the stacks of threads don't show it");
-    let mut deep = Deep::new(&target, 1 << 30, Vec::new()).unwrap();
+    let mut deep = Deep::new(&target, stacks, 1 << 30, Vec::new()).unwrap();
     let mut stopper = Stopper::new(&target, DEADLINE).unwrap();
     let stopped = stopper.stop(&target).unwrap();
     let mut hits = Vec::new();
     let list = target.maps().unwrap();
-    deep.check(&list, stopped.threads().map(View::of), false, stopped.any_tid(), &forbidden(&r.marks), &mut hits);
-    drop(stopped);
-    assert!(hits.iter().any(|h| h.addr == r.marks[1] && h.func == 0), "{hits:?}");
-    r.end();
+    let views = stopped.threads().map(View::of);
+    let only = deep.check(&list, views, false, stopped.any_tid(), &forbidden(&r.marks), &mut hits);
+    (hits, only)
+}
+
+fn stacks(r: &Running) -> Stacks {
+    Stacks::of(&Target::open(r.pid()).unwrap())
+}
+
+/// Hazard S2: a coroutine that gave up control inside the function; no thread's stack leads there.
+#[test]
+fn suspended_coroutine_is_seen() {
+    for kind in ["coroutine", "nested_coroutine"] {
+        let r = Running::start(coroutine_program(), &[kind, "0"]);
+        assert!(matches!(stacks(&r), Stacks::Contexts(_)));
+        let (hits, only) = search(&r, stacks(&r));
+        assert!(!only, "{kind}");
+        // A stack in a variable of a frame is part of the thread's own: the scan sees that.
+        let seen = if kind == "coroutine" { hits } else { check(&r, false) };
+        assert!(seen.iter().any(|h| h.addr == r.marks[1] && h.func == 0), "{kind}: {seen:?}");
+        r.end();
+    }
     let r = threads("idle", 1);
-    assert!(!unwind::switches_stacks(&Target::open(r.pid()).unwrap()));
+    assert!(matches!(stacks(&r), Stacks::Threads));
     r.end();
 }
 
 /// Words that look like return addresses and aren't: the scan takes them for such, the frame tables clear them.
 #[test]
 fn left_overs_are_cleared() {
-    let r = threads("stale", 2);
-    assert!(check(&r, false).len() > 2);
-    assert_eq!(check(&r, true), []);
-    r.end();
-    // A program that switches stacks may keep live frames anywhere: there the walk proves nothing.
-    let r = Running::start(coroutine_program(), &["stale", "2"]);
-    assert!(check(&r, true).len() > 2);
+    for program in [threads_program(), packed_program()] {
+        let r = Running::start(program, &["stale", "2"]);
+        let maps = Target::open(r.pid()).unwrap().maps().unwrap();
+        let first_pages = maps.iter().filter(|m| m.offset == 0 && m.path == program.to_string_lossy()).count();
+        assert_eq!(first_pages > 1, program == packed_program());
+        assert!(check(&r, false).len() > 2);
+        assert_eq!(check(&r, true), []);
+        r.end();
+    }
+}
+
+/// In a program that could have other stacks, memory tells whether there are any: only with such a sign does a word anywhere count.
+#[test]
+fn words_in_memory_are_no_frames_without_a_stack() {
+    let r = Running::start(coroutine_program(), &["noted", "0"]);
+    let (hits, only) = search(&r, Stacks::Others);
+    assert!(!only && hits.iter().any(|h| h.addr == r.marks[1]), "{hits:?}");
+    let (hits, only) = search(&r, stacks(&r));
+    assert!(only && hits.is_empty(), "{hits:?}");
     r.end();
 }
 

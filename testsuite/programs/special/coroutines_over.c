@@ -1,4 +1,4 @@
-// A program that could have coroutines but has none now; the patch's code ends with a call that doesn't return.
+// A program that could have coroutines and has none at first; the patch's code ends with a call that doesn't return.
 //#Hazard: S2
 //#Accept: HP0516
 //#Expect: live
@@ -7,11 +7,14 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static ucontext_t home;
-
+static ucontext_t home, inside;
+static char stack[64 * 1024];
 static volatile int zero;
+// What a program notes of its callers lies in memory like a frame's return address.
+void *volatile caller;
 
 NOINLINE int plus(int x, int y) {
+    caller = __builtin_return_address(0);
     return x + y + zero;
 }
 
@@ -43,13 +46,24 @@ NOINLINE void wait_here(void) {
         puts("goes on");
 }
 
+static void body(void) {
+    swapcontext(&inside, &home);
+}
+
 void command(const char *line) {
     if (!strcmp(line, "value"))
         printf("%d\n", value(1));
     if (!strcmp(line, "wait")) {
         deep();
+        caller = NULL;
         wait_here();
     }
-    if (!strcmp(line, "switch"))
-        setcontext(&home);
+    if (!strcmp(line, "suspend")) {
+        getcontext(&inside);
+        inside.uc_stack.ss_sp = stack;
+        inside.uc_stack.ss_size = sizeof stack;
+        inside.uc_link = &home;
+        makecontext(&inside, body, 0);
+        swapcontext(&home, &inside);
+    }
 }

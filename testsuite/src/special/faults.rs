@@ -1,6 +1,6 @@
 //! Faults injected before the switch, and attaching where that is hard: nothing is changed, `hpatch status` says so, and the next try works.
 
-use super::{Case, Pair};
+use super::{Case, Pair, answers};
 use crate::bundle::Signer;
 use crate::process::{Output, run, run_ok};
 use crate::program::Config;
@@ -21,12 +21,6 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "attached under a filter", hazards: "S7", run: attached_filtered },
     Case { name: "attached inside a constructor", hazards: "S3,S7", run: attached_constructing },
 ];
-
-fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
-    let answer = target.ask(call)?;
-    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
-    Ok(())
-}
 
 /// `status` knows no bundle, live or half-way, and the loader is idle.
 fn untouched(target: &Target, before: &Snapshot, when: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The life of patches: bundles on top of and in place of one another, libraries that come and go, children, other programs.
 
-use super::{Case, Pair, compiled, folder};
+use super::{Case, Pair, answers, compiled, folder};
 use crate::bundle::{self, Signer};
 use crate::compile::{self, Build};
 use crate::process::{self, Output};
@@ -28,12 +28,6 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "locks held", hazards: "S3", run: locks_held },
     Case { name: "every process of a program", hazards: "S10", run: fleet },
 ];
-
-fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
-    let answer = target.ask(call)?;
-    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
-    Ok(())
-}
 
 /// `hpatch` with any arguments, trusting the shared key.
 fn hpatch(arguments: &[&str]) -> Result<Output> {

@@ -19,7 +19,7 @@ use crate::bundle::{self, Signer};
 use crate::compile::{self, Builds};
 use crate::program::{Config, Program};
 use crate::target::{Launch, Target};
-use crate::{Result, paths};
+use crate::{Result, check, paths};
 use std::path::PathBuf;
 
 /// One scripted scenario.
@@ -91,6 +91,13 @@ impl Pair {
     fn start(&self) -> Result<Target> {
         Target::start(&self.builds.old.program, &Launch::trusting(Signer::shared()?.trust()))
     }
+}
+
+/// Asks the target, and fails unless it answers as it should.
+fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
+    let answer = target.ask(call)?;
+    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
+    Ok(())
 }
 
 fn special(program: &str) -> Result<Program> {

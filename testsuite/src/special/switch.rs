@@ -1,6 +1,6 @@
 //! The moment of the switch: busy functions, many threads, signals, children, killed tools.
 
-use super::{Case, Pair, compiled};
+use super::{Case, Pair, answers, compiled};
 use crate::bundle::{self, Signer};
 use crate::compile;
 use crate::process::Output;
@@ -21,18 +21,13 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "signals", hazards: "S5,S6", run: signals },
     Case { name: "coroutine", hazards: "S2", run: coroutine },
     Case { name: "coroutines over", hazards: "S2", run: coroutines_over },
+    Case { name: "words left over", hazards: "S1,S2", run: left_over },
     Case { name: "two bundles", hazards: "S12", run: stacked },
     Case { name: "two appliers", hazards: "S13,S14", run: racing },
     Case { name: "killed applier", hazards: "S13", run: killed_applier },
     Case { name: "debugger attached", hazards: "S14", run: debugger },
     Case { name: "state at start", hazards: "S10", run: store_live_bundle },
 ];
-
-fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
-    let answer = target.ask(call)?;
-    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
-    Ok(())
-}
 
 /// A function in use is left alone, by name, with nothing changed; once it is left, the same bundle goes in.
 fn busy() -> Result<()> {
@@ -167,22 +162,57 @@ fn coroutine() -> Result<()> {
     answers(&mut target, "value", "101", "patched")
 }
 
-/// Memory is searched for suspended frames, and there are none: what the loader itself notes of the patch is no frame. A word that an
-/// earlier call left on the stack could be one, until the operator says that nothing is suspended.
+/// A program that could have coroutines. While it has none, memory shows that, and neither a word that an earlier call left on the stack nor
+/// what the program noted of its callers is taken for a frame. With one, each may be, until the operator says that nothing of this is suspended.
 fn coroutines_over() -> Result<()> {
     let pair = Pair::make("coroutines_over", "coroutines-over")?;
     let mut target = pair.start()?;
-    target.apply(&pair.bundle)?.expect(0)?;
-    answers(&mut target, "value", "101", "patched")?;
-    target.revert("fix")?.expect(0)?;
-    answers(&mut target, "value", "2", "reverted")?;
-    answers(&mut target, "wait", "waits", "an old address lies on the stack")?;
-    target.apply_within(&pair.bundle, 1)?.expect(7)?;
     let bundle = pair.bundle.to_string_lossy();
-    target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
-    answers(&mut target, "go", "goes on", "on the operator's word")?;
-    answers(&mut target, "value", "101", "patched")?;
+    for (coroutine, word, code) in [(false, "note", 0), (false, "wait", 0), (true, "wait", 7), (true, "note", 7)] {
+        if coroutine {
+            target.ask("suspend")?;
+        }
+        answers(&mut target, "value", "2", "old")?;
+        if word == "wait" {
+            answers(&mut target, "wait", "waits", "an old address lies on the stack")?;
+        }
+        target.apply_within(&pair.bundle, 1)?.expect(code)?;
+        if code != 0 {
+            target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
+        }
+        if word == "wait" {
+            answers(&mut target, "go", "goes on", "patched while it waits")?;
+        }
+        answers(&mut target, "value", "101", "patched")?;
+        let more: &[&str] = if coroutine { &["fix", "--ignore-suspended"] } else { &["fix"] };
+        target::hpatch("revert", target.pid(), more)?.expect(0)?;
+    }
+    answers(&mut target, "value", "2", "reverted")?;
     target.finish()
+}
+
+/// Words that an earlier call left on stacks are told from frames, below functions of the C library and below a signal handler, in code of
+/// each optimisation and each linker's layout.
+fn left_over() -> Result<()> {
+    for (opt, ld) in [("-O0", "lld"), ("-O1", "lld"), ("-O2", "mold"), ("-O2", "bfd")] {
+        let config = Config::new(&[("opt", opt), ("ld", ld), ("kind", "shared")]);
+        let scene = format!("left-over{opt}-{ld}");
+        let pair = Pair::unsigned("stale", &scene, &config)?;
+        Signer::shared()?.sign(&pair.bundle)?;
+        let mut target = pair.start()?;
+        answers(&mut target, "wait", "waits", &scene)?;
+        let bundle = pair.bundle.to_string_lossy();
+        let applied = target::hpatch("apply", target.pid(), &[&bundle, "--json"])?.expect(0)?;
+        // Otherwise the words weren't where they were to be.
+        let report: serde_json::Value = serde_json::from_str(&applied.stdout)?;
+        check!(report["attempts"].as_u64() >= Some(2), "{scene}: nothing was in the way: {}", applied.describe());
+        answers(&mut target, "value", "101", &scene)?;
+        answers(&mut target, "go", "goes on", &scene)?;
+        target.revert("fix")?.expect(0)?;
+        answers(&mut target, "value", "2", &scene)?;
+        target.finish()?;
+    }
+    Ok(())
 }
 
 /// Two bundles for the same build, on different functions, reverted in either order.

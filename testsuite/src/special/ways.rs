@@ -1,6 +1,6 @@
 //! The ways to a process where ptrace is refused: a child of it, a rendezvous by signal, and the refusal.
 
-use super::{Case, Pair, compiled};
+use super::{Case, Pair, answers, compiled};
 use crate::bundle::Signer;
 use crate::process::{Output, run};
 use crate::program::Config;
@@ -44,12 +44,6 @@ fn hpatch(way: &str, target: &Target, verb: &str, more: &[&str], kill: &str) -> 
     command.args([verb, "--pid", &target.pid().to_string()]).args(more);
     command.env("HPATCH_TEST_WAY", way).env("HPATCH_TEST_KILL", kill);
     run(&mut command, Duration::from_secs(60)).map(Some)
-}
-
-fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<()> {
-    let answer = target.ask(call)?;
-    check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
-    Ok(())
 }
 
 /// Threads that call the function all the time: in and out, with nothing left over.

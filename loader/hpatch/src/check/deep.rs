@@ -1,11 +1,13 @@
 //! The check of memory that no stack pointer leads to: programs that switch stacks by themselves (coroutines) keep suspended frames
-//! anywhere. Every word of writable private memory is compared with the return sites; a match is taken for a suspended frame.
+//! anywhere. Every word of writable private memory is compared with the return sites; a match is taken for a suspended frame, unless memory
+//! also shows that there is no suspended stack at all.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::forbidden::Forbidden;
+use super::forbidden::{Forbidden, Sites};
 use super::scan::{Hit, Use, View};
+use super::stacks::Stacks;
 use crate::target::Target;
 use crate::target::maps::{self, Mapping};
 use crate::target::mem::{IoVecs, Piece, read_pieces};
@@ -23,6 +25,7 @@ pub struct Deep {
     pagemap: File,
     /// Bytes that are read at most.
     limit: u64,
+    stacks: Stacks,
     /// The loader's own memory: its lists of return sites, and what its control thread left on its stack.
     loader: Vec<(u64, u64)>,
     /// Bytes read by the last check.
@@ -31,20 +34,22 @@ pub struct Deep {
 
 impl Deep {
     /// `loader`: address ranges that hold return sites without being anybody's stack.
-    pub fn new(target: &Target, limit: u64, loader: Vec<(u64, u64)>) -> std::io::Result<Self> {
+    pub fn new(target: &Target, stacks: Stacks, limit: u64, loader: Vec<(u64, u64)>) -> std::io::Result<Self> {
         Ok(Self {
             words: vec![1; 256 * 1024],
             pages: vec![0; 4096 * 8],
             iov: IoVecs::with_room(1),
             pagemap: File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid))?,
             limit,
+            stacks,
             loader,
             bytes: 0,
         })
     }
 
-    /// Adds to `hits` what looks like a suspended frame. The threads' own stacks, which the scan has seen, are left out; `rough`
-    /// leaves out everything that a stack pointer points into, for a look that decides nothing.
+    /// Adds to `hits` what looks like a suspended frame, and says whether memory shows that no stack but the threads' own is in use: then
+    /// nothing is added. The threads' own stacks, which the scan has seen, hold no suspended frames; `rough` leaves out everything that a
+    /// stack pointer points into, for a look that decides nothing.
     pub fn check(
         &mut self,
         list: &[Mapping],
@@ -53,9 +58,8 @@ impl Deep {
         reader: i32,
         forbidden: &Forbidden,
         hits: &mut Vec<Hit>,
-    ) {
-        self.bytes = 0;
-        let mut own = self.loader.clone();
+    ) -> bool {
+        let mut own = Vec::new();
         for v in views {
             let Some(m) = maps::find(list, v.sp) else { continue };
             // On another stack than its own, the thread's own one holds suspended frames.
@@ -65,25 +69,57 @@ impl Deep {
                 own.push((m.start, m.end));
             }
         }
+        let (signs, mut others) = match &self.stacks {
+            Stacks::Threads => (Sites::default(), false),
+            Stacks::Contexts(signs) => (signs.clone(), false),
+            Stacks::Others => (Sites::default(), true),
+        };
+        let known = hits.len();
+        let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), |slot, addr| {
+            if signs.contains(addr) {
+                others = true;
+            } else if hits.len() < known + 64 && !own.iter().any(|o| o.0 <= slot && slot < o.1) {
+                let func = super::scan::func_of(forbidden, addr);
+                hits.push(Hit { tid: 0, how: Use::Suspended { slot }, addr, func });
+            }
+        });
+        match whole {
+            Err(at) => hits.push(Hit { tid: reader, how: Use::TooLarge, addr: at, func: u32::MAX }),
+            Ok(()) if others => {}
+            Ok(()) => hits.truncate(known),
+        }
+        whole.is_ok() && !others
+    }
+
+    /// Gives to `found` the place of every word of writable private memory that is one of `words`. An error is where the limit was reached.
+    fn sweep(
+        &mut self,
+        list: &[Mapping],
+        reader: i32,
+        words: &Sites,
+        mut found: impl FnMut(u64, u64),
+    ) -> Result<(), u64> {
+        self.bytes = 0;
         for m in list.iter().filter(|m| m.read && m.write && !m.shared) {
             let mut at = m.start;
             while at < m.end {
-                if let Some(o) = own.iter().find(|o| o.0 <= at && at < o.1) {
+                let loader = |from: u64| self.loader.iter().filter(move |o| from < o.1);
+                if let Some(o) = loader(at).find(|o| o.0 <= at) {
                     at = o.1.min(m.end);
                     continue;
                 }
-                let stop = own.iter().map(|o| o.0).filter(|s| *s > at).min().unwrap_or(m.end).min(m.end);
-                at = self.stretch(at, stop, reader, forbidden, hits);
+                let stop = loader(at).map(|o| o.0).min().unwrap_or(m.end).min(m.end);
+                at = self.stretch(at, stop, reader, words, &mut found);
                 if self.bytes > self.limit {
-                    hits.push(Hit { tid: reader, how: Use::TooLarge, addr: m.start, func: u32::MAX });
-                    return;
+                    return Err(m.start);
                 }
             }
         }
+        Ok(())
     }
 
     /// Looks at a run of pages that exist, from `at` on; gives where to go on.
-    fn stretch(&mut self, at: u64, stop: u64, reader: i32, forbidden: &Forbidden, hits: &mut Vec<Hit>) -> u64 {
+    fn stretch(&mut self, at: u64, stop: u64, reader: i32, words: &Sites, found: &mut impl FnMut(u64, u64)) -> u64 {
         let most = ((stop - at) / PAGE).min(512);
         let n = most.max(1) as usize;
         let exists = match self.pagemap.read_exact_at(&mut self.pages[..n * 8], at / PAGE * 8) {
@@ -102,10 +138,8 @@ impl Deep {
         let got = read_pieces(reader, &[piece], &mut self.words, &mut self.iov).unwrap_or(0);
         self.bytes += got as u64;
         for (i, w) in self.words[..got / 8].iter().enumerate() {
-            if forbidden.sites.contains(*w) && hits.len() < 64 {
-                let slot = at + i as u64 * 8;
-                let func = super::scan::func_of(forbidden, *w);
-                hits.push(Hit { tid: 0, how: Use::Suspended { slot }, addr: *w, func });
+            if words.contains(*w) {
+                found(at + i as u64 * 8, *w);
             }
         }
         end

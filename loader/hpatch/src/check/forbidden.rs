@@ -29,6 +29,11 @@ impl Sites {
         Self { sorted: sites, groups }
     }
 
+    /// These and `more`.
+    pub fn with(&self, more: &Self) -> Self {
+        Self::new(self.sorted.iter().chain(&more.sorted).copied().collect())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }

@@ -7,4 +7,5 @@ pub mod foreign;
 pub mod inside;
 pub mod report;
 pub mod scan;
+pub mod stacks;
 pub mod unwind;

@@ -12,29 +12,20 @@ use gimli::{
 use super::scan::{Hit, Use};
 use crate::target::Target;
 use crate::target::control::Control;
+use crate::target::elf;
 use crate::target::maps::{self, Mapping};
 use crate::target::mem::Mem;
+use crate::target::modules;
 use crate::trace::ptrace::Regs;
 use crate::trace::stop::{Place, Tracee};
 
 type Slice = gimli::EndianSlice<'static, LittleEndian>;
+/// LSB.
+const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const MAX_FRAMES: usize = 4096;
 const MAX_TABLE: u64 = 64 << 20;
 /// DWARF numbers of the psABI: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to r15.
 const SP: usize = 7;
-
-/// Functions that move a thread to another stack: their frames lie where the frame tables don't lead.
-const SWITCHERS: &[&[u8]] = &[
-    b"\0swapcontext\0",
-    b"\0makecontext\0",
-    b"\0setcontext\0",
-    b"\0jump_fcontext\0",
-    b"\0make_fcontext\0",
-    b"\0ontop_fcontext\0",
-    b"\0coro_transfer\0",
-    b"\0co_switch\0",
-    b"\0_st_md_cxt_restore\0",
-];
 
 /// Frame tables of one module, copied from the target's memory.
 #[derive(Debug)]
@@ -46,34 +37,18 @@ struct Module {
     bases: BaseAddresses,
 }
 
-/// Runs of mappings of one ELF file with code in it, each beginning with the file's header.
-fn modules(maps: &[Mapping]) -> impl Iterator<Item = &[Mapping]> {
-    maps.chunk_by(|a, b| a.inode == b.inode && a.path == b.path && b.offset != 0)
-        .filter(|run| run[0].offset == 0 && run[0].read && !run[0].path.is_empty() && run.iter().any(|m| m.exec))
-}
-
-/// Whether a module of the program imports a function that moves a thread to another stack.
-pub fn switches_stacks(target: &Target) -> bool {
-    target.maps().is_ok_and(|maps| modules(&maps).any(|run| imports_switcher(&target.mem, run)))
-}
-
 /// Frame tables of a process. Loading them takes milliseconds and happens while the process runs.
 #[derive(Debug)]
 pub struct Unwinder {
     modules: Vec<Module>,
-    /// The program switches stacks by itself, so the walk proves nothing about other words.
-    switches_stacks: bool,
 }
 
 impl Unwinder {
-    /// Without `search_suspended` no coroutine is suspended, on the operator's word.
-    pub fn load(target: &Target, search_suspended: bool) -> Self {
-        let mut u = Self { modules: Vec::new(), switches_stacks: false };
+    pub fn load(target: &Target) -> Self {
+        let mut u = Self { modules: Vec::new() };
         let Ok(maps) = target.maps() else { return u };
-        for run in modules(&maps) {
-            u.switches_stacks |= search_suspended && imports_switcher(&target.mem, run);
-            u.modules.extend(Module::load(&target.mem, run));
-        }
+        u.modules
+            .extend(modules::loaded(&target.mem, &maps).iter().filter_map(|m| Module::load(&target.mem, m, &maps)));
         if let Ok(Some(control)) = Control::find_in(target, &maps) {
             for p in control.records(target).unwrap_or_default() {
                 for (unit, _) in p.units.iter().filter(|u| u.0.eh_frame != 0) {
@@ -84,11 +59,9 @@ impl Unwinder {
         u
     }
 
-    /// Takes from `hits` what a complete walk shows to be a left-over.
+    /// Takes from `hits` what a complete walk shows to be a left-over, provided that nothing but threads has a stack: a suspended one may lie
+    /// in a variable of a frame.
     pub fn clear<'a>(&self, hits: &mut Vec<Hit>, threads: impl Iterator<Item = &'a Tracee>, mem: &Mem) {
-        if self.switches_stacks {
-            return;
-        }
         for t in threads.filter(|t| t.place == Place::Stopped) {
             if !hits.iter().any(|h| h.tid == t.tid) {
                 continue;
@@ -173,40 +146,19 @@ fn read_table(mem: &Mem, from: u64, to: u64) -> Option<Slice> {
 }
 
 impl Module {
-    fn load(mem: &Mem, run: &[Mapping]) -> Option<Self> {
-        let base = run[0].start;
-        let end = run.last()?.end;
-        let header = mem.read_vec(base, 64).ok()?;
-        let word = |b: &[u8], at: usize| Some(u64::from_le_bytes(b.get(at..at + 8)?.try_into().ok()?));
-        if header.get(..5)? != b"\x7fELF\x02" {
-            return None;
-        }
-        let count = u16::from_le_bytes(header.get(56..58)?.try_into().ok()?);
-        let phdrs = mem.read_vec(base.checked_add(word(&header, 32)?)?, usize::from(count).min(256) * 56).ok()?;
-        let mut bias = None;
-        let mut table = None;
-        for p in phdrs.chunks_exact(56) {
-            let kind = u32::from_le_bytes(p.get(..4)?.try_into().ok()?);
-            let (offset, vaddr, size) = (word(p, 8)?, word(p, 16)?, word(p, 40)?);
-            match kind {
-                1 if bias.is_none() => bias = Some(base.wrapping_add(offset).wrapping_sub(vaddr)),
-                // PT_GNU_EH_FRAME (LSB).
-                0x6474_e550 => table = Some((vaddr, size)),
-                _ => {}
-            }
-        }
-        let (vaddr, size) = table?;
-        let hdr_at = bias?.wrapping_add(vaddr);
+    fn load(mem: &Mem, m: &modules::Module, maps: &[Mapping]) -> Option<Self> {
+        let table = elf::program_headers(mem, m.base)?.into_iter().find(|p| p.kind == PT_GNU_EH_FRAME)?;
+        let (hdr_at, size) = (m.image.bias.wrapping_add(table.vaddr), table.size);
         let bases = BaseAddresses::default().set_eh_frame_hdr(hdr_at);
         let hdr = read_table(mem, hdr_at, hdr_at.checked_add(size)?)?;
         let parsed = EhFrameHdr::from(hdr).parse(&bases, 8).ok()?;
         let Pointer::Direct(frame_at) = parsed.eh_frame_ptr() else { return None };
-        let frame_end = maps::find(run, frame_at)?.end;
+        let frame_end = maps::find(maps, frame_at)?.end.min(m.end);
         let eh_frame = EhFrame::from(read_table(mem, frame_at, frame_end)?);
         let has_table = parsed.table().is_some();
         Some(Self {
-            start: base,
-            end,
+            start: m.base,
+            end: m.end,
             eh_frame,
             header: has_table.then_some(parsed),
             bases: bases.set_eh_frame(frame_at),
@@ -298,22 +250,6 @@ fn evaluate(
         Location::Value { value: Value::Generic(v) } => Some(v),
         _ => None,
     }
-}
-
-/// Whether the names in a module's dynamic string table include a function that switches stacks. The C library defines some itself.
-fn imports_switcher(mem: &Mem, run: &[Mapping]) -> bool {
-    let name = run[0].file_name();
-    if name.starts_with("libc.so") || name.starts_with("ld-") || name.starts_with("ld.") || name.contains("musl") {
-        return false;
-    }
-    // The dynamic string table lies in the first read-only mapping of the file.
-    let len = (run[0].end - run[0].start).min(MAX_TABLE) as usize;
-    let Ok(bytes) = mem.read_vec(run[0].start, len) else { return true };
-    SWITCHERS.iter().any(|s| contains(&bytes, s))
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    hay.windows(needle.len()).any(|w| w == needle)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Control {
 
     pub fn find_in(target: &Target, maps: &[Mapping]) -> Result<Option<Self>> {
         for m in maps.iter().filter(|m| m.offset == 0 && m.read && m.file_name().ends_with(LIBRARY)) {
-            let Some(addr) = elf::dynamic_symbol(&target.mem, m, SYMBOL) else { continue };
+            let Some(addr) = elf::dynamic_symbol(&target.mem, m.start, SYMBOL) else { continue };
             let control = Self { addr, base: m.start };
             let word = |at| target.mem.read_u64(at).unwrap_or(0);
             // One that isn't linked yet, or was left half-way by an `attach` that was killed, isn't there.

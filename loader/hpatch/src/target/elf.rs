@@ -1,6 +1,5 @@
 //! The dynamic symbols of a module as they are in the target's memory (System V gABI).
 
-use super::maps::Mapping;
 use super::mem::Mem;
 
 const PT_LOAD: u32 = 1;
@@ -24,10 +23,57 @@ fn u64_at(b: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(b.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Address of the dynamic symbol `name` in the module whose ELF header `first` maps; `None` when it isn't there or the image
-/// doesn't make sense.
-pub fn dynamic_symbol(mem: &Mem, first: &Mapping, name: &str) -> Option<u64> {
-    let base = first.start;
+/// The dynamic section of a module.
+struct Dynamic {
+    bias: u64,
+    entries: Vec<u8>,
+}
+
+impl Dynamic {
+    /// Of the module whose ELF header lies at `base`; `None` when it has none or makes no sense.
+    fn read(mem: &Mem, base: u64) -> Option<Self> {
+        let mut bias = None;
+        let mut dynamic = None;
+        for p in &program_headers(mem, base)? {
+            match p.kind {
+                PT_LOAD if bias.is_none() => bias = Some(base.wrapping_sub(p.vaddr).wrapping_add(p.offset)),
+                PT_DYNAMIC => dynamic = Some((p.vaddr, p.size)),
+                _ => {}
+            }
+        }
+        let (bias, (at, size)) = (bias?, dynamic?);
+        Some(Self { bias, entries: mem.read_vec(bias.wrapping_add(at), size.min(64 * 1024) as usize).ok()? })
+    }
+
+    fn entry(&self, tag: u64) -> Option<u64> {
+        let entries = self.entries.chunks_exact(16).take_while(|e| u64_at(e, 0) != Some(0));
+        entries.filter(|e| u64_at(e, 0) == Some(tag)).find_map(|e| u64_at(e, 8))
+    }
+
+    /// An entry that is an address: the dynamic linker of glibc adds the bias to these in memory, others leave them.
+    fn address(&self, tag: u64) -> Option<u64> {
+        let v = self.entry(tag)?;
+        Some(if v < self.bias || self.bias == 0 { v.wrapping_add(self.bias) } else { v })
+    }
+
+    fn strings(&self, mem: &Mem) -> Option<Vec<u8>> {
+        mem.read_vec(self.address(DT_STRTAB)?, self.entry(DT_STRSZ)?.min(64 << 20) as usize).ok()
+    }
+}
+
+/// One program header, in the units of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct ProgramHeader {
+    pub kind: u32,
+    pub offset: u64,
+    /// svma.
+    pub vaddr: u64,
+    /// Bytes in memory.
+    pub size: u64,
+}
+
+/// Those of the module whose ELF header lies at `base`.
+pub fn program_headers(mem: &Mem, base: u64) -> Option<Vec<ProgramHeader>> {
     let header = mem.read_vec(base, 64).ok()?;
     if header.get(..5)? != b"\x7fELF\x02" {
         return None;
@@ -36,40 +82,39 @@ pub fn dynamic_symbol(mem: &Mem, first: &Mapping, name: &str) -> Option<u64> {
     if phentsize != 56 || phnum > 256 {
         return None;
     }
-    let phdrs = mem.read_vec(base.checked_add(phoff)?, usize::from(phnum) * 56).ok()?;
-    let mut bias = None;
-    let mut dynamic = None;
-    for p in phdrs.chunks_exact(56) {
-        let (kind, offset, vaddr, size) = (u32_at(p, 0)?, u64_at(p, 8)?, u64_at(p, 16)?, u64_at(p, 40)?);
-        match kind {
-            PT_LOAD if bias.is_none() => bias = Some(base.wrapping_sub(vaddr).wrapping_add(offset)),
-            PT_DYNAMIC => dynamic = Some((vaddr, size)),
-            _ => {}
-        }
-    }
-    let (bias, (dyn_vaddr, dyn_size)) = (bias?, dynamic?);
-    let table = mem.read_vec(bias.wrapping_add(dyn_vaddr), dyn_size.min(64 * 1024) as usize).ok()?;
-    // The dynamic linker of glibc adds the bias to these entries in memory, others leave them.
-    let absolute = |v: u64| if v < bias || bias == 0 { v.wrapping_add(bias) } else { v };
-    let entry = |tag: u64| {
-        table
-            .chunks_exact(16)
-            .take_while(|e| u64_at(e, 0) != Some(0))
-            .find_map(|e| (u64_at(e, 0)? == tag).then(|| u64_at(e, 8)).flatten())
+    let table = mem.read_vec(base.checked_add(phoff)?, usize::from(phnum) * 56).ok()?;
+    let one = |p: &[u8]| {
+        Some(ProgramHeader { kind: u32_at(p, 0)?, offset: u64_at(p, 8)?, vaddr: u64_at(p, 16)?, size: u64_at(p, 40)? })
     };
-    let (symtab, strtab, strsz) = (absolute(entry(DT_SYMTAB)?), absolute(entry(DT_STRTAB)?), entry(DT_STRSZ)?);
-    let count = match (entry(DT_HASH), entry(DT_GNU_HASH)) {
-        (Some(h), _) => u64::from(u32_at(&mem.read_vec(absolute(h), 8).ok()?, 4)?),
-        (None, Some(h)) => gnu_symbol_count(mem, absolute(h))?,
+    table.chunks_exact(56).map(one).collect()
+}
+
+/// The names of all dynamic symbols of the module at `base`, each ended by a NUL. `None` when there is a dynamic section but they can't be
+/// read.
+pub fn dynamic_names(mem: &Mem, base: u64) -> Option<Vec<u8>> {
+    let headers = program_headers(mem, base)?;
+    if !headers.iter().any(|p| p.kind == PT_DYNAMIC) {
+        return Some(Vec::new());
+    }
+    Dynamic::read(mem, base)?.strings(mem)
+}
+
+/// avma of the dynamic symbol `name` that the module whose ELF header lies at `base` defines; `None` when it doesn't or the image makes no
+/// sense.
+pub fn dynamic_symbol(mem: &Mem, base: u64, name: &str) -> Option<u64> {
+    let dynamic = Dynamic::read(mem, base)?;
+    let count = match (dynamic.address(DT_HASH), dynamic.address(DT_GNU_HASH)) {
+        (Some(h), _) => u64::from(u32_at(&mem.read_vec(h, 8).ok()?, 4)?),
+        (None, Some(h)) => gnu_symbol_count(mem, h)?,
         (None, None) => return None,
     };
-    let strings = mem.read_vec(strtab, strsz.min(64 << 20) as usize).ok()?;
-    let symbols = mem.read_vec(symtab, count.min(MAX_SYMBOLS) as usize * 24).ok()?;
+    let strings = dynamic.strings(mem)?;
+    let symbols = mem.read_vec(dynamic.address(DT_SYMTAB)?, count.min(MAX_SYMBOLS) as usize * 24).ok()?;
     symbols.chunks_exact(24).find_map(|s| {
         let (at, section, value) = (u32_at(s, 0)? as usize, u16_at(s, 6)?, u64_at(s, 8)?);
         let text = strings.get(at..)?;
         let end = text.iter().position(|&b| b == 0)?;
-        (section != 0 && &text[..end] == name.as_bytes()).then(|| bias.wrapping_add(value))
+        (section != 0 && &text[..end] == name.as_bytes()).then(|| dynamic.bias.wrapping_add(value))
     })
 }
 

@@ -5,6 +5,7 @@ pub mod control;
 pub mod elf;
 pub mod maps;
 pub mod mem;
+pub mod modules;
 pub mod procfs;
 pub mod source;
 

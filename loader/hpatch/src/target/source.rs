@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gimli::{EndianSlice, LittleEndian};
-use hpatch_core::image::Image;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use super::Target;
 use super::maps::{self, Mapping};
+use super::modules;
 
 type Slice = EndianSlice<'static, LittleEndian>;
 type ElfFile = object::read::elf::ElfFile64<'static>;
@@ -23,8 +23,9 @@ const DEBUG_ROOT: &str = "usr/lib/debug";
 pub struct Sources<'a> {
     target: &'a Target,
     maps: Vec<Mapping>,
-    /// By the address of the file's first mapping.
-    modules: BTreeMap<u64, Option<Module>>,
+    loaded: Vec<modules::Module>,
+    /// By the address of the ELF header.
+    opened: BTreeMap<u64, Option<Module>>,
 }
 
 impl std::fmt::Debug for Sources<'_> {
@@ -46,7 +47,9 @@ impl<'a> Sources<'a> {
         // This command may have locked its memory, which large debug files needn't be in.
         // SAFETY: no memory is passed.
         unsafe { libc::munlockall() };
-        Self { target, maps: target.maps().unwrap_or_default(), modules: BTreeMap::new() }
+        let maps = target.maps().unwrap_or_default();
+        let loaded = modules::loaded(&target.mem, &maps);
+        Self { target, maps, loaded, opened: BTreeMap::new() }
     }
 
     /// `file.c:31`, where the debug information knows it.
@@ -76,24 +79,20 @@ impl<'a> Sources<'a> {
 
     /// Load biases of the mapped copies of the build with this build-id.
     pub fn biases(&self, build_id: &[u8]) -> Vec<u64> {
-        let first = self.maps.iter().filter(|m| m.offset == 0 && m.inode != 0 && m.read);
-        let images = first.filter_map(|m| Image::at(&self.target.mem, m.start));
-        images.filter(|i| i.build_id() == build_id).map(|i| i.bias).collect()
+        self.loaded.iter().filter(|m| m.image.build_id() == build_id).map(|m| m.image.bias).collect()
     }
 
     fn module(&mut self, addr: u64) -> Option<(&Module, u64)> {
-        let here = maps::find(&self.maps, addr).filter(|m| m.inode != 0)?;
-        let same = |m: &&Mapping| m.inode == here.inode && m.path == here.path && m.offset == 0 && m.start <= addr;
-        let first = self.maps.iter().rfind(same)?.clone();
-        let module = self.modules.entry(first.start).or_insert_with(|| Module::open(self.target, &first)).as_ref()?;
+        let m = self.loaded.iter().find(|m| m.contains(addr))?;
+        let (target, maps) = (self.target, &self.maps);
+        let module = self.opened.entry(m.base).or_insert_with(|| Module::open(target, m, maps)).as_ref()?;
         Some((module, addr.wrapping_sub(module.bias)))
     }
 }
 
 impl Module {
-    fn open(target: &Target, first: &Mapping) -> Option<Self> {
-        let image = Image::at(&target.mem, first.start)?;
-        let path = first.path.strip_suffix(" (deleted)").unwrap_or(&first.path);
+    fn open(target: &Target, m: &modules::Module, maps: &[Mapping]) -> Option<Self> {
+        let (image, path, first) = (&m.image, m.path.as_str(), maps::find(maps, m.base)?);
         let inside = PathBuf::from(format!("/proc/{}/root", target.pid));
         let named = inside.join(path.trim_start_matches('/'));
         // By its name, or what is mapped whatever its name is now (that needs rights in the first user namespace).

@@ -14,7 +14,7 @@ use hpatch_core::abi::{GATE_SIZE, GATE_SLOTS, Gate, Op, SLOT_ASKED, SLOT_PARKED,
 
 use super::door::{self, Door, Reach};
 use super::stop::{Place, StopError, Timing, Tracee};
-use crate::check::unwind;
+use crate::check::stacks::Stacks;
 use crate::error::{Error, Exit, Result, code};
 use crate::target::Target;
 use crate::target::control::Control;
@@ -104,7 +104,7 @@ impl Rendezvous {
     pub fn open(target: &Target, deadline: Duration) -> Result<Self> {
         let control = Control::require(target)?;
         let door = door::require(target, &control)?;
-        if unwind::switches_stacks(target) {
+        if !matches!(Stacks::of(target), Stacks::Threads) {
             return Err(Error::new(
                 code::NO_RENDEZVOUS,
                 Exit::Refused,

@@ -33,6 +33,12 @@ pub fn coroutine_program() -> &'static Path {
     P.get_or_init(|| build("threads", "-coroutines", &["-DCOROUTINES"]))
 }
 
+/// The same by a linker that leaves no room between segments: several of them begin in the file's first page.
+pub fn packed_program() -> &'static Path {
+    static P: OnceLock<PathBuf> = OnceLock::new();
+    P.get_or_init(|| build("threads", "-packed", &["-fuse-ld=mold", "-s"]))
+}
+
 pub fn calls_program() -> &'static Path {
     static P: OnceLock<PathBuf> = OnceLock::new();
     P.get_or_init(|| build("calls", "", &[]))
