@@ -20,5 +20,6 @@ pub mod link;
 pub mod pipeline;
 pub mod report;
 pub mod rewrite;
+mod settle;
 pub mod types;
 pub mod verify_bundle;

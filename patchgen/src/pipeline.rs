@@ -1,6 +1,6 @@
 //! The phases in order: what `build`, `diff` and `explain` run.
 
-use crate::addr::{DataId, FuncId, Svma};
+use crate::addr::FuncId;
 use crate::check::{self, Calls, Fate, Instances};
 use crate::compare::{self, ChangeSet, Stamp, Stamps};
 use crate::correlate::{self, Correlation, Scoped, Side};
@@ -9,9 +9,10 @@ use crate::drift;
 use crate::dwarf::{DebugData, DebugInfo};
 use crate::image::{Image, ImageError};
 use crate::include::{self, Analysis, Binder, Choices, PatchSet};
-use crate::lift::{self, DataRef, Function, Lifted, Word};
+use crate::lift::{self, Function, Lifted};
 use crate::link::{self, PatchImage};
-use crate::types::{self, Part, Survey, TypeDiff};
+use crate::settle;
+use crate::types::{self, Survey, TypeDiff};
 use patchfmt::codes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -218,53 +219,12 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
         }
     };
     findings.extend(stamped(stamps));
-    let settled = settled(&new, &changes, debug.as_ref().map(|(_, (y, q))| (y, q)))?;
+    let settled = settle::settle(&new.image, &new.lifted, &changes, debug.as_ref().map(|(_, (y, q))| (y, q)))?;
     let built_with = debug.as_ref().map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
     drop(debug);
     let mut new = new;
-    for (id, words) in settled {
-        let datum = &mut new.lifted.data[id.index()];
-        for word in std::mem::take(&mut datum.ambiguous) {
-            match words.get(&word.at) {
-                Some(Word::Address) => datum.refs.push(word),
-                Some(Word::Number) => {}
-                None => datum.ambiguous.push(word),
-            }
-        }
-        datum.refs.sort_by_key(|r| r.at);
-    }
+    settled.apply(&mut new.lifted);
     Ok(Compared { old, new, pairs, changes, left: BTreeSet::new(), types, calls, instances, findings, built_with })
-}
-
-/// Of the data that a patch may have to carry: the words that may be addresses, where the variable's type or its name's meaning says
-/// whether they are.
-fn settled(
-    new: &Loaded,
-    changes: &ChangeSet,
-    debug: Option<(&DebugInfo<'_>, &Survey)>,
-) -> Result<BTreeMap<DataId, BTreeMap<u32, Word>>, ImageError> {
-    let carried = changes.new_data.iter().copied().chain(changes.data_changed.iter().map(|c| c.new));
-    let open: Vec<DataId> = carried.filter(|id| !new.lifted.data[id.index()].ambiguous.is_empty()).collect();
-    let wanted: BTreeSet<Svma> = open.iter().map(|id| new.lifted.data[id.index()].range.start).collect();
-    let parts = match debug.filter(|_| !wanted.is_empty()) {
-        Some((info, survey)) => {
-            let there = survey.variables().iter().filter(|v| !v.tls && wanted.contains(&v.svma));
-            types::parts(info, &there.map(|v| v.unit.0).collect(), &wanted)?
-        }
-        None => BTreeMap::new(),
-    };
-    let settle = |id: &DataId| {
-        let datum = &new.lifted.data[id.index()];
-        let typed = parts.get(&datum.range.start);
-        let word = |at: u32| match typed.map_or(Part::Either, |parts| parts.word(u64::from(at))) {
-            Part::Address => Some(Word::Address),
-            Part::Number => Some(Word::Number),
-            Part::Either => None,
-        };
-        let of = |r: &DataRef| Some((r.at, word(r.at).or_else(|| new.lifted.in_class_data(datum, r))?));
-        (*id, datum.ambiguous.iter().filter_map(of).collect())
-    };
-    Ok(open.iter().map(settle).collect())
 }
 
 /// A finished plan for one module.

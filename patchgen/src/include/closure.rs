@@ -251,7 +251,7 @@ impl<'a> Closure<'a, '_> {
                 );
             }
         }
-        let reads = |t: &Target| matches!(data_of(t), Some(d) if names.contains_key(&d));
+        let reads = |t: &Target| matches!(t.data(), Some(d) if names.contains_key(&d));
         for (index, function) in self.analysis.new.functions.iter().enumerate() {
             if function.refs.iter().any(|r| reads(&r.target)) {
                 let id = FuncId::from(index);
@@ -446,14 +446,5 @@ impl<'a> Closure<'a, '_> {
                 }
             }
         }
-    }
-}
-
-/// The datum that a target denotes or holds the address of.
-fn data_of(target: &Target) -> Option<DataId> {
-    match target {
-        Target::Data { data, .. } => Some(*data),
-        Target::Slot(crate::lift::Slot::Address(inner)) => data_of(inner),
-        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use super::Place;
 use super::bind::{Binder, follows};
 use crate::addr::DataId;
 use crate::image::DynReloc;
-use crate::lift::{CodeRef, Lifted, Slot, Target};
+use crate::lift::{CodeRef, Lifted, Target};
 use std::collections::BTreeSet;
 
 /// Longest run that is carried only for the sake of an address, in objects and in bytes each.
@@ -14,14 +14,7 @@ const MAX_OBJECT: u64 = 1 << 16;
 
 /// The objects that data of the image point to.
 pub(super) fn pointed_to(lifted: &Lifted) -> BTreeSet<DataId> {
-    fn object(target: &Target) -> Option<DataId> {
-        match target {
-            Target::Data { data, .. } => Some(*data),
-            Target::Slot(Slot::Address(inner)) => object(inner),
-            _ => None,
-        }
-    }
-    lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).filter_map(|r| object(&r.target)).collect()
+    lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).filter_map(|r| r.target.data()).collect()
 }
 
 impl Binder<'_> {

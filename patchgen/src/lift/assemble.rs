@@ -407,7 +407,7 @@ impl Assembler<'_> {
     /// Adds the arrays that the function walks through and that end shortly before a computed address: the end of a loop over them lies
     /// past their own end when an index or a member is folded in (`&array[n + 1]`), and may be another object's start.
     fn past_ends(&self, f: &mut Function) {
-        let derived = f.refs.iter().filter(|r| r.access == Access::Derived);
+        let derived = f.refs.iter().filter(|r| r.access == Access::Derived && r.indexed);
         let walked: HashSet<DataId> = derived
             .flat_map(|r| {
                 let target = match r.target {
@@ -418,7 +418,8 @@ impl Assembler<'_> {
             })
             .map(|(data, _)| data)
             .collect();
-        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived) {
+        // No program forms an address further behind an array than its end (C11, 6.5.6), so none passes one on.
+        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.indexed) {
             let Target::Data { data, offset } = r.target else { continue };
             let a = self.data[data.index()].range.start.offset(offset);
             // Only a displacement beside a register, which position-independent code doesn't have, reaches as far as an unrolled loop.

@@ -6,14 +6,40 @@
 
 use super::decode;
 use super::tls::CALLER_SAVED;
-use super::{CodeRef, Field, Function, Insn};
-use crate::image::Image;
+use super::{CodeRef, Field, Function, Insn, Slot, Target};
+use crate::image::{Image, lsda::landing_pads};
 use iced_x86::{
-    FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess, OpKind, Register,
+    ConditionCode, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
+    OpKind, Register,
 };
+use std::collections::HashMap;
 
-/// Instructions that are looked at.
-const FAR: usize = 48;
+/// Instructions that are looked at for one address, each as often as more registers may hold it there.
+const FAR: usize = 512;
+
+/// How far before an indirect jump the load of its table's address is looked for, in instructions.
+const LOOK_BACK: usize = 24;
+
+/// C11, 7.22.4 and 7.13.2.1; POSIX `_exit`; Linux Standard Base (assertions, the stack protector, fortification); Itanium C++ ABI, 1.3 and 2.4.
+const NEVER_RETURN: [&str; 17] = [
+    "abort",
+    "exit",
+    "quick_exit",
+    "_Exit",
+    "_exit",
+    "longjmp",
+    "siglongjmp",
+    "__longjmp_chk",
+    "__assert_fail",
+    "__stack_chk_fail",
+    "__chk_fail",
+    "__cxa_throw",
+    "__cxa_rethrow",
+    "__cxa_bad_cast",
+    "__cxa_bad_typeid",
+    "_Unwind_Resume",
+    "_ZSt9terminatev",
+];
 
 /// Whether the address in a reference may be one that the code adds something to. True where that isn't seen.
 pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bool {
@@ -33,42 +59,181 @@ pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bo
         Mnemonic::Push => return false,
         _ => return true,
     }
-    let mut holders = vec![first.op0_register().full_register()];
-    let mut factory = InstructionInfoFactory::new();
-    let mut next = at + 1;
-    for _ in 0..FAR {
-        let Some(insn) = f.insns.get(next) else { return true };
-        next += 1;
-        if insn.nop {
-            continue;
-        }
-        if insn.part != reference.part {
-            return true;
-        }
-        let Some(i) = instruction(image, f, insn) else { return true };
-        if computes(&i, &mut factory, &holders) {
-            return true;
-        }
-        match (i.flow_control(), insn.local) {
-            (FlowControl::Next, _) => {}
-            (FlowControl::Call | FlowControl::IndirectCall, _) => holders.retain(|r| !CALLER_SAVED.contains(r)),
-            (FlowControl::Return | FlowControl::Exception, _) | (FlowControl::UnconditionalBranch, None) => {
-                return false;
+    let mut walk = Walk { image, f, factory: InstructionInfoFactory::new(), held: HashMap::new(), open: Vec::new() };
+    walk.runs_on(at, &first, bit(first.op0_register())).is_none() || walk.finds_sum().unwrap_or(true)
+}
+
+/// A bit for each general register.
+fn bit(register: Register) -> u16 {
+    let full = register.full_register();
+    if full.is_gpr64() { 1 << full.number() } else { 0 }
+}
+
+/// Goes along all paths that may begin at one place. Its functions give None where a path leads out of sight.
+struct Walk<'a> {
+    image: &'a Image,
+    f: &'a Function,
+    factory: InstructionInfoFactory,
+    /// By instruction: the registers that may hold the address before it.
+    held: HashMap<usize, u16>,
+    open: Vec<usize>,
+}
+
+impl Walk<'_> {
+    /// Whether an instruction on one of the paths computes with the address.
+    fn finds_sum(&mut self) -> Option<bool> {
+        for _ in 0..FAR {
+            let Some(at) = self.open.pop() else { return Some(false) };
+            let i = instruction(self.image, self.f, &self.f.insns[at])?;
+            let holders = self.held[&at];
+            if self.f.insns[at].nop {
+                self.runs_on(at, &i, holders)?;
+                continue;
             }
-            (FlowControl::UnconditionalBranch, Some(place)) => {
-                match f.insns.binary_search_by_key(&place, |i| (i.part, i.offset)) {
-                    Ok(there) if place.0 == reference.part => next = there,
-                    _ => return true,
-                }
+            if computes(&i, &mut self.factory, holders) {
+                return Some(true);
             }
-            _ => return true,
+            let left = overwrite(&i, &mut self.factory, holders);
+            self.goes_on(at, &i, left)?;
         }
-        overwrite(&i, &mut factory, &mut holders);
-        if holders.is_empty() {
-            return false;
+        None
+    }
+
+    /// Enters the places where control may be after the instruction, with what may hold the address then.
+    fn goes_on(&mut self, at: usize, i: &Instruction, holders: u16) -> Option<()> {
+        let insn = self.f.insns[at];
+        match i.flow_control() {
+            FlowControl::Next => self.runs_on(at, i, holders),
+            FlowControl::Call | FlowControl::IndirectCall => {
+                let kept = holders & !self.lost(at, i);
+                self.lands(insn.part, kept)?;
+                if self.ends(at) { Some(()) } else { self.runs_on(at, i, kept) }
+            }
+            FlowControl::Return | FlowControl::Exception => Some(()),
+            FlowControl::UnconditionalBranch => insn.local.map_or(Some(()), |place| self.enter(place, holders)),
+            FlowControl::ConditionalBranch => {
+                insn.local.map_or(Some(()), |place| self.enter(place, holders))?;
+                self.runs_on(at, i, holders)
+            }
+            FlowControl::IndirectBranch => match self.entries(at, i)? {
+                Some(entries) => entries.into_iter().try_for_each(|place| self.enter(place, holders)),
+                None => Some(()),
+            },
+            _ => None,
         }
     }
-    true
+
+    /// Whether a call goes to one of the functions of the system's libraries that never return.
+    fn ends(&self, call: usize) -> bool {
+        let import = match self.target(call) {
+            Some(Target::Import(import) | Target::Slot(Slot::Import { import, .. })) => import,
+            _ => return false,
+        };
+        NEVER_RETURN.contains(&self.image.imports[import.index()].name.as_str())
+    }
+
+    /// The registers that don't hold it any more after a call. A compiler may know which ones a function of the same unit leaves alone (GCC's
+    /// `-fipa-ra`); that of the result is another matter.
+    fn lost(&self, at: usize, call: &Instruction) -> u16 {
+        let near = self.f.insns[at].local.is_some() || matches!(self.target(at), Some(Target::Func { .. }));
+        if call.flow_control() == FlowControl::Call && near {
+            return bit(Register::RAX);
+        }
+        CALLER_SAVED.iter().fold(0, |h, &r| h | bit(r))
+    }
+
+    /// What an instruction refers to.
+    fn target(&self, at: usize) -> Option<&Target> {
+        let insn = &self.f.insns[at];
+        let (first, count) = (insn.first_ref as usize, usize::from(insn.ref_count));
+        self.f.refs.get(first..first + count)?.first().map(|r| &r.target)
+    }
+
+    /// Enters the next instruction. Behind the call at a part's end, which doesn't return, there is none.
+    fn runs_on(&mut self, at: usize, i: &Instruction, holders: u16) -> Option<()> {
+        let part = self.f.insns[at].part;
+        match self.f.insns.get(at + 1) {
+            Some(next) if next.part == part => self.add(at + 1, holders),
+            _ if matches!(i.flow_control(), FlowControl::Call | FlowControl::IndirectCall) => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn enter(&mut self, place: (u8, u32), holders: u16) -> Option<()> {
+        let at = self.f.insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok()?;
+        self.add(at, holders);
+        Some(())
+    }
+
+    fn add(&mut self, at: usize, holders: u16) {
+        let held = self.held.entry(at).or_default();
+        if holders & !*held != 0 {
+            *held |= holders;
+            self.open.push(at);
+        }
+    }
+
+    /// Enters where an exception that a call throws may land.
+    fn lands(&mut self, part: u8, holders: u16) -> Option<()> {
+        if holders == 0 {
+            return Some(());
+        }
+        let Some(fde) = self.f.fdes.get(usize::from(part))?.and_then(|n| self.image.fdes.get(n as usize)) else {
+            return Some(());
+        };
+        if fde.lsda.is_none() {
+            return Some(());
+        }
+        for pad in landing_pads(self.image, fde)? {
+            let place = self.f.parts.iter().position(|p| p.contains(pad))?;
+            let offset = u32::try_from(pad.0 - self.f.parts[place].start.0).ok()?;
+            self.enter((u8::try_from(place).ok()?, offset), holders)?;
+        }
+        Some(())
+    }
+
+    /// Where an indirect jump may lead to in the function: `Some(None)` where it leaves it through a slot of the linker's.
+    ///
+    /// A jump through a table says so by how its target comes about. Which of the function's tables it is isn't asked: all of them are taken.
+    fn entries(&self, at: usize, jump: &Instruction) -> Option<Option<Vec<(u8, u32)>>> {
+        let table = |n: usize| matches!(self.target(n), Some(Target::Table(_)));
+        let by_table = match jump.op0_kind() {
+            OpKind::Memory if jump.is_ip_rel_memory_operand() => {
+                return matches!(self.target(at), Some(Target::Slot(Slot::Import { .. } | Slot::Address(_))))
+                    .then_some(None);
+            }
+            OpKind::Memory => table(at),
+            _ => match self.writer(at, jump.op0_register())? {
+                (n, i) if i.mnemonic() == Mnemonic::Add && i.op1_kind() == OpKind::Register => {
+                    let base = |r| self.writer(n, r).is_some_and(|(n, i)| i.mnemonic() == Mnemonic::Lea && table(n));
+                    base(i.op0_register()) || base(i.op1_register())
+                }
+                (n, i) => i.mnemonic() == Mnemonic::Mov && table(n),
+            },
+        };
+        by_table.then(|| Some(self.f.tables.iter().flat_map(|t| t.entries.iter().copied()).collect()))
+    }
+
+    /// The last instruction before `at` in a row that writes the register.
+    fn writer(&self, at: usize, register: Register) -> Option<(usize, Instruction)> {
+        let part = self.f.insns[at].part;
+        let mut factory = InstructionInfoFactory::new();
+        for n in (at.saturating_sub(LOOK_BACK)..at).rev() {
+            let insn = self.f.insns.get(n).filter(|i| i.part == part)?;
+            let i = instruction(self.image, self.f, insn)?;
+            if is_conditional(&i) && bit(i.op0_register()) == bit(register) {
+                return None;
+            }
+            if !insn.nop && writes(&i, &mut factory) & bit(register) != 0 {
+                return Some((n, i));
+            }
+            if !matches!(i.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch) {
+                return None;
+            }
+        }
+        None
+    }
 }
 
 fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {
@@ -82,13 +247,26 @@ fn on_stack(i: &Instruction) -> bool {
     matches!(i.memory_base().full_register(), Register::RSP | Register::RBP)
 }
 
+/// `mov` between registers, or `cmovcc`, which leaves one of two values.
+fn copies(i: &Instruction) -> bool {
+    let moves = i.mnemonic() == Mnemonic::Mov || is_conditional(i);
+    moves && i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register && i.op0_register().is_gpr64()
+}
+
+fn is_conditional(i: &Instruction) -> bool {
+    i.condition_code() != ConditionCode::None && i.op_count() == 2
+}
+
 /// Whether the instruction does more with a holder than to read or write where it points, to copy it, or to store it.
-fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: &[Register]) -> bool {
-    let holds = |r: Register| holders.contains(&r.full_register());
+fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16) -> bool {
+    let holds = |r: Register| holders & bit(r) != 0;
     let (base, index) = (i.memory_base(), i.memory_index());
     let memory = i.op_kinds().any(|k| k == OpKind::Memory);
     if memory && (holds(index) || holds(base) && (index != Register::None || i.mnemonic() == Mnemonic::Lea)) {
         return true;
+    }
+    if copies(i) {
+        return false;
     }
     let operands = (0..i.op_count()).filter(|&n| i.op_kind(n) == OpKind::Register && holds(i.op_register(n)));
     for n in operands {
@@ -98,9 +276,12 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: &[Re
         }
         let copied = i.mnemonic() == Mnemonic::Mov && n == 1 && i.op_register(n).size() == 8;
         let stored = copied && i.op0_kind() == OpKind::Memory && !on_stack(i);
-        let moved = copied && i.op0_kind() == OpKind::Register;
         let called = matches!(i.flow_control(), FlowControl::IndirectCall | FlowControl::IndirectBranch);
-        if !stored && !moved && !called {
+        // As an argument: nobody takes it from there again but the callee.
+        if i.mnemonic() == Mnemonic::Push {
+            continue;
+        }
+        if !stored && !called {
             return true;
         }
     }
@@ -108,19 +289,16 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: &[Re
     false
 }
 
-/// Follows copies, and forgets what gets another value.
-fn overwrite(i: &Instruction, factory: &mut InstructionInfoFactory, holders: &mut Vec<Register>) {
-    let copy = i.mnemonic() == Mnemonic::Mov
-        && i.op0_kind() == OpKind::Register
-        && i.op1_kind() == OpKind::Register
-        && holders.contains(&i.op1_register().full_register());
-    let to = i.op0_register().full_register();
+/// The registers that the instruction writes to in any case.
+fn writes(i: &Instruction, factory: &mut InstructionInfoFactory) -> u16 {
     let info = factory.info_options(i, InstructionInfoOptions::NO_MEMORY_USAGE);
-    let writes = |a: OpAccess| matches!(a, OpAccess::Write | OpAccess::ReadWrite);
-    for used in info.used_registers().iter().filter(|u| writes(u.access())) {
-        holders.retain(|r| *r != used.register().full_register());
-    }
-    if copy && !holders.contains(&to) {
-        holders.push(to);
-    }
+    let written = |a: OpAccess| matches!(a, OpAccess::Write | OpAccess::ReadWrite);
+    info.used_registers().iter().filter(|u| written(u.access())).fold(0, |m, u| m | bit(u.register()))
+}
+
+/// Follows copies, and forgets what gets another value.
+fn overwrite(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16) -> u16 {
+    // One that is written under a condition is still a holder.
+    let kept = if is_conditional(i) { holders } else { holders & !writes(i, factory) };
+    if copies(i) && holders & bit(i.op1_register()) != 0 { kept | bit(i.op0_register()) } else { kept }
 }

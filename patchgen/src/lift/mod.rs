@@ -81,6 +81,18 @@ pub enum Slot {
     },
 }
 
+impl Target {
+    /// The datum that is meant, or whose address a slot holds.
+    #[must_use]
+    pub fn data(&self) -> Option<DataId> {
+        match self {
+            Target::Data { data, .. } => Some(*data),
+            Target::Slot(Slot::Address(inner)) => inner.data(),
+            _ => None,
+        }
+    }
+}
+
 /// How a field of an instruction or of data holds its target.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Field {

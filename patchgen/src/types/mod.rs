@@ -3,6 +3,7 @@
 //! Types are compared by structure: neither the order of declarations nor the numbering of what has no name matters. A pointer to a struct
 //! that changed doesn't change what holds the pointer; a struct inside another does.
 
+mod arrays;
 mod diff;
 mod frames;
 mod hash;
@@ -14,6 +15,7 @@ mod shape;
 mod storage;
 mod words;
 
+pub use arrays::single;
 pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
 pub use index::Survey;

@@ -214,7 +214,7 @@ impl Checker<'_> {
                 }
             } else if let Some((p, n, size)) = self.prover.pending_data.pop_front() {
                 self.report.constants += 1;
-                let compared = self.prover.content(p, n, size);
+                let compared = self.prover.constant(p, n, size);
                 self.prover.commit();
                 if let Err(what) = compared {
                     let name = self.prover.n.describe(n);
