@@ -182,7 +182,7 @@ fn check_metadata(
     }
     let known =
         Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
-    let known = known.with(Capabilities::TLS);
+    let known = known.with(Capabilities::TLS).with(Capabilities::STATE);
     if !known.contains(m.capabilities) {
         return Err(report.refuse(
             codes::LOADER_ABI,
@@ -448,8 +448,10 @@ impl Draft {
         let before = LiveWrites::collect(here, &going, report)?;
         let original = Reverted { mem: here.mem, writes: all.newest_first() };
         let without_going = Reverted { mem: here.mem, writes: before.newest_first() };
-        let first = self.plan.funcs.items().len();
+        let (first, first_move) = (self.plan.funcs.items().len(), self.plan.moves.items().len());
         self.plan.add(&unit, &original, &without_going, report)?;
+        let moves = self.plan.moves.items()[first_move..].iter().any(|m| m.both_ways != 0);
+        alone(image, moves, &going, report)?;
         self.take_over(first, &going, report)?;
         room.fill(&layout, content.bytes(), metadata.id, report)?;
         self.describe(&unit, module, image, file, report)?;
@@ -582,9 +584,20 @@ impl Draft {
         (r.old_sites, r.old_site_count) = place_of(plan.old_sites.items());
         (r.new_ranges, r.new_range_count) = place_of(plan.new_ranges.items());
         (r.new_sites, r.new_site_count) = place_of(plan.new_sites.items());
+        (r.moves, r.move_count) = place_of(plan.moves.items());
         r.reserved[OWN_LEN] = own_len;
         self.count = 0;
         Ok(records::append(self.record))
+    }
+}
+
+/// Code of two bundles would look for a variable that one of them moved in two places.
+fn alone(image: &Image, moves: bool, goes: &dyn Fn(Entry) -> bool, report: &mut Report) -> Result<(), Code> {
+    let here = |u: &&Unit| u.bias == image.bias && (u.lo, u.hi) == image.extent();
+    let beside = |e: &Entry| !goes(*e) && e.units().iter().any(|u| here(&u) && (moves || e.moves_in(u)));
+    match records::live().find(beside) {
+        None => Ok(()),
+        Some(e) => Err(report.refuse(codes::STATE_MOVED_ELSEWHERE, format_args!("{} is live", Name(e.id())))),
     }
 }
 

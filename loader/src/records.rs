@@ -1,6 +1,6 @@
 //! The list of records, and what is done with one after it was prepared.
 
-use hpatch_core::abi::{Func, Range, Record, RecordState, Unit, Write};
+use hpatch_core::abi::{Func, Move, Range, Record, RecordState, Unit, Write};
 use hpatch_core::image::Image;
 use hpatch_core::report::Report;
 use patchfmt::{Code, codes};
@@ -80,6 +80,17 @@ impl Entry {
         let r = self.get();
         // SAFETY: as for `units`.
         unsafe { table(r.funcs, r.func_count) }
+    }
+
+    pub fn moves(self) -> &'static [Move] {
+        let r = self.get();
+        // SAFETY: as for `units`.
+        unsafe { table(r.moves, r.move_count) }
+    }
+
+    /// Whether it keeps variables of `unit`'s module elsewhere.
+    pub fn moves_in(self, unit: &Unit) -> bool {
+        self.moves().iter().any(|m| m.both_ways != 0 && (unit.lo..unit.hi).contains(&m.from))
     }
 
     pub fn new_ranges(self) -> &'static [Range] {

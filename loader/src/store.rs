@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use hpatch_core::abi::{RecordState, Write};
+use hpatch_core::abi::{Move, RecordState, Write};
 use hpatch_core::image::Memory;
 use hpatch_core::maps::Mapping;
 use hpatch_core::report::{Name, Report};
@@ -139,9 +139,9 @@ pub fn threads() -> Option<u64> {
     sys::stat(&dir).ok()?.links.checked_sub(2)
 }
 
-/// Bytes of a [`Write`]'s `old` or `new`.
+/// Bytes of a [`Write`]'s `old` or `new`, or those that a [`Move`] copies.
 fn bytes(addr: u64, len: u32) -> &'static [u8] {
-    // SAFETY: they lie in the mapping of the record that the write belongs to.
+    // SAFETY: they lie in the mapping of the record that the write belongs to; a move's in a module or a payload, of which nothing runs yet.
     unsafe { core::slice::from_raw_parts(addr as *const u8, len as usize) }
 }
 
@@ -150,27 +150,32 @@ fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
     let mem = OwnMemory::open();
     let mem =
         mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
-    let writes = entry.writes();
+    let (writes, moves) = (entry.writes(), entry.moves());
     let writer = Writer::open();
     entry.set(|r| r.state = RecordState::Writing as u32);
-    for (n, w) in writes.iter().enumerate() {
-        let failed = match writer.write(w.addr, bytes(w.new, w.len)) {
-            Err(code) => Some(code),
-            Ok(()) if !reads(&mem, w.addr, bytes(w.new, w.len)) => Some(codes::READ_BACK_DIFFERS),
-            Ok(()) => None,
-        };
-        if let Some(code) = failed {
-            let code = report.refuse(code, format_args!("at {:#x}", w.addr));
-            let restored = |w: &Write| {
-                writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len))
-            };
-            if !writes[..=n].iter().rev().all(restored) {
-                control::block_loader();
-                return Err(report.refuse(codes::ROLL_BACK_FAILED, format_args!("at {:#x}", w.addr)));
-            }
-            entry.set(|r| r.state = RecordState::Prepared as u32);
-            return Err(code);
+    let check = |addr: u64, new: &[u8]| match writer.write(addr, new) {
+        Ok(()) if !reads(&mem, addr, new) => Err(codes::READ_BACK_DIFFERS),
+        written => written,
+    };
+    let copy = |m: &Move| check(m.to, bytes(m.from, m.len)).map_err(|code| (code, m.to));
+    let mut done = 0;
+    let moved = moves.iter().filter(|m| m.both_ways != 0).try_for_each(copy);
+    let written = moved.and_then(|()| {
+        writes.iter().try_for_each(|w| {
+            done += 1;
+            check(w.addr, bytes(w.new, w.len)).map_err(|code| (code, w.addr))
+        })
+    });
+    if let Err((code, at)) = written.and_then(|()| moves.iter().filter(|m| m.both_ways == 0).try_for_each(copy)) {
+        let code = report.refuse(code, format_args!("at {at:#x}"));
+        let restored =
+            |w: &Write| writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len));
+        if !writes[..done].iter().rev().all(restored) {
+            control::block_loader();
+            return Err(report.refuse(codes::ROLL_BACK_FAILED, format_args!("at {at:#x}")));
         }
+        entry.set(|r| r.state = RecordState::Prepared as u32);
+        return Err(code);
     }
     // No other thread has begun; where one may have, preparing has refused what needs this.
     entry.units().iter().for_each(threads::begin_here);

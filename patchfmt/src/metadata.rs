@@ -81,7 +81,9 @@ impl Capabilities {
     pub const IMPORTS: Capabilities = Capabilities(8);
     pub const TLS: Capabilities = Capabilities(16);
     pub const INITIALISERS: Capabilities = Capabilities(32);
-    pub const ALL: Capabilities = Capabilities(63);
+    /// Variables that move with their value, or lose it.
+    pub const STATE: Capabilities = Capabilities(64);
+    pub const ALL: Capabilities = Capabilities(127);
 
     #[must_use]
     pub fn contains(self, other: Capabilities) -> bool {
@@ -93,7 +95,7 @@ impl Capabilities {
     }
     /// Names of those that are in the set.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        let names = ["text", "constants", "new-data", "imports", "tls", "initialisers"];
+        let names = ["text", "constants", "new-data", "imports", "tls", "initialisers", "state"];
         names.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name)
     }
 }

@@ -15,8 +15,9 @@ pub const SITE: &str = ".hpatch.site";
 pub const PSITE: &str = ".hpatch.psite";
 pub const GUARD: &str = ".hpatch.guard";
 pub const EDIT: &str = ".hpatch.edit";
+pub const STATE: &str = ".hpatch.state";
 /// All of them, in the order in which the writer puts them.
-pub const SECTIONS: [&str; 7] = [BIND, FUNC, RANGE, SITE, PSITE, GUARD, EDIT];
+pub const SECTIONS: [&str; 8] = [BIND, FUNC, RANGE, SITE, PSITE, GUARD, EDIT, STATE];
 
 /// Bytes of a SHA-256 that are kept as a pre-image digest.
 pub const PREIMAGE: usize = 16;
@@ -40,6 +41,11 @@ pub const FUNC_EDITED: u32 = 2;
 pub const EDIT_CODE: u32 = 1;
 /// [`Edit::flags`]: PC-relative relocations inside are relative to [`Edit::svma`], not to where the payload is mapped.
 pub const EDIT_AT_SITE: u32 = 2;
+
+/// [`State::kind`]: the live bytes of the old image go to the payload's object when the bundle is applied, and back when it is reverted.
+pub const STATE_MOVED: u32 = 1;
+/// [`State::kind`]: the payload's bytes replace the live ones when the bundle is applied, and stay.
+pub const STATE_RESET: u32 = 2;
 
 /// What an undefined symbol of the payload is.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +138,23 @@ pub struct Edit {
     pub reserved: U64,
 }
 
+/// Bytes of a variable that change places in the stop, whatever they are by then.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct State {
+    /// In the old image.
+    pub svma: U64,
+    /// From the start of `symbol`, in bytes.
+    pub offset: U64,
+    pub size: U32,
+    /// A symbol in an alloc section of the payload: a writable one for [`STATE_MOVED`].
+    pub symbol: U32,
+    pub name: U32,
+    /// [`STATE_MOVED`] or [`STATE_RESET`].
+    pub kind: U32,
+    pub reserved: U64,
+}
+
 const _: () = assert!(size_of::<Bind>() == 24);
 const _: () = assert!(size_of::<Func>() == 64);
 const _: () = assert!(size_of::<Range>() == 16);
@@ -139,6 +162,7 @@ const _: () = assert!(size_of::<Site>() == 8);
 const _: () = assert!(size_of::<PayloadSite>() == 8);
 const _: () = assert!(size_of::<Guard>() == 40);
 const _: () = assert!(size_of::<Edit>() == 48);
+const _: () = assert!(size_of::<State>() == 40);
 
 /// A section's bytes as records, in place.
 ///
@@ -300,6 +324,23 @@ impl Edit {
     }
 }
 
+impl State {
+    #[must_use]
+    pub fn moved(&self) -> bool {
+        self.kind == STATE_MOVED
+    }
+    /// Checks what doesn't need the rest of the payload.
+    ///
+    /// # Errors
+    /// [`codes::RECORD_VALUE`].
+    pub fn check(&self) -> Result<(), Code> {
+        Range::new(self.svma.get(), self.size.get().into()).check()?;
+        Range::new(self.offset.get(), self.size.get().into()).check()?;
+        let fits = self.symbol != 0 && matches!(self.kind.get(), STATE_MOVED | STATE_RESET) && self.reserved == 0;
+        if fits { Ok(()) } else { Err(codes::RECORD_VALUE) }
+    }
+}
+
 /// Checks that code is edited only inside functions that nobody executes meanwhile: every edit of code lies in a part of a function
 /// with [`FUNC_EDITED`], and each of those has such an edit. The records themselves have been checked.
 ///
@@ -406,5 +447,18 @@ mod tests {
         assert_eq!(edit.check(), Ok(()));
         assert_eq!(Edit { flags: 4.into(), ..edit }.check(), Err(codes::RECORD_VALUE));
         assert_eq!(Edit { size: 0.into(), ..edit }.check(), Err(codes::RECORD_VALUE));
+        let state = State {
+            size: 4.into(),
+            symbol: 1.into(),
+            kind: STATE_MOVED.into(),
+            ..State::read_from_bytes(&[0; 40]).unwrap()
+        };
+        assert_eq!(state.check(), Ok(()));
+        assert!(state.moved());
+        assert_eq!(State { kind: STATE_RESET.into(), ..state }.check(), Ok(()));
+        assert_eq!(State { kind: 3.into(), ..state }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(State { offset: u64::MAX.into(), ..state }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(State { svma: u64::MAX.into(), ..state }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(State { reserved: 1.into(), ..state }.check(), Err(codes::RECORD_VALUE));
     }
 }

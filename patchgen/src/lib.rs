@@ -17,6 +17,7 @@ pub mod image;
 pub mod include;
 pub mod lift;
 pub mod link;
+pub mod migrate;
 pub mod pipeline;
 pub mod report;
 pub mod rewrite;

@@ -1,16 +1,17 @@
 //! The phases in order: what `build`, `diff` and `explain` run.
 
-use crate::addr::FuncId;
+use crate::addr::{DataId, FuncId};
 use crate::check::{self, Calls, Fate, Instances};
-use crate::compare::{self, ChangeSet, Stamp, Stamps};
+use crate::compare::{self, ChangeSet, DataDiff, Stamp, Stamps};
 use crate::correlate::{self, Correlation, Scoped, Side};
 use crate::diag::{Finding, Severity};
 use crate::drift;
 use crate::dwarf::{DebugData, DebugInfo};
-use crate::image::{Image, ImageError};
-use crate::include::{self, Analysis, Binder, Choices, PatchSet};
+use crate::image::{Image, ImageError, SectionKind};
+use crate::include::{self, Analysis, Binder, Choices, Migrations, PatchSet};
 use crate::lift::{self, Function, Lifted};
 use crate::link::{self, PatchImage};
+use crate::migrate;
 use crate::settle;
 use crate::types::{self, Survey, TypeDiff};
 use patchfmt::codes;
@@ -68,10 +69,14 @@ pub struct Compared {
     pub changes: ChangeSet,
     /// Changed functions of the new build that are not to be touched.
     pub left: BTreeSet<FuncId>,
+    /// Variables of the new build whose live value is to be thrown away.
+    pub reset: BTreeSet<DataId>,
     pub types: Option<TypeDiff>,
     pub calls: Calls,
     /// Of the types whose layout changed.
     pub instances: Instances,
+    /// Variables that can take their value to a new place; the same of the types, if they do.
+    pub moving: (migrate::Found, Instances),
     /// About the inputs as such.
     pub findings: Vec<Finding>,
     /// Ways of building that make builds differ widely.
@@ -86,6 +91,20 @@ impl Compared {
         let changed = self.changes.changed.iter().map(|c| c.new);
         let found: Vec<FuncId> = changed.filter(|f| named(&self.new.lifted.functions[f.index()])).collect();
         self.left.extend(&found);
+        !found.is_empty()
+    }
+
+    /// Asks that the variables of that name get their new initial value; gives whether there are any for which it changed.
+    pub fn reset(&mut self, name: &str) -> bool {
+        let image = &self.new.image;
+        let changed = self.changes.data_changed.iter().filter(|c| c.diff == DataDiff::Content).map(|c| c.new);
+        let wanted = changed.filter(|d| {
+            let datum = &self.new.lifted.data[d.index()];
+            let named = datum.name == name || datum.names.iter().any(|&s| image.symbol(s).name == name);
+            named && matches!(datum.section, SectionKind::Data | SectionKind::Bss)
+        });
+        let found: Vec<DataId> = wanted.collect();
+        self.reset.extend(&found);
         !found.is_empty()
     }
 
@@ -180,7 +199,7 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
     let mut changes = compare::compare(a, b, &pairs, stamps);
     let mut findings = Vec::new();
     let calls = Calls::of(&old.image, &old.lifted);
-    let mut instances = Instances::new();
+    let (mut instances, mut moving) = (Instances::new(), (migrate::Found::default(), Instances::new()));
     let types = match &debug {
         Some(((x, p), (y, q))) => {
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_number(at), &|at| y.line_number(at));
@@ -196,7 +215,12 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
                 changes: &changes,
                 left: &BTreeSet::new(),
             };
-            instances = check::instances(analysis, &calls, &types, (x, p), (y, q))?;
+            let judged = |m: &Migrations| check::instances(analysis, &calls, &types, (x, p), (y, q), m);
+            instances = judged(&Migrations::new())?;
+            moving.0 = migrate::migrations(analysis, &types, (x, p), (y, q))?;
+            if !moving.0.migrations.is_empty() {
+                moving.1 = judged(&moving.0.migrations)?;
+            }
             Some(types)
         }
         None => {
@@ -224,7 +248,8 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
     drop(debug);
     let mut new = new;
     settled.apply(&mut new.lifted);
-    Ok(Compared { old, new, pairs, changes, left: BTreeSet::new(), types, calls, instances, findings, built_with })
+    let (left, reset) = (BTreeSet::new(), BTreeSet::new());
+    Ok(Compared { old, new, pairs, changes, left, reset, types, calls, instances, moving, findings, built_with })
 }
 
 /// A finished plan for one module.
@@ -245,12 +270,16 @@ pub struct Plan {
 /// When debug information is damaged.
 pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
     let analysis = compared.analysis();
-    let attempt = |fresh: bool| {
+    let (found, if_moved) = &compared.moving;
+    let none = Migrations::new();
+    let attempt = |fresh: bool, moving: bool, fixed: &BTreeMap<DataId, String>| {
+        let (instances, migrations) = if moving { (if_moved, &found.migrations) } else { (&compared.instances, &none) };
         // Before `main` there are no frames to wait for.
-        let holders: Vec<(FuncId, FuncId)> =
-            compared.instances.values().flat_map(Fate::holders).filter(|_| !fresh).collect();
+        let holders: Vec<(FuncId, FuncId)> = instances.values().flat_map(Fate::holders).filter(|_| !fresh).collect();
         let mut binder = Binder::new(analysis);
-        let set = include::close(analysis, &mut binder, Choices { holders: &holders, fresh, replace });
+        let reset = &compared.reset;
+        let choices = Choices { holders: &holders, fresh, replace, reset, migrations, fixed };
+        let set = include::close(analysis, &mut binder, choices);
         let (patch, linked) = link::link(analysis, &binder, &set);
         let mut findings = compared.findings.clone();
         findings.extend(set.findings.iter().cloned());
@@ -259,16 +288,25 @@ pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
             analysis,
             set: &set,
             types: compared.types.as_ref(),
-            instances: &compared.instances,
+            instances,
             calls: &compared.calls,
         }));
         (set, patch, findings)
     };
-    let (mut set, mut patch, mut findings) = attempt(false);
+    // What moves is worth it only where the whole patch can be live for it.
+    let moved = (!found.migrations.is_empty()).then(|| attempt(false, true, &found.forbidden));
+    let mut fixed = found.forbidden.clone();
+    let moved = moved.filter(|(_, _, findings)| {
+        let bad = findings.iter().find(|f| matches!(f.severity, Severity::Start | Severity::Refuse));
+        let why = bad.map(|f| format!("the patch wouldn't be live for it ({})", f.message));
+        fixed.extend(why.iter().flat_map(|why| found.migrations.keys().map(|&id| (id, why.clone()))));
+        why.is_none()
+    });
+    let (mut set, mut patch, mut findings) = moved.unwrap_or_else(|| attempt(false, false, &fixed));
     let start_only = findings.iter().any(|f| f.severity == Severity::Start);
     if start_only {
         // Nothing is alive before `main`: initial values are then the new ones too.
-        (set, patch, findings) = attempt(true);
+        (set, patch, findings) = attempt(true, false, &fixed);
     }
     findings.sort();
     findings.dedup();

@@ -68,7 +68,7 @@ const CASES: &[Case] = &[
     case(
         "HP0403",
         "-pie -fPIE",
-        "int slots[PICK(4, 16)]; NOINLINE int f(int x) { return slots[x] += PICK(1, 2); } int main(int c, char **v) { return f(c); }",
+        "int slots[PICK(4, 16)], *kept; NOINLINE int f(int x) { kept = slots; return slots[x] += PICK(1, 2); } int main(int c, char **v) { return f(c); }",
     ),
     case(
         "HP0404",
@@ -88,6 +88,17 @@ const CASES: &[Case] = &[
          NOINLINE int f(int x) { return PICK(buffer[x], *(char *)inside[x]++); } int main(int c, char **v) { return f(c); }",
     ),
     case("HP0503", "-shared -fPIC", "int f(PICK(int, long) x) { return x * PICK(1, 3); }"),
+    case(
+        "HP0411",
+        "-pie -fPIE",
+        "int slots[PICK(4, 16)]; NOINLINE int f(int x) { return slots[x] += PICK(1, 2); } int main(int c, char **v) { return f(c); }",
+    ),
+    Case {
+        code: "HP0412",
+        flags: "-pie -fPIE",
+        source: "int limit = PICK(10, 20); NOINLINE int f(int x) { return x + limit; } int main(int c, char **v) { limit += c; return f(c); }",
+        options: &["--reset-data", "limit"],
+    },
     case("HP0504", "-shared -fPIC", "int f(int x) { return x * PICK(3, 4); } int PICK(was, is)(int x) { return x + 7; }"),
     case(
         "HP0507",

@@ -1,4 +1,4 @@
-// A writable array grows: the old storage is too small for the new code.
+// A writable array grows, and a pointer to it is kept: the old storage is too small for the new code, and whoever has the pointer goes on with it.
 //#Hazard: D5
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared
 //#Expect: not-live
@@ -12,8 +12,10 @@
 #endif
 int slots[SLOTS];
 int neighbour = 77;
+int *volatile kept;
 
 NOINLINE void fill(int seed) {
+    kept = slots;
     for (int i = 0; i < SLOTS; i++)
         slots[i] = seed + i;
 }
@@ -28,6 +30,6 @@ NOINLINE long total(void) {
 void command(const char *line) {
     if (!strcmp(line, "fill")) {
         fill(100);
-        printf("%ld %d\n", total(), neighbour);
+        printf("%ld %d %d\n", total(), neighbour, *kept);
     }
 }

@@ -13,6 +13,7 @@
 //! //#Unwritten: HP0614          `patchgen rewrite` may refuse the bundle with this code: only a process has what it needs
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Leave: f                   changed functions that are to stay old
+//! //#ResetData: limit           variables that get their new initial value at once
 //! //#IgnoreText: [0-9]+         what texts may differ in, a regular expression
 //! //#Expect: live               live | start | not-live | refuse [CODE] | same | safe
 //! //#Expect[cc=clang,kind=nopie]: safe   for some rows of the matrix
@@ -20,6 +21,7 @@
 //! //#Call: show                 stateless: patched = fresh new build, reverted = fresh old build
 //! //#After: count => 4          exact answer after the patch, where state makes it differ from a fresh build
 //! //#Reverted: count => 5       exact answer after the revert
+//! //#Rewritten: count => 0      exact answer of the file with the patch in it, freshly started
 //! ```
 //!
 //! `safe` accepts a live bundle, a start bundle or a refusal, whichever `patchgen` chooses, but checks that what it chose is right.
@@ -47,6 +49,8 @@ pub struct Program {
     pub unwritten: Option<String>,
     /// Changed functions that stay old.
     pub left: Vec<String>,
+    /// Variables whose live value is thrown away.
+    pub reset: Vec<String>,
     /// What texts may differ in, as regular expressions.
     pub ignored_text: Vec<String>,
     /// Functions that must be edited in place, at least; None: none may be.
@@ -58,6 +62,7 @@ pub struct Program {
     pub calls: Vec<String>,
     pub after: Vec<(String, String)>,
     pub reverted: Vec<(String, String)>,
+    pub rewritten: Vec<(String, String)>,
 }
 
 /// What must come out of a pair.
@@ -91,6 +96,7 @@ impl Program {
             accepted: Vec::new(),
             unwritten: None,
             left: Vec::new(),
+            reset: Vec::new(),
             ignored_text: Vec::new(),
             edits: None,
             units: 1,
@@ -99,6 +105,7 @@ impl Program {
             calls: Vec::new(),
             after: Vec::new(),
             reverted: Vec::new(),
+            rewritten: Vec::new(),
         };
         for line in text.lines().filter_map(|line| line.strip_prefix("//#")) {
             program.directive(line).map_err(|Failure(why)| Failure(format!("{name}: `//#{line}`: {why}")))?;
@@ -158,12 +165,14 @@ impl Program {
             "Unwritten" => self.unwritten = Some(value.to_owned()),
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Leave" => self.left.extend(value.split_whitespace().map(str::to_owned)),
+            "ResetData" => self.reset.extend(value.split_whitespace().map(str::to_owned)),
             "IgnoreText" => self.ignored_text.push(value.to_owned()),
             "Expect" => self.expects.push((conditions, expectation(value)?)),
             "Warm" => self.warm.push(value.to_owned()),
             "Call" => self.calls.push(value.to_owned()),
             "After" => self.after.push(answer(value)?),
             "Reverted" => self.reverted.push(answer(value)?),
+            "Rewritten" => self.rewritten.push(answer(value)?),
             _ => fail!("unknown directive"),
         }
         Ok(())
@@ -175,7 +184,8 @@ impl Program {
         let accepted = self.accepted.iter().flat_map(|code| ["--accept", code.as_str()]);
         let left = self.left.iter().flat_map(|name| ["--leave", name.as_str()]);
         let ignored = self.ignored_text.iter().flat_map(|text| ["--ignore-text", text.as_str()]);
-        accepted.chain(left).chain(ignored).chain(replace).collect()
+        let reset = self.reset.iter().flat_map(|name| ["--reset-data", name.as_str()]);
+        accepted.chain(left).chain(reset).chain(ignored).chain(replace).collect()
     }
 
     /// What must come out in this row: the last directive whose conditions hold.

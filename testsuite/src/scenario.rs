@@ -191,6 +191,7 @@ fn rewrite_cycle(program: &Program, builds: &Builds, bundle: &Path, config: &Con
     output.expect(0)?;
     let mut target = Target::start(&rewritten.program, &Launch::default())?;
     compare(&mut target, &program.calls, &new, "rewritten")?;
+    compare_pairs(&mut target, &program.rewritten, "rewritten")?;
     target.finish()?;
     let again = rewritten.module.with_extension("again");
     bundle::rewrite(&rewritten.module, bundle, &again)?.expect(0)?;

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `Control::magic`: "HPLOADER".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HPLOADER");
 /// Version of every structure in this file.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// `clone(2)` flags of the control thread: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, PARENT_SETTID, CHILD_CLEARTID. It inherits the hijacked
 /// thread's fs base and its signal mask, which the command has filled before. The address for both thread ids is that of `Control::thread`.
@@ -221,7 +221,11 @@ pub struct Record {
     /// The record that takes this one's place, or has taken it; 0 for none. While that one is `Writing`, both are half-way, and going back
     /// makes this one live.
     pub superseded_by: u64,
-    pub reserved: [u64; 4],
+    /// [`Move`]s, in the order in which they are done.
+    pub moves: u64,
+    pub move_count: u32,
+    pub reserved_count: u32,
+    pub reserved: [u64; 2],
 }
 
 /// One module instance of a record.
@@ -268,6 +272,17 @@ pub struct Write {
     /// Address of the bytes before (as they were in memory when the record was prepared) and after.
     pub old: u64,
     pub new: u64,
+}
+
+/// Bytes of a variable that are copied while every thread stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Move {
+    pub from: u64,
+    pub to: u64,
+    pub len: u32,
+    /// 1: copied before the writes, and the other way when the record is reverted. 0: copied behind the writes, and stays.
+    pub both_ways: u32,
 }
 
 /// One replaced function, or one that is edited in place.

@@ -1,6 +1,6 @@
 //! A payload, read: the object, its tables checked record by record, and what it takes to apply it to one module instance.
 
-use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site, State};
 use patchfmt::{Code, codes};
 
 use crate::elf::{Object, SHN_UNDEF, SHT_RELA, Shdr};
@@ -20,6 +20,7 @@ pub struct Payload<'a> {
     pub payload_sites: &'a [PayloadSite],
     pub guards: &'a [Guard],
     pub edits: &'a [Edit],
+    pub states: &'a [State],
 }
 
 /// How an import is found in the target.
@@ -55,6 +56,7 @@ impl<'a> Payload<'a> {
                 payload_sites: object.table(payload::PSITE.as_bytes())?,
                 guards: object.table(payload::GUARD.as_bytes())?,
                 edits: object.table(payload::EDIT.as_bytes())?,
+                states: object.table(payload::STATE.as_bytes())?,
             })
         });
         let p = parsed.map_err(|m| refuse(report, Fault::Payload(m)))?;
@@ -62,6 +64,7 @@ impl<'a> Payload<'a> {
             .and_then(|()| p.funcs.iter().try_for_each(|f| f.check(p.ranges, p.sites)))
             .and_then(|()| p.guards.iter().try_for_each(Guard::check))
             .and_then(|()| p.edits.iter().try_for_each(Edit::check))
+            .and_then(|()| p.states.iter().try_for_each(State::check))
             .and_then(|()| payload::check_code_edits(p.funcs, p.ranges, p.edits));
         checked.map_err(|code| report.refuse(code, format_args!("a record of the payload's tables")))?;
         Ok(p)
@@ -191,19 +194,34 @@ impl<'a> Payload<'a> {
 
     /// Offset of an edit's new bytes in the mapping.
     pub fn edit_bytes(&self, edit: &Edit, places: &[Place], report: &mut Report) -> Result<u64, Code> {
-        let symbol = self.object.symbols().get(edit.symbol.get() as usize);
-        let place = symbol.and_then(|s| Some((s, places.get(usize::from(s.shndx.get()))?)));
-        match place {
-            Some((s, p))
-                if s.shndx.get() != SHN_UNDEF && p.mapped() && s.value.get() + u64::from(edit.size.get()) <= p.size =>
-            {
-                Ok(p.offset + s.value.get())
-            }
-            _ => {
-                let name = Name(self.object.name(edit.name.get()));
-                Err(report.refuse(codes::RECORD_INDEX, format_args!("the new bytes of {name} aren't in the payload")))
-            }
-        }
+        self.stretch((edit.symbol.get(), 0, edit.size.get()), edit.name.get(), places, report)
+    }
+
+    /// Offset in the mapping of the bytes that change places with those of the old image.
+    pub fn state_bytes(&self, state: &State, places: &[Place], report: &mut Report) -> Result<u64, Code> {
+        let part = (state.symbol.get(), state.offset.get(), state.size.get());
+        self.stretch(part, state.name.get(), places, report)
+    }
+
+    /// Offset in the mapping of some bytes behind a symbol: its index, their distance from it, and their number.
+    fn stretch(
+        &self,
+        (symbol, distance, size): (u32, u64, u32),
+        name: u32,
+        places: &[Place],
+        report: &mut Report,
+    ) -> Result<u64, Code> {
+        let symbol = self.object.symbols().get(symbol as usize).filter(|s| s.shndx.get() != SHN_UNDEF);
+        let found = symbol.and_then(|s| {
+            let place = places.get(usize::from(s.shndx.get())).filter(|p| p.mapped())?;
+            let start = s.value.get().checked_add(distance)?;
+            let end = start.checked_add(size.into())?;
+            (end <= place.size).then_some(place.offset + start)
+        });
+        found.ok_or_else(|| {
+            let name = Name(self.object.name(name));
+            report.refuse(codes::RECORD_INDEX, format_args!("the new bytes of {name} aren't in the payload"))
+        })
     }
 
     /// Fills `image` with the linked sections.

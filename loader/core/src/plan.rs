@@ -4,7 +4,7 @@ use patchfmt::payload::{self, PREIMAGE};
 use patchfmt::{Code, codes};
 use sha2::{Digest, Sha256};
 
-use crate::abi::{Func, Range, Write};
+use crate::abi::{Func, Move, Range, Write};
 use crate::arena::{Arena, Need};
 use crate::image::{Image, Memory};
 use crate::link::{Layout, Place};
@@ -75,6 +75,7 @@ pub struct Counts {
     pub old_sites: u64,
     pub new_ranges: u64,
     pub new_sites: u64,
+    pub moves: u64,
     /// Bytes before and after, names.
     pub bytes: u64,
 }
@@ -108,6 +109,7 @@ impl Counts {
         }
         c.new_ranges += 1;
         c.new_sites += payload.payload_sites.len() as u64;
+        c.moves = payload.states.len() as u64;
         c
     }
 
@@ -119,6 +121,7 @@ impl Counts {
         sum(&mut self.old_sites, other.old_sites);
         sum(&mut self.new_ranges, other.new_ranges);
         sum(&mut self.new_sites, other.new_sites);
+        sum(&mut self.moves, other.moves);
         sum(&mut self.bytes, other.bytes);
     }
 
@@ -126,7 +129,8 @@ impl Counts {
         need.add::<Func>(self.funcs)
             .add::<Write>(self.writes)
             .add::<Range>(self.old_ranges)
-            .add::<Range>(self.new_ranges);
+            .add::<Range>(self.new_ranges)
+            .add::<Move>(self.moves);
         need.add::<u64>(self.old_sites).add::<u64>(self.new_sites).add::<u8>(self.bytes);
     }
 }
@@ -155,6 +159,7 @@ pub struct Plan<'a> {
     pub old_sites: List<'a, u64>,
     pub new_ranges: List<'a, Range>,
     pub new_sites: List<'a, u64>,
+    pub moves: List<'a, Move>,
     bytes: Arena<'a>,
 }
 
@@ -175,6 +180,7 @@ impl<'a> Plan<'a> {
             old_sites: List::new(arena.take(n(counts.old_sites)?)?),
             new_ranges: List::new(arena.take(n(counts.new_ranges)?)?),
             new_sites: List::new(arena.take(n(counts.new_sites)?)?),
+            moves: List::new(arena.take(n(counts.moves)?)?),
             bytes: Arena::new(arena.take(n(counts.bytes)?)?),
         };
         Some((plan, arena))
@@ -217,7 +223,26 @@ impl<'a> Plan<'a> {
             let (addr, new) = edit_of(unit, edit, report)?;
             self.write(addr, new, NO_FUNC, live, report)?;
         }
+        for state in unit.payload.states {
+            self.state(unit, state, report)?;
+        }
         self.new_code(unit, first, report)
+    }
+
+    /// Bytes of a variable that are copied at the switch, whatever they are by then.
+    fn state(&mut self, unit: &Unit<'_>, state: &payload::State, report: &mut Report) -> Result<(), Code> {
+        let name = Name(unit.payload.object.name(state.name.get()));
+        let live = avma(unit.image, state.svma.get(), u64::from(state.size.get()), false, name, report)?;
+        let at = unit.payload.state_bytes(state, unit.places, report)?;
+        if state.moved() && at < unit.layout.data_at {
+            return Err(report.refuse(codes::RECORD_INDEX, format_args!("the new place of {name} isn't writable")));
+        }
+        let (own, len) = (unit.base + at, state.size.get());
+        let copy = match state.moved() {
+            true => Move { from: live, to: own, len, both_ways: 1 },
+            false => Move { from: own, to: live, len, both_ways: 0 },
+        };
+        self.moves.push(copy, report)
     }
 
     /// A function whose new code is its old one with some bytes edited.

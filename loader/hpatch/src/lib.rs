@@ -5,6 +5,7 @@ pub mod check;
 pub mod cmd;
 pub mod error;
 pub mod fault;
+pub mod moves;
 pub mod switch;
 pub mod target;
 pub mod threads;

@@ -16,6 +16,7 @@ use crate::check::stacks::Stacks;
 use crate::check::unwind::Unwinder;
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
+use crate::moves::{self, Copies};
 use crate::target::Target;
 use crate::target::control::{Control, Patch};
 use crate::threads;
@@ -111,6 +112,9 @@ struct Switch<'a> {
     patch: &'a Patch,
     direction: Direction,
     steps: Steps<'a>,
+    /// Copied before and behind the steps.
+    moved: Copies,
+    reset: Copies,
     forbidden: Forbidden,
     unwinder: Option<Unwinder>,
     /// For programs with coroutines.
@@ -158,6 +162,15 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         patch,
         direction,
         steps: Steps::new(steps),
+        moved: Copies::new(match direction {
+            Direction::Apply => patch.moves.iter().copied().filter(|m| m.both_ways != 0).collect(),
+            Direction::Revert | Direction::Recover => moves::back(&patch.moves).collect(),
+            Direction::Drain => Vec::new(),
+        }),
+        reset: Copies::new(match direction {
+            Direction::Apply => patch.moves.iter().copied().filter(|m| m.both_ways == 0).collect(),
+            Direction::Revert | Direction::Recover | Direction::Drain => Vec::new(),
+        }),
         forbidden: forbidden(patch, direction),
         unwinder: None,
         deep: None,
@@ -421,11 +434,19 @@ impl Switch<'_> {
         }
         self.begin()?;
         fault("writing");
-        let result = self.steps.write(mem, tid);
-        if result.is_err() {
+        // A killed command that had the code as it was before has copied nothing that counts, or has copied it already.
+        let skip = self.direction == Direction::Recover && !self.steps.untouched;
+        let moved = if skip { Ok(()) } else { self.moved.run(mem) };
+        if !self.moved.is_empty() {
+            fault("moved");
+        }
+        let written = moved.and_then(|()| self.steps.write(mem, tid)).and_then(|()| self.reset.run(mem));
+        if written.is_err() {
+            self.reset.take_back(mem);
             self.steps.take_back(mem);
+            self.moved.take_back(mem);
             self.end(false)?;
-            return result;
+            return written;
         }
         fault("written");
         self.end(true)

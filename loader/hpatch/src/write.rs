@@ -42,6 +42,8 @@ pub struct Steps<'a> {
     before: Vec<u8>,
     after: Vec<u8>,
     again: Vec<u8>,
+    /// The last comparison found every byte as it was to be found.
+    pub untouched: bool,
 }
 
 impl<'a> Steps<'a> {
@@ -57,7 +59,7 @@ impl<'a> Steps<'a> {
         }
         let room = || vec![0; spans.iter().map(|s| s.len).sum()];
         let (before, after, again) = (room(), room(), room());
-        Self { steps, before, after, again, spans }
+        Self { steps, before, after, again, spans, untouched: true }
     }
 
     pub fn all(&self) -> &[Step<'a>] {
@@ -68,6 +70,7 @@ impl<'a> Steps<'a> {
     pub fn compare(&mut self, mem: &Mem, tid: i32, torn: bool) -> Result<(), Failed> {
         read_spans(mem, tid, &self.spans, &mut self.before).map_err(|(at, e)| Failed::Io(at, e))?;
         self.after.copy_from_slice(&self.before);
+        self.untouched = true;
         let mut span = 0;
         let mut base = 0;
         for s in &self.steps {
@@ -77,8 +80,11 @@ impl<'a> Steps<'a> {
             }
             let at = base + (s.addr - self.spans[span].addr) as usize;
             let found = &self.before[at..at + s.from.len()];
-            if found != s.from && !(torn && is_torn(found, s.from, s.to)) {
-                return Err(Failed::Differs { addr: s.addr, found: found.to_vec() });
+            if found != s.from {
+                self.untouched = false;
+                if !(torn && is_torn(found, s.from, s.to)) {
+                    return Err(Failed::Differs { addr: s.addr, found: found.to_vec() });
+                }
             }
             self.after[at..at + s.to.len()].copy_from_slice(s.to);
         }

@@ -61,4 +61,16 @@ codes! {
         act: "Check that old and new are the builds that you meant.",
         example: "patchgen build --old server --new server -o x.hpatch",
     }
+    GLOBAL_MOVED = 411 Note "a variable grew, and its live value moves along" {
+        seen: "A writable global has another layout in the new build, and no address of it can be kept anywhere but in functions that are replaced.",
+        why: "The new object begins as in the new build; in the stop each member that both builds have gets its live value, and back at the revert.",
+        act: "Nothing; what a new member begins with is what the new build says.",
+        example: "long hits[4];   ->   long hits[8];   /* hits[0] to hits[3] keep their values */",
+    }
+    VALUE_RESET = 412 Review "a variable's live value is thrown away on request" {
+        seen: "`--reset-data NAME` asks that the variable gets its new initial value when the bundle is applied.",
+        why: "What the process has kept there is lost, also after a revert. The signed manifest holds the name.",
+        act: "Nothing; a policy may refuse such bundles.",
+        example: "int limit = 100;   ->   int limit = 200;   /* --reset-data limit: 200 at once */",
+    }
 }

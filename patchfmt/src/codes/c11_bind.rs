@@ -51,4 +51,9 @@ codes! {
         why: "The first exception through a replaced function would end the process.",
         act: "Start the program with the loader preloaded (`hpatch run -- CMD`).",
     }
+    STATE_MOVED_ELSEWHERE = 1111 Refuse "a bundle that moves variables is the only one on its module" {
+        seen: "This bundle, or one that is live, keeps a variable of the module in another place, and both change that module.",
+        why: "The code of one bundle would go on with the variable's old place, that of the other with the new one.",
+        act: "Revert the live bundle first, or build one with both fixes and say `--supersedes ID`.",
+    }
 }

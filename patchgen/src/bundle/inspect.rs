@@ -88,6 +88,7 @@ pub struct ModuleReport {
     pub imports: Vec<ImportReport>,
     pub old_symbols: Vec<OldSymbolReport>,
     pub edits: Vec<EditReport>,
+    pub states: Vec<StateReport>,
     pub guards: Vec<GuardReport>,
     pub object_sections: Vec<ObjectSectionReport>,
     pub relocations: usize,
@@ -127,6 +128,15 @@ pub struct EditReport {
     pub svma: String,
     pub size: u32,
     pub code: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StateReport {
+    pub name: String,
+    pub svma: String,
+    pub size: u32,
+    /// The live bytes move to the payload; else they are overwritten.
+    pub moved: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -274,6 +284,12 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         size: e.size.get(),
         code: e.code(),
     });
+    let states = object.states.iter().map(|s| StateReport {
+        name: shown(object.name(s.name.get())),
+        svma: address(s.svma.get()),
+        size: s.size.get(),
+        moved: s.moved(),
+    });
     let guards = object.guards.iter().map(|g| GuardReport {
         name: shown(object.name(g.name.get())),
         svma: address(g.svma.get()),
@@ -300,6 +316,7 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         imports: imports.collect(),
         old_symbols: old_symbols.collect(),
         edits: edits.collect(),
+        states: states.collect(),
         guards: guards.collect(),
         object_sections: object_sections.collect(),
         relocations: object.relocs.len(),

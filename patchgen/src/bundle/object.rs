@@ -5,7 +5,7 @@
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
 use goblin::elf::{Elf, header, sym};
 use patchfmt::codes::{self, Code};
-use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site, State};
 
 /// One section. Sections without a name or content are kept, so that indices are those of the file.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub struct Object<'a> {
     pub payload_sites: &'a [PayloadSite],
     pub guards: &'a [Guard],
     pub edits: &'a [Edit],
+    pub states: &'a [State],
     names: &'a [u8],
 }
 
@@ -97,6 +98,7 @@ impl<'a> Object<'a> {
             payload_sites: table(&sections, payload::PSITE)?,
             guards: table(&sections, payload::GUARD)?,
             edits: table(&sections, payload::EDIT)?,
+            states: table(&sections, payload::STATE)?,
             sections,
             symbols,
             names,
@@ -176,6 +178,16 @@ impl<'a> Object<'a> {
                 return Err(codes::RECORD_VALUE);
             }
             written.push((edit.svma.get(), edit.svma.get() + u64::from(edit.size.get())));
+        }
+        for state in self.states {
+            state.check()?;
+            self.check_names(&[state.name.get()])?;
+            let section = self.defined(state.symbol.get())?;
+            let start = self.symbol(state.symbol.get()).and_then(|s| s.offset.checked_add(state.offset.get()));
+            let end = start.and_then(|start| start.checked_add(state.size.get().into()));
+            if end.is_none_or(|end| end > section.size) || (state.moved() && !section.write) {
+                return Err(codes::RECORD_VALUE);
+            }
         }
         payload::check_code_edits(self.funcs, self.ranges, self.edits)?;
         let replaced = self.funcs.iter().filter(|f| !f.edited());

@@ -4,11 +4,11 @@
 //! is code that both builds have. *Frames only*: by the declarations every instance is in the frame of a function that declares one, and
 //! all these functions are replaced; the stack check then finds none of them active. Everything else counts as alive.
 
-use crate::addr::{FuncId, Svma};
+use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError};
-use crate::include::Analysis;
+use crate::include::{Analysis, Migrations};
 use crate::lift::{Lifted, Slot, Target};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ pub enum Fate {
     Unread,
     /// They are in frames of these functions (old, new), which are to be replaced.
     Frames(BTreeSet<(FuncId, FuncId)>),
+    /// As `Frames`, and in variables whose value moves along.
+    Moved(BTreeSet<(FuncId, FuncId)>),
     /// Only their vtables changed, which are rewritten where they are.
     InPlace,
     /// They may be alive, for these reasons.
@@ -30,7 +32,7 @@ impl Fate {
     /// Functions (old, new) that must be replaced so that it holds.
     pub fn holders(&self) -> impl Iterator<Item = (FuncId, FuncId)> + '_ {
         let holders = match self {
-            Fate::Frames(holders) => Some(holders),
+            Fate::Frames(holders) | Fate::Moved(holders) => Some(holders),
             Fate::Unread | Fate::InPlace | Fate::Alive(_) => None,
         };
         holders.into_iter().flatten().copied()
@@ -97,16 +99,49 @@ fn address_of(target: &Target) -> Option<FuncId> {
     }
 }
 
+/// Variables whose value moves to a new place.
+#[derive(Default)]
+struct Moving {
+    places: BTreeSet<Svma>,
+    /// Functions that name one, of either build.
+    old: BTreeSet<FuncId>,
+    new: BTreeSet<FuncId>,
+}
+
+impl Moving {
+    fn of(analysis: Analysis<'_>, migrations: &Migrations) -> Moving {
+        let users = |lifted: &Lifted, objects: &BTreeSet<DataId>| -> BTreeSet<FuncId> {
+            let named = |t: &Target| matches!(t, Target::Data { data, .. } if objects.contains(data));
+            let all = lifted.functions.iter().enumerate();
+            all.filter(|(_, f)| f.refs.iter().any(|r| named(&r.target))).map(|(i, _)| i.into()).collect()
+        };
+        if migrations.is_empty() {
+            return Moving::default();
+        }
+        let objects: BTreeSet<DataId> = migrations.values().map(|m| m.old).collect();
+        Moving {
+            places: objects.iter().map(|d| analysis.old.data[d.index()].range.start).collect(),
+            old: users(analysis.old, &objects),
+            new: users(analysis.new, &migrations.keys().copied().collect()),
+        }
+    }
+
+    fn known_to(&self, (old, new): (Option<FuncId>, FuncId)) -> bool {
+        old.is_some_and(|f| self.old.contains(&f)) || self.new.contains(&new)
+    }
+}
+
 struct Judge<'a> {
     analysis: Analysis<'a>,
     calls: &'a Calls,
     old: Frames,
     new: Frames,
+    moving: Moving,
     /// Entries of functions that changed or are new, in the builds that have them.
     changed: Vec<(Option<FuncId>, FuncId)>,
 }
 
-/// Decides for every type of `types.layouts` whose instances changed.
+/// Decides for every type of `types.layouts` whose instances changed. `migrations`: variables that move with their value.
 ///
 /// # Errors
 /// When debug information is damaged.
@@ -116,6 +151,7 @@ pub fn instances(
     types: &TypeDiff,
     (old, was): (&DebugInfo<'_>, &Survey),
     (new, is): (&DebugInfo<'_>, &Survey),
+    migrations: &Migrations,
 ) -> Result<Instances, ImageError> {
     let mut layouts: BTreeMap<&str, Vec<&LayoutChange>> = BTreeMap::new();
     for change in &types.layouts {
@@ -136,7 +172,8 @@ pub fn instances(
         || frames(old, was, &names, &old_entries, Reach::Everywhere),
         || frames(new, is, &names, &new_entries, Reach::Asked),
     );
-    let judge = Judge { analysis, calls, old: before?, new: after?, changed };
+    let moving = Moving::of(analysis, migrations);
+    let judge = Judge { analysis, calls, old: before?, new: after?, moving, changed };
     let only_vtable = |all: &[&LayoutChange]| all.iter().all(|l| l.only_vtable);
     let by_pointer = layouts.values().any(|all| only_vtable(all)) && was.has_pointers_to_methods();
     let fate = |name: &str, all: &[&LayoutChange]| match only_vtable(all) {
@@ -180,19 +217,25 @@ impl Judge<'_> {
         if blind.is_empty() {
             return Fate::Unread;
         }
-        let mut reasons = self.old.outside.get(name).cloned().unwrap_or_default();
+        let mut reasons = self.old.elsewhere(name, |at| self.moving.places.contains(&at));
+        let moves = self.old.fixed.get(name).is_some_and(|all| !all.is_empty());
         if self.is_thrown(name) {
             reasons.insert("it has type information, with which instances are thrown".to_owned());
         }
         for &&pair in &blind {
             let (old, new) = self.frames_of(pair);
-            if ![old, new].into_iter().flatten().any(|f| knows(f, name)) {
+            let declares = [old, new].into_iter().flatten().any(|f| knows(f, name));
+            if !declares && (!moves || !self.moving.known_to(pair)) {
                 let function = &self.analysis.new.functions[pair.1.index()].name;
                 reasons.insert(format!("`{function}` changed and may reach one without a variable of the type"));
             }
         }
         let holders = self.holders(name, &mut reasons);
-        if reasons.is_empty() { Fate::Frames(holders) } else { Fate::Alive(reasons) }
+        match (reasons.is_empty(), moves) {
+            (true, false) => Fate::Frames(holders),
+            (true, true) => Fate::Moved(holders),
+            (false, _) => Fate::Alive(reasons),
+        }
     }
 
     /// A changed function that is in one of `units`, or of which no unit is known.

@@ -38,6 +38,12 @@ fn layouts(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
                 message.push_str("; instances are only in frames of functions that are replaced");
                 Severity::Note
             }
+            Some(Fate::Moved(_)) => {
+                message.push_str(
+                    "; instances are only in variables that move along, and in frames of functions that are replaced",
+                );
+                Severity::Note
+            }
             Some(Fate::InPlace) => {
                 message.push_str("; its vtables are rewritten in place");
                 Severity::Note

@@ -37,6 +37,9 @@ pub struct Args {
     /// Leave this changed function as it is in the old build; the signed manifest says so
     #[arg(long, value_name = "FUNCTION")]
     leave: Vec<String>,
+    /// Give this variable its new initial value at once and throw the live one away; the signed manifest says so
+    #[arg(long, value_name = "VARIABLE")]
+    reset_data: Vec<String>,
     #[command(flatten)]
     texts: IgnoredText,
     /// Name of the bundle, by which it is reverted
@@ -96,6 +99,9 @@ fn pairs(args: &Args) -> Result<Vec<Pair>, Failure> {
     std::iter::once(Ok(first)).chain(more).collect()
 }
 
+/// Findings about what the command line asks for by name.
+const ASKED_FOR: [u16; 3] = [codes::LEFT_OLD.0, codes::BUILD_STAMP.0, codes::VALUE_RESET.0];
+
 /// `--accept` values.
 struct Accepted(Vec<(Code, Option<String>)>);
 
@@ -123,8 +129,7 @@ impl Accepted {
     fn stops(&self, finding: &Finding) -> bool {
         match finding.severity {
             Severity::Refuse => true,
-            // Asked for by name on the command line.
-            Severity::Review if [codes::LEFT_OLD.0, codes::BUILD_STAMP.0].contains(&finding.code) => false,
+            Severity::Review if ASKED_FOR.contains(&finding.code) => false,
             Severity::Review => !self.covers(finding),
             Severity::Start | Severity::Note => false,
         }
@@ -154,6 +159,13 @@ pub fn run(args: &Args) -> Outcome {
             return Err(
                 Failure::new(codes::USAGE, format!("--leave {name}")).detail("no changed function has that name")
             );
+        }
+    }
+    for name in &args.reset_data {
+        let found: Vec<bool> = compared.iter_mut().map(|c| c.reset(name)).collect();
+        if !found.contains(&true) {
+            return Err(Failure::new(codes::USAGE, format!("--reset-data {name}"))
+                .detail("no variable of that name has another initial value of the same size"));
         }
     }
     let plans = compared.iter().map(|c| pipeline::plan(c, args.replace)).collect::<Result<Vec<_>, _>>()?;
@@ -258,6 +270,9 @@ struct ModuleReport {
     references: References,
     /// Data that are overwritten.
     edits: Vec<String>,
+    /// Variables whose live value moves to a new place, and such that lose it.
+    moved: BTreeSet<String>,
+    reset: BTreeSet<String>,
 }
 
 #[derive(Serialize)]
@@ -301,6 +316,8 @@ fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
         new_functions: plan.patch.new_functions,
         references: plan.set.references,
         edits: plan.patch.edits.iter().filter(|e| !e.code).map(|e| e.name.clone()).collect(),
+        moved: plan.patch.states.iter().filter(|s| s.moved).map(|s| s.name.clone()).collect(),
+        reset: plan.patch.states.iter().filter(|s| !s.moved).map(|s| s.name.clone()).collect(),
     }
 }
 
@@ -367,6 +384,12 @@ fn text(report: &Report) -> String {
         }
         for edit in &m.edits {
             out.push_str(&format!("  overwrites {edit}\n"));
+        }
+        for name in &m.moved {
+            out.push_str(&format!("  moves {name} with its value\n"));
+        }
+        for name in &m.reset {
+            out.push_str(&format!("  resets {name}\n"));
         }
     }
     match (&report.bundle, report.size, report.scope) {

@@ -128,6 +128,10 @@ fn describe_module(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
             if e.code { "code" } else { "data" }
         )?;
     }
+    for s in &m.states {
+        let how = if s.moved { "moves with its value" } else { "loses its value" };
+        writeln!(out, "  state       {} {} ({} bytes, {how})", s.svma, s.name, s.size)?;
+    }
     for i in &m.imports {
         let version = i.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
         writeln!(out, "  import      {}{version}{}", i.name, if i.weak { " (weak)" } else { "" })?;

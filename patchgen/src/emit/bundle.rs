@@ -46,6 +46,15 @@ fn brings_threads(patch: &PatchImage) -> bool {
     patch.sections.contains_key(&Out::Tdata) || patch.sections.contains_key(&Out::Tbss)
 }
 
+/// The lowest loader ABI that knows all of it.
+fn loader_abi(patch: &PatchImage) -> u32 {
+    match (patch.states.is_empty(), brings_threads(patch)) {
+        (false, _) => 3,
+        (true, true) => 2,
+        (true, false) => 1,
+    }
+}
+
 fn capabilities(patch: &PatchImage) -> Capabilities {
     let mut all = Capabilities::default();
     let mut have = |condition: bool, capability| {
@@ -60,6 +69,7 @@ fn capabilities(patch: &PatchImage) -> Capabilities {
     have(imports, Capabilities::IMPORTS);
     let threads = patch.symbols.iter().any(|s| matches!(s.definition, Definition::Word(_)));
     have(threads || brings_threads(patch), Capabilities::TLS);
+    have(!patch.states.is_empty(), Capabilities::STATE);
     all
 }
 
@@ -102,7 +112,7 @@ pub fn bundle(
         id: labels.id.clone().unwrap_or_else(|| default_id(&modules)),
         scope,
         machine: object::elf::EM_X86_64.0,
-        loader_abi: if modules.iter().any(|m| brings_threads(m.patch)) { 2 } else { 1 },
+        loader_abi: modules.iter().map(|m| loader_abi(m.patch)).max().unwrap_or(1),
         modules: modules
             .iter()
             .enumerate()

@@ -4,7 +4,7 @@ use crate::link::{Definition, Out, OutSection, PatchImage, RelocKind};
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex, Sym, Writer};
-use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site, State};
 use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 
@@ -130,6 +130,7 @@ impl Tables<'_> {
             (payload::PSITE, self.image.return_sites.len() * size_of::<PayloadSite>()),
             (payload::GUARD, self.image.guards.len() * size_of::<Guard>()),
             (payload::EDIT, self.image.edits.len() * size_of::<Edit>()),
+            (payload::STATE, self.image.states.len() * size_of::<State>()),
         ];
         sizes.into_iter().filter(|(_, size)| *size > 0).collect()
     }
@@ -209,6 +210,15 @@ impl Tables<'_> {
                 preimage: e.preimage,
                 reserved: 0.into(),
             })),
+            payload::STATE => collect(self.image.states.iter().map(|s| State {
+                svma: s.at.0.into(),
+                offset: s.offset.into(),
+                size: s.size.into(),
+                symbol: self.symbol(s.symbol).into(),
+                name: name(&s.name).into(),
+                kind: if s.moved { payload::STATE_MOVED } else { payload::STATE_RESET }.into(),
+                reserved: 0.into(),
+            })),
             _ => Vec::new(),
         }
     }
@@ -265,7 +275,8 @@ pub fn write(image: &PatchImage) -> Result<Vec<u8>, object::write::Error> {
         }
     }
     let guarded = image.guards.iter().map(|g| &g.name);
-    for name in image.funcs.iter().map(|f| &f.name).chain(image.edits.iter().map(|e| &e.name)).chain(guarded) {
+    let changed = image.edits.iter().map(|e| &e.name).chain(image.states.iter().map(|s| &s.name));
+    for name in image.funcs.iter().map(|f| &f.name).chain(changed).chain(guarded) {
         names.add(&mut writer, name);
     }
     for _ in &image.symbols {

@@ -3,7 +3,7 @@
 use super::bind::Unbound;
 use super::runs::pointed_to;
 use super::unwind::unwind_of;
-use super::{Analysis, Binder, Edit, InPlace, PatchSet, Place, Role, SlotKey};
+use super::{Analysis, Binder, Edit, InPlace, Migrations, PatchSet, Place, Role, SlotKey};
 use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, CodeEdit, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
@@ -19,6 +19,8 @@ enum DataPlan {
     Keep,
     Edit,
     Move,
+    /// The new initial value is written over the live one.
+    Reset,
 }
 
 struct Closure<'a, 'b> {
@@ -35,7 +37,7 @@ struct Closure<'a, 'b> {
 }
 
 /// How the closure is made.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Choices<'c> {
     /// Functions (old, new) that must not be active when the patch is applied, whether they changed or not.
     pub holders: &'c [(FuncId, FuncId)],
@@ -43,6 +45,12 @@ pub struct Choices<'c> {
     pub fresh: bool,
     /// Edits no function in place, even where only operands differ.
     pub replace: bool,
+    /// Variables of the new image that get their new initial value in a running process too.
+    pub reset: &'c BTreeSet<DataId>,
+    /// Variables that get a new place, and take their value along.
+    pub migrations: &'c Migrations,
+    /// Variables of which that was looked into, and what forbids it.
+    pub fixed: &'c BTreeMap<DataId, String>,
 }
 
 /// Closes over the changes.
@@ -62,7 +70,7 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
             held: &held,
             stragglers: BTreeSet::new(),
         };
-        closure.seed_data(choices.fresh);
+        closure.seed_data(choices);
         closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
         closure.seed_holders(choices.holders);
         while let Some(step) = closure.next() {
@@ -74,6 +82,8 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
         let (mut set, stragglers) = (closure.set, closure.stragglers);
         let labels = label_tables(analysis, &set, &binder.moved);
         set.moved = binder.moved.clone();
+        let migrations = choices.migrations.iter().filter(|(id, _)| set.data.contains(id));
+        set.migrations = migrations.map(|(&id, m)| (id, m.clone())).collect();
         set.findings.sort();
         set.findings.dedup();
         if labels.is_empty() && stragglers.is_empty() {
@@ -173,8 +183,22 @@ impl<'a> Closure<'a, '_> {
         self.set.findings.push(finding);
     }
 
-    fn seed_data(&mut self, fresh: bool) {
+    fn seed_data(&mut self, choices: Choices<'_>) {
+        let fresh = choices.fresh;
         let mut moved: BTreeSet<DataId> = self.binder.moved.clone();
+        for (&id, migration) in choices.migrations {
+            let (old, new) = (&self.analysis.old.data[migration.old.index()], &self.analysis.new.data[id.index()]);
+            let kept: u64 = migration.kept.iter().map(|k| k.len).sum();
+            let message = format!(
+                "`{}` was {} bytes and is now {} bytes; {kept} bytes of its live value move along",
+                new.name,
+                old.range.size(),
+                new.range.size()
+            );
+            let name = new.name.clone();
+            self.finding(Severity::Note, codes::GLOBAL_MOVED, &name, message);
+            moved.insert(id);
+        }
         for change in &self.analysis.changes.data_changed {
             let old = &self.analysis.old.data[change.old.index()];
             let new = &self.analysis.new.data[change.new.index()];
@@ -192,7 +216,19 @@ impl<'a> Closure<'a, '_> {
                     );
                     DataPlan::Keep
                 }
+                _ if choices.migrations.contains_key(&change.new) => DataPlan::Move,
                 DataDiff::Content if self.binder.moved.contains(&change.new) => DataPlan::Move,
+                DataDiff::Content if writable && choices.reset.contains(&change.new) => {
+                    self.finding(
+                        Severity::Review,
+                        codes::VALUE_RESET,
+                        &name,
+                        format!(
+                            "`{name}` gets its new initial value, as `--reset-data` asks for; the live value is lost"
+                        ),
+                    );
+                    if fresh { DataPlan::Edit } else { DataPlan::Reset }
+                }
                 DataDiff::Content if writable && !fresh => {
                     self.finding(
                         Severity::Note,
@@ -204,8 +240,11 @@ impl<'a> Closure<'a, '_> {
                 }
                 DataDiff::Content => DataPlan::Edit,
                 DataDiff::Size { old, new } => {
-                    let message = format!("`{name}` was {old} bytes and is now {new} bytes");
+                    let mut message = format!("`{name}` was {old} bytes and is now {new} bytes");
                     if writable {
+                        if let Some(why) = choices.fixed.get(&change.new) {
+                            message.push_str(&format!("; its live value can't move along: {why}"));
+                        }
                         self.finding(Severity::Start, codes::GLOBAL_RESIZED, &name, message);
                     } else {
                         self.finding(Severity::Note, codes::CONSTANT_RESIZED, &name, message);
@@ -225,6 +264,10 @@ impl<'a> Closure<'a, '_> {
             match plan {
                 DataPlan::Keep => {}
                 DataPlan::Edit => self.edit(change.old, change.new),
+                DataPlan::Reset => {
+                    self.set.resets.push(Edit { old: change.old, new: change.new });
+                    self.todo_data.push(change.new);
+                }
                 DataPlan::Move => drop(moved.insert(change.new)),
             }
         }
@@ -253,7 +296,8 @@ impl<'a> Closure<'a, '_> {
         }
         let reads = |t: &Target| matches!(t.data(), Some(d) if names.contains_key(&d));
         for (index, function) in self.analysis.new.functions.iter().enumerate() {
-            if function.refs.iter().any(|r| reads(&r.target)) {
+            let marks = |r: &CodeRef| self.analysis.new.means_mark(self.analysis.new_image, function, r);
+            if function.refs.iter().any(|r| reads(&r.target) && !marks(r)) {
                 let id = FuncId::from(index);
                 match self.binder.old_func(id) {
                     Some(old) => self.replace(old, id, Cause::Reader),

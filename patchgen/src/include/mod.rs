@@ -83,6 +83,25 @@ pub struct Edit {
     pub new: DataId,
 }
 
+/// Bytes of a variable that both builds have, with their distance from its start in each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Kept {
+    pub from: u64,
+    pub to: u64,
+    pub len: u64,
+}
+
+/// A variable whose live value goes to a carried object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Migration {
+    pub old: DataId,
+    /// Ascending, without overlap.
+    pub kept: Vec<Kept>,
+}
+
+/// By the new build's object.
+pub type Migrations = BTreeMap<DataId, Migration>;
+
 /// One function of the old image that becomes the new one by overwriting operands in place.
 #[derive(Clone, Debug)]
 pub struct InPlace {
@@ -104,6 +123,10 @@ pub struct PatchSet {
     pub stubs: BTreeSet<ImportId>,
     /// New-image data that replace their old counterpart at another address: every reader is carried.
     pub moved: BTreeSet<DataId>,
+    /// Those of them whose live value moves along.
+    pub migrations: Migrations,
+    /// Variables that get their new initial value, whatever they hold.
+    pub resets: Vec<Edit>,
     pub findings: Vec<Finding>,
     pub references: References,
 }
@@ -119,7 +142,7 @@ pub struct References {
 
 impl PatchSet {
     pub fn is_empty(&self) -> bool {
-        self.functions.is_empty() && self.edits.is_empty() && self.in_place.is_empty()
+        self.functions.is_empty() && self.edits.is_empty() && self.in_place.is_empty() && self.resets.is_empty()
     }
 
     /// (old, new, cause) of every function whose code changes in the process: replaced, or edited in place.

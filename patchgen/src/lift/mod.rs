@@ -18,6 +18,7 @@ pub use functions::is_cold_name;
 pub use resolve::is_linker_symbol;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
+use crate::image::Image;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -304,6 +305,15 @@ impl Lifted {
             })
         };
         offset == 0 && (matches!(here.kind, DataKind::Named | DataKind::Literal) || !inside())
+    }
+
+    /// Whether a reference is the compiler's start-up code asking for a place that its own files mark (`crtstuff.c`, the end of a table that
+    /// hardly any program has), whatever object the linker put there.
+    #[must_use]
+    pub fn means_mark(&self, image: &Image, function: &Function, reference: &CodeRef) -> bool {
+        let Target::Data { data, offset } = reference.target else { return false };
+        let at = self.data[data.index()].range.start.offset(offset);
+        function.unit.as_deref() == Some("crtstuff.c") && image.symbols_at(at).iter().any(|s| s.name == "__TMC_END__")
     }
 
     /// Whether a word of a class's tables is an address: they hold small offsets, and the addresses of functions, of type information,

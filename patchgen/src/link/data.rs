@@ -1,7 +1,7 @@
 //! Data: carried objects and literals, jump tables, slots, and the bytes that overwrite old constants.
 
 use super::text::preimage;
-use super::{Definition, EditRecord, Linker, Out, Reloc, RelocKind};
+use super::{Definition, EditRecord, Linker, Out, Reloc, RelocKind, StateRecord};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::image::SectionKind;
 use crate::include::{Edit, InPlace, Place, SlotKey, ThreadForm, carried_size, follows};
@@ -321,29 +321,72 @@ impl Linker<'_, '_> {
 
     fn push_edit(&mut self, edit: Edit, start: usize, new_bytes: &[u8], old_bytes: &[u8]) {
         let old = &self.analysis.old.data[edit.old.index()];
-        let new = &self.analysis.new.data[edit.new.index()];
         let end = start + new_bytes.len();
-        let section = self.section(Out::New);
-        section.align_to(8, 0);
-        let base = section.append(new_bytes);
-        let within = |r: &&DataRef| (start..end).contains(&(r.at as usize));
-        for reference in new.refs.iter().filter(within) {
-            let at = base + (reference.at as usize - start) as u64;
-            self.clear_data(Out::New, at, width(reference.field));
-            self.fill_data_reference(Out::New, at, new, reference);
-        }
         let name = if start == 0 { old.name.clone() } else { format!("{}+0x{start:x}", old.name) };
-        let size = new_bytes.len() as u64;
-        let symbol = self.symbols.push(format!("new:{name}"), Definition::Object { out: Out::New, offset: base, size });
-        let relocated = old.refs.iter().any(|r| within(&r));
+        let relocated = old.refs.iter().any(|r| (start..end).contains(&(r.at as usize)));
+        let symbol = self.bring(edit, start, new_bytes, &name);
         self.out.edits.push(EditRecord {
             name,
             at: old.range.start.plus(start as u64),
-            size: u32::try_from(size).unwrap_or(u32::MAX),
+            size: u32::try_from(new_bytes.len()).unwrap_or(u32::MAX),
             symbol,
             preimage: if relocated { [0; 16] } else { preimage([old_bytes]) },
             code: false,
         });
+    }
+
+    /// Puts bytes of the new image's object, from `start` on, into the payload, with the references in them; gives their symbol.
+    fn bring(&mut self, edit: Edit, start: usize, bytes: &[u8], name: &str) -> u32 {
+        let new = &self.analysis.new.data[edit.new.index()];
+        let section = self.section(Out::New);
+        section.align_to(8, 0);
+        let base = section.append(bytes);
+        let end = start + bytes.len();
+        for reference in new.refs.iter().filter(|r| (start..end).contains(&(r.at as usize))) {
+            let at = base + (reference.at as usize - start) as u64;
+            self.clear_data(Out::New, at, width(reference.field));
+            self.fill_data_reference(Out::New, at, new, reference);
+        }
+        let size = bytes.len() as u64;
+        self.symbols.push(format!("new:{name}"), Definition::Object { out: Out::New, offset: base, size })
+    }
+
+    /// Variables whose live value moves to a carried object, and those that get another one.
+    pub(super) fn fill_states(&mut self) {
+        let set = self.set;
+        for (&id, migration) in &set.migrations {
+            let old = &self.analysis.old.data[migration.old.index()];
+            let Some((symbol, base)) = self.locate(&Place::Data { data: id, offset: 0 }) else {
+                let message = format!("`{}` has no place in the patch", old.name);
+                self.refuse(codes::NOT_CARRIED, &old.name, message);
+                continue;
+            };
+            self.out.states.extend(migration.kept.iter().map(|kept| StateRecord {
+                name: old.name.clone(),
+                at: old.range.start.plus(kept.from),
+                size: u32::try_from(kept.len).unwrap_or(u32::MAX),
+                symbol,
+                offset: base.unsigned_abs() + kept.to,
+                moved: true,
+            }));
+        }
+        for &reset in &set.resets {
+            let old = &self.analysis.old.data[reset.old.index()];
+            let size = old.range.size();
+            let Some(bytes) = self.new_bytes(reset.new, size) else {
+                self.refuse(codes::NO_BYTES, &old.name, format!("`{}` has no bytes in the file", old.name));
+                continue;
+            };
+            let symbol = self.bring(reset, 0, &bytes, &old.name);
+            self.out.states.push(StateRecord {
+                name: old.name.clone(),
+                at: old.range.start,
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                symbol,
+                offset: 0,
+                moved: false,
+            });
+        }
     }
 }
 

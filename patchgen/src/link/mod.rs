@@ -150,6 +150,19 @@ pub struct EditRecord {
     pub code: bool,
 }
 
+/// Bytes of a variable that change places in the stop, as `.hpatch.state` says it.
+#[derive(Clone, Debug)]
+pub struct StateRecord {
+    pub name: String,
+    pub at: Svma,
+    pub size: u32,
+    /// In [`PatchImage::symbols`], and the distance from it.
+    pub symbol: u32,
+    pub offset: u64,
+    /// The live bytes move to the payload; else the payload's replace them.
+    pub moved: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct PatchImage {
     pub sections: BTreeMap<Out, OutSection>,
@@ -157,6 +170,7 @@ pub struct PatchImage {
     pub funcs: Vec<FuncRecord>,
     pub edits: Vec<EditRecord>,
     pub guards: Vec<GuardRecord>,
+    pub states: Vec<StateRecord>,
     /// Offsets in `.text` of return addresses.
     pub return_sites: Vec<u32>,
     /// Carried functions that the old image doesn't have.
@@ -214,6 +228,7 @@ pub fn link<'a>(analysis: Analysis<'a>, binder: &Binder<'a>, set: &PatchSet) -> 
     linker.fill_data();
     linker.fill_slots();
     linker.fill_edits();
+    linker.fill_states();
     linker.fill_eh_frame();
     linker.record_functions();
     linker.record_guards();

@@ -25,7 +25,7 @@ use imports::{Grown, Imports};
 use layout::{Group, Item, Layout, Part};
 use patchfmt::codes::{self, Code};
 use patchfmt::metadata::{Capabilities, Module};
-use patchfmt::payload::{BIND_OLD, DETOUR};
+use patchfmt::payload::{BIND_OLD, DETOUR, Edit, PREIMAGE};
 use patchfmt::{Contents, FormatError};
 use relocs::{Needs, Plan, Table, Value};
 use sha2::{Digest, Sha256};
@@ -104,6 +104,7 @@ pub fn rewrite(old: &[u8], bundle: &Contents<'_>) -> Result<Rewritten, Refusal> 
     // Thread-local storage and initialisers are set up by the headers that the file has.
     let known =
         Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
+    let known = known.with(Capabilities::STATE);
     if !known.contains(bundle.metadata().capabilities) {
         let words: Vec<_> = bundle.metadata().capabilities.words().collect();
         return Err(Refusal::new(codes::REWRITE_SITE, format_args!("the patch needs {}", words.join(", "))));
@@ -124,6 +125,27 @@ fn note(manifest: &[u8; 32], id: &str) -> Vec<u8> {
         note.resize(note.len().next_multiple_of(4), 0);
     }
     note
+}
+
+/// What is overwritten, variables included.
+fn edits_of(payload: &Payload<'_>) -> Result<Vec<Edit>, Refusal> {
+    let mut edits = payload.edits.to_vec();
+    for state in payload.states.iter().filter(|s| !s.moved()) {
+        let name = Name(payload.object.name(state.name.get()));
+        if state.offset != 0 {
+            return Err(Refusal::new(codes::REWRITE_SITE, format_args!("{name}: part of an object of the payload")));
+        }
+        edits.push(Edit {
+            svma: state.svma,
+            size: state.size,
+            symbol: state.symbol,
+            name: state.name,
+            flags: 0.into(),
+            preimage: [0; PREIMAGE],
+            reserved: 0.into(),
+        });
+    }
+    Ok(edits)
 }
 
 struct Patch<'a> {
@@ -155,6 +177,9 @@ impl<'a> Patch<'a> {
     ) -> Result<Rewritten, Refusal> {
         let object = bundle.payload(module)?.decode()?;
         let payload = with_report(|report| Payload::read(&object, report))?;
+        // In a file all variables have their initial value: what moves is where it is to be, and what is reset is edited.
+        let edits = edits_of(&payload)?;
+        let payload = Payload { edits: &edits, ..payload };
         // What an earlier rewrite changed is no longer the old build's.
         let guarded = |report: &mut Report| match image.is_rewritten(file) {
             true => Ok(()),

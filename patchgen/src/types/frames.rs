@@ -34,6 +34,10 @@ pub struct Frames {
     pub functions: BTreeMap<Svma, Frame>,
     /// By type: what lets an instance outlive a call, or be anywhere. In words.
     pub outside: BTreeMap<String, BTreeSet<String>>,
+    /// By type: variables at fixed places that hold one, by name.
+    pub fixed: BTreeMap<String, BTreeMap<Svma, String>>,
+    /// By type: global variables that are declared to hold one.
+    pub declared: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One entry of a function: an abstract one that knows one of the types, or one with code.
@@ -46,6 +50,26 @@ struct Part {
 }
 
 type Outside = BTreeMap<String, BTreeSet<String>>;
+
+/// What units say of variables that hold one of the types.
+#[derive(Default)]
+struct Holding {
+    fixed: BTreeMap<String, BTreeMap<Svma, String>>,
+    declared: Outside,
+}
+
+impl Frames {
+    /// Why an instance of the type can be somewhere else than in frames and in the variables that `moved` takes.
+    pub fn elsewhere(&self, ty: &str, moved: impl Fn(Svma) -> bool) -> BTreeSet<String> {
+        let mut reasons = self.outside.get(ty).cloned().unwrap_or_default();
+        let fixed = self.fixed.get(ty);
+        let known = |name: &String| fixed.is_some_and(|all| all.values().any(|n| n == name));
+        let stay = fixed.into_iter().flatten().filter(|(at, _)| !moved(**at)).map(|(_, name)| name);
+        let missing = self.declared.get(ty).into_iter().flatten().filter(|name| !known(name));
+        reasons.extend(stay.chain(missing).map(|name| format!("the variable `{name}` holds one")));
+        reasons
+    }
+}
 
 /// How far [`frames`] looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,17 +90,18 @@ pub fn frames(
     reach: Reach,
 ) -> Result<Frames, ImageError> {
     let (wanted, tables) = (Wanted::new(names), Spare::default());
-    let of_unit = |unit: u32| -> Result<(Vec<Part>, Outside), ImageError> {
+    let of_unit = |unit: u32| -> Result<(Vec<Part>, Outside, Holding), ImageError> {
         tables.with(|table| {
             info.read_into(unit, Reading::Frames, table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
             let mut search = Search {
                 finder: Finder::new(View { info, unit, local: table, reading: Reading::Full }, &wanted),
                 entries,
                 outside: BTreeMap::new(),
+                holding: Holding::default(),
                 parts: Vec::new(),
             };
             search.unit();
-            Ok((search.kept(), search.outside))
+            Ok((search.kept(), search.outside, search.holding))
         })
     };
     let (mut knowing, others) = survey.units_knowing(info, &wanted);
@@ -86,8 +111,14 @@ pub fn frames(
     }
     let found: Result<Vec<_>, ImageError> = knowing.into_par_iter().map(of_unit).collect();
     let (mut out, mut parts) = (Frames::default(), Vec::new());
-    for (of_unit, outside) in found? {
+    for (of_unit, outside, holding) in found? {
         parts.extend(of_unit);
+        for (ty, variables) in holding.fixed {
+            out.fixed.entry(ty).or_default().extend(variables);
+        }
+        for (ty, names) in holding.declared {
+            out.declared.entry(ty).or_default().extend(names);
+        }
         for (ty, reasons) in outside {
             out.outside.entry(ty).or_default().extend(reasons);
         }
@@ -137,6 +168,7 @@ struct Search<'a, 'i, 'n> {
     finder: Finder<'a, 'i, 'n>,
     entries: &'n BTreeSet<Svma>,
     outside: Outside,
+    holding: Holding,
     parts: Vec<Part>,
 }
 
@@ -218,10 +250,28 @@ impl<'a, 'i> Search<'a, 'i, '_> {
         let parameter = node.tag == dw::DW_TAG_formal_parameter;
         let automatic = in_function && !node.external && !node.declaration && node.home.is_none();
         if !automatic {
-            self.reason(held, || format!("the variable `{name}` holds one"));
+            self.hold(held, node, in_function, &name);
         }
         if !(parameter && automatic) {
             self.reason(pointed, || format!("the variable `{name}` points to one, which may be anywhere"));
+        }
+    }
+
+    /// A variable that is no function's own holds one.
+    fn hold(&mut self, types: Found<'_>, node: &Node<'i>, in_function: bool, name: &str) {
+        for &ty in &types {
+            let ty = ty.to_owned();
+            match node.home {
+                Some(Home::At(at)) => {
+                    self.holding.fixed.entry(ty).or_default().insert(at, name.to_owned());
+                }
+                None if node.declaration && node.external && !in_function => {
+                    self.holding.declared.entry(ty).or_default().insert(name.to_owned());
+                }
+                _ => {
+                    self.outside.entry(ty).or_default().insert(format!("the variable `{name}` holds one"));
+                }
+            }
         }
     }
 

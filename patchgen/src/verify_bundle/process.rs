@@ -11,7 +11,7 @@ use goblin::elf::reloc::{R_X86_64_DTPOFF32, R_X86_64_DTPOFF64, R_X86_64_TPOFF32}
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_RELA};
 use goblin::elf::sym::{STT_FUNC, STT_OBJECT, STT_TLS};
 use goblin::elf::{Elf, header};
-use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, BIND_WORD, Bind, Edit, Func, Range};
+use patchfmt::payload::{self, BIND_IMPORT, BIND_OLD, BIND_WORD, Bind, Edit, Func, Range, State};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 const PAGE: u64 = 4096;
@@ -48,7 +48,15 @@ pub fn apply(world: &mut World, payload: &[u8]) -> Result<(), String> {
         .map_err(|code| format!("code is edited outside of the functions that are held: {code}"))?;
     for edit in edits {
         let from = *values.get(edit.symbol.get() as usize).ok_or("an edit's symbol doesn't exist")?;
-        write_edit(world, edit, from)?;
+        write_bytes(world, (edit.svma.get(), edit.size.get().into(), edit.at_site()), from)?;
+    }
+    for state in table::<State>(&elf, payload, payload::STATE)? {
+        let from = values.get(state.symbol.get() as usize).ok_or("the symbol of a variable doesn't exist")?;
+        let from = from.wrapping_add(state.offset.get());
+        // What a variable that moves holds then, only the process knows.
+        if !state.moved() {
+            write_bytes(world, (state.svma.get(), state.size.get().into(), false), from)?;
+        }
     }
     world.objects.sort_by_key(|o| o.start);
     Ok(())
@@ -293,9 +301,8 @@ fn store(world: &mut World, at: u64, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies the new bytes of an edit into the old image, with the slots in them.
-fn write_edit(world: &mut World, edit: &Edit, from: u64) -> Result<(), String> {
-    let (at, size) = (edit.svma.get(), u64::from(edit.size.get()));
+/// Copies new bytes into the old image, with the slots in them: where to, how many, and whether they were linked for that place.
+fn write_bytes(world: &mut World, (at, size, at_site): (u64, u64, bool), from: u64) -> Result<(), String> {
     let mut bytes = world.bytes(from, size).ok_or("an edit's bytes lie outside of the payload")?.to_vec();
     let moved: Vec<u64> = world.fields.iter().copied().filter(|f| (from..from + size).contains(f)).collect();
     for field in moved {
@@ -305,7 +312,7 @@ fn write_edit(world: &mut World, edit: &Edit, from: u64) -> Result<(), String> {
                 world.slots.insert(to, slot);
             }
             // What was relative to where the bytes lie in the payload is relative to the site once they are there.
-            None if edit.at_site() => {
+            None if at_site => {
                 let offset = (field - from) as usize;
                 let word = bytes.get_mut(offset..offset + 4).ok_or("a relocation crosses an edit's end")?;
                 let value = i32::from_le_bytes([word[0], word[1], word[2], word[3]]);

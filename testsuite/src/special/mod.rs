@@ -8,6 +8,7 @@ mod foreign;
 mod in_place;
 mod life;
 mod lift;
+mod moved;
 mod seen;
 mod surroundings;
 mod switch;
@@ -47,6 +48,7 @@ pub fn cases() -> Vec<Case> {
         ways::CASES,
         faults::CASES,
         thread_locals::CASES,
+        moved::CASES,
     ]
     .concat()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hpatch_core::abi::RecordState;
 
 use super::control::{Edit, Patch};
+use crate::moves;
 
 /// What becomes of another record in the same switch.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,9 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
             after,
         });
     }
+    // First everything goes back to where it was before those that go.
+    let back = going.iter().flat_map(|g| moves::back(&g.moves));
+    patch.moves = back.chain(patch.moves.iter().copied()).collect();
     for e in &patch.edits {
         change += 1;
         for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
@@ -85,6 +89,7 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
         all.edits.extend(r.edits.into_iter().map(|e| Edit { func: shift(e.func), ..e }));
         all.new_ranges.extend(r.new_ranges.into_iter().map(|n| hpatch_core::abi::Range { func: shift(n.func), ..n }));
         all.new_sites.extend(r.new_sites);
+        all.moves.extend(r.moves);
         all.units.extend(r.units);
         all.funcs.extend(r.funcs);
     }
@@ -97,7 +102,7 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hpatch_core::abi::Record;
+    use hpatch_core::abi::{Move, Record};
     use zerocopy::FromZeros;
 
     fn patch(addr: u64, edits: &[(u64, &str, &str)]) -> Patch {
@@ -120,7 +125,22 @@ mod tests {
             new_sites: Vec::new(),
             riders: Vec::new(),
             threads: Vec::new(),
+            moves: Vec::new(),
         }
+    }
+
+    #[test]
+    fn variables_go_home_before_they_move_on() {
+        let moved = |from, to| Move { from, to, len: 4, both_ways: 1 };
+        let reset = Move { both_ways: 0, ..moved(0x90, 0x10) };
+        let with = |addr, moves| Patch { moves, ..patch(addr, &[]) };
+        let all = in_place_of(
+            with(0x3000, vec![moved(0x10, 0x300)]),
+            &[with(0x2000, vec![moved(0x10, 0x200), reset])],
+            RecordState::Reverted,
+        );
+        assert_eq!(all.moves, [moved(0x200, 0x10), moved(0x10, 0x300)]);
+        assert_eq!(moves::back(&all.moves).collect::<Vec<_>>(), [moved(0x300, 0x10), moved(0x10, 0x200)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 
-use hpatch_core::abi::{self, Func, Range, Record, RecordState, Unit, Write};
+use hpatch_core::abi::{self, Func, Move, Range, Record, RecordState, Unit, Write};
 use hpatch_core::image::Image;
 
 use super::Target;
@@ -276,6 +276,8 @@ pub struct Patch {
     pub riders: Vec<Rider>,
     /// What its thread-local variables begin with in the threads that run.
     pub threads: Vec<Begin>,
+    /// Bytes of variables that are copied in the stop, in this order.
+    pub moves: Vec<Move>,
 }
 
 impl Patch {
@@ -335,6 +337,7 @@ impl Patch {
             record: r,
             riders: Vec::new(),
             threads,
+            moves: moves_of(mem.read_pods(r.moves, count(r.move_count)?).map_err(fail)?)?,
         })
     }
 
@@ -355,7 +358,9 @@ impl Patch {
         let mut stays = stays.into_iter();
         self.units.retain(|_| stays.next().unwrap_or(true));
         let units = &self.units;
-        self.edits.retain(|e| units.iter().any(|(u, _)| (u.lo..u.hi).contains(&e.addr)));
+        let stays = |addr: u64| units.iter().any(|(u, _)| (u.lo..u.hi).contains(&addr));
+        self.edits.retain(|e| stays(e.addr));
+        self.moves.retain(|m| stays(if m.both_ways != 0 { m.from } else { m.to }));
     }
 
     /// Every module that it changed was unloaded.
@@ -397,6 +402,12 @@ impl Patch {
         }
         false
     }
+}
+
+/// Refuses what leads out of the address space.
+fn moves_of(moves: Vec<Move>) -> Result<Vec<Move>> {
+    let fits = |m: &Move| [m.from, m.to].iter().all(|at| at.checked_add(m.len.into()).is_some());
+    if moves.iter().all(fits) { Ok(moves) } else { Err(broken("a move is out of bounds")) }
 }
 
 /// `prepared`, `live`...

@@ -1,0 +1,451 @@
+//! Whether the address of a variable can outlive the calls of the functions that name it.
+//!
+//! Follows the address through registers, from each instruction that makes it, along every path of the function, and into functions of the image
+//! that are given it. It escapes where it is stored, returned to somebody who doesn't name the variable, given to code that isn't known to
+//! forget it, or used in a way that isn't understood. Whatever isn't seen counts as an escape.
+
+use crate::addr::{DataId, FuncId};
+use crate::image::Image;
+use crate::lift::{Access, CodeRef, Function, Insn, Lifted, Slot, Target};
+use crate::types::Returned;
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// A set of general registers, by their number.
+type Regs = u16;
+
+const RAX: Regs = 1;
+const RDX: Regs = 1 << 2;
+/// rdi, rsi, rdx, rcx, r8, r9, and r10 for the static chain.
+const ARGUMENTS: Regs = 1 << 7 | 1 << 6 | RDX | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 10;
+const CALLER_SAVED: Regs = RAX | ARGUMENTS | 1 << 11;
+
+/// Calls that are followed into one another at most.
+const DEPTH: u32 = 12;
+
+/// Functions of the C library that keep none of their arguments behind their return (C11, 7.21 to 7.24; POSIX), and return numbers.
+const FORGETFUL: &[&str] = &[
+    "memcmp",
+    "bzero",
+    "strlen",
+    "strnlen",
+    "strcmp",
+    "strncmp",
+    "strcasecmp",
+    "strncasecmp",
+    "strspn",
+    "strcspn",
+    "atoi",
+    "atol",
+    "printf",
+    "fprintf",
+    "dprintf",
+    "sprintf",
+    "snprintf",
+    "vprintf",
+    "vfprintf",
+    "vsnprintf",
+    "__printf_chk",
+    "__fprintf_chk",
+    "__sprintf_chk",
+    "__snprintf_chk",
+    "__vsnprintf_chk",
+    "puts",
+    "fputs",
+    "putchar",
+    "putc",
+    "fputc",
+    "fwrite",
+    "fread",
+    "fflush",
+    "sscanf",
+    "__isoc99_sscanf",
+    "__isoc23_sscanf",
+    "malloc",
+    "calloc",
+    "free",
+    "abort",
+    "exit",
+    "_exit",
+    "__stack_chk_fail",
+    "time",
+    "clock_gettime",
+    "gettimeofday",
+    "read",
+    "write",
+    "pread",
+    "pwrite",
+    "recv",
+    "send",
+    "usleep",
+    "sleep",
+    "nanosleep",
+    "rand",
+    "random",
+];
+
+/// Such that return one of their arguments, or an address derived from one.
+const RETURNING: &[&str] = &[
+    "memset",
+    "memcpy",
+    "memmove",
+    "memchr",
+    "strcpy",
+    "strncpy",
+    "strcat",
+    "strncat",
+    "strchr",
+    "strrchr",
+    "strstr",
+    "fgets",
+    "__memcpy_chk",
+    "__memset_chk",
+    "__memmove_chk",
+    "__strcpy_chk",
+    "__strncpy_chk",
+    "__strcat_chk",
+    "__fgets_chk",
+];
+
+/// What a function does with addresses that it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    /// Being looked at further up.
+    Pending,
+    /// It forgets them, but for what is in these registers when it returns.
+    Leaves(Regs),
+}
+
+type Verdict<T> = Result<T, String>;
+
+/// The address of one variable in one build.
+pub struct Address<'a> {
+    image: &'a Image,
+    lifted: &'a Lifted,
+    object: DataId,
+    known: HashMap<(FuncId, Regs), Known>,
+    factory: InstructionInfoFactory,
+}
+
+impl std::fmt::Debug for Address<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the address of {}", self.lifted.data[self.object.index()].name)
+    }
+}
+
+/// Whether a target is the object, or a slot with its address.
+pub fn leads(target: &Target, object: DataId) -> bool {
+    match target {
+        Target::Data { data, .. } => *data == object,
+        Target::Slot(Slot::Address(inner)) => leads(inner, object),
+        _ => false,
+    }
+}
+
+/// Whether a reference may mean the object.
+pub fn names(reference: &CodeRef, object: DataId) -> bool {
+    leads(&reference.target, object) || reference.alternatives.iter().any(|(data, _)| *data == object)
+}
+
+impl<'a> Address<'a> {
+    pub fn new(image: &'a Image, lifted: &'a Lifted, object: DataId) -> Address<'a> {
+        Address { image, lifted, object, known: HashMap::new(), factory: InstructionInfoFactory::new() }
+    }
+
+    /// Checks a function that names the variable and returns a value of that size.
+    ///
+    /// # Errors
+    /// In words, how the address may get out.
+    pub fn stays_in(&mut self, func: FuncId, returned: Returned) -> Result<(), String> {
+        let returned = match returned {
+            Returned::Nothing => 0,
+            Returned::Word => RAX,
+            Returned::More => RAX | RDX,
+        };
+        match self.function(func, 0, 0)? & returned {
+            0 => Ok(()),
+            _ => Err(format!("`{}` may return its address", self.name(func))),
+        }
+    }
+
+    fn name(&self, func: FuncId) -> &'a str {
+        &self.lifted.functions[func.index()].name
+    }
+
+    /// What is left of it in caller-saved registers when a function returns that was entered with it in `given`.
+    fn function(&mut self, func: FuncId, given: Regs, depth: u32) -> Verdict<Regs> {
+        match self.known.get(&(func, given)) {
+            Some(Known::Leaves(regs)) => return Ok(*regs),
+            // Further in than its own entry anything may be left.
+            Some(Known::Pending) => return Ok(CALLER_SAVED),
+            None => {}
+        }
+        let function = &self.lifted.functions[func.index()];
+        if depth > DEPTH || function.opaque || !function.unprovable.is_empty() || function.insns.is_empty() {
+            return Err(format!("what `{}` does with its address can't be followed", function.name));
+        }
+        self.known.insert((func, given), Known::Pending);
+        let left =
+            Walk { address: self, function, depth, states: BTreeMap::new(), todo: Vec::new(), left: 0 }.run(given)?;
+        self.known.insert((func, given), Known::Leaves(left));
+        Ok(left)
+    }
+}
+
+struct Walk<'w, 'a> {
+    address: &'w mut Address<'a>,
+    function: &'a Function,
+    depth: u32,
+    /// By index of the instruction: in which registers it may be on the way in.
+    states: BTreeMap<usize, Regs>,
+    todo: Vec<usize>,
+    /// At a return.
+    left: Regs,
+}
+
+impl<'a> Walk<'_, 'a> {
+    fn run(mut self, given: Regs) -> Verdict<Regs> {
+        self.reach(0, given);
+        loop {
+            while let Some(at) = self.todo.pop() {
+                let state = self.states.get(&at).copied().unwrap_or(0);
+                self.step(at, state)?;
+            }
+            // Landing pads, and whatever else no branch leads to: entered with all that was ever there.
+            let all = self.states.values().fold(given, |all, s| all | s);
+            let unseen = (0..self.function.insns.len()).filter(|i| !self.function.insns[*i].nop);
+            let Some(next) = unseen.into_iter().find(|i| !self.states.contains_key(i)) else { break };
+            self.reach(next, all);
+        }
+        Ok(self.left)
+    }
+
+    fn reach(&mut self, at: usize, state: Regs) {
+        let known = self.states.get(&at).copied();
+        if known.is_none_or(|k| k | state != k) {
+            self.states.insert(at, known.unwrap_or(0) | state);
+            self.todo.push(at);
+        }
+    }
+
+    /// The instruction behind `at` in the same part.
+    fn next(&mut self, at: usize, state: Regs) {
+        let here = &self.function.insns[at];
+        if self.function.insns.get(at + 1).is_some_and(|n| n.part == here.part) {
+            self.reach(at + 1, state);
+        }
+    }
+
+    fn branch(&mut self, place: (u8, u32), state: Regs) -> Verdict<()> {
+        match self.function.insns.binary_search_by_key(&place, |i| (i.part, i.offset)) {
+            Ok(there) => self.reach(there, state),
+            // The end of a part, where only filler is.
+            Err(_) if state == 0 => {}
+            Err(_) => return self.lost("jumps where nothing is known to be"),
+        }
+        Ok(())
+    }
+
+    fn lost<T>(&self, how: &str) -> Verdict<T> {
+        Err(format!("`{}` {how} with its address", self.function.name))
+    }
+
+    fn decode(&self, insn: &Insn) -> Option<Instruction> {
+        let at = self.function.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
+        let bytes = self.address.image.bytes(at, u64::from(insn.len))?;
+        Some(Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE).decode())
+    }
+
+    fn refs(&self, insn: &Insn) -> &'a [CodeRef] {
+        let first = insn.first_ref as usize;
+        self.function.refs.get(first..first + usize::from(insn.ref_count)).unwrap_or_default()
+    }
+
+    fn step(&mut self, at: usize, state: Regs) -> Verdict<()> {
+        let function = self.function;
+        let insn = &function.insns[at];
+        if insn.nop {
+            self.next(at, state);
+            return Ok(());
+        }
+        let Some(i) = self.decode(insn) else { return self.lost("has bytes that can't be read") };
+        match i.flow_control() {
+            FlowControl::Next => {
+                let state = self.plain(insn, &i, state)?;
+                self.next(at, state);
+            }
+            FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
+                match insn.local {
+                    Some(place) => self.branch(place, state)?,
+                    None => self.tail_call(insn, state)?,
+                }
+                self.next(at, state);
+            }
+            FlowControl::UnconditionalBranch => match insn.local {
+                Some(place) => self.branch(place, state)?,
+                None => self.tail_call(insn, state)?,
+            },
+            FlowControl::IndirectBranch => {
+                let branches = function.insns.iter().filter_map(|n| self.decode(n));
+                let branches = branches.filter(|b| b.flow_control() == FlowControl::IndirectBranch).count();
+                if branches > function.tables.len() && state & CALLER_SAVED != 0 {
+                    return self.lost("jumps through a pointer");
+                }
+                for &place in function.tables.iter().flat_map(|t| &t.entries) {
+                    self.branch(place, state)?;
+                }
+            }
+            FlowControl::Call | FlowControl::IndirectCall => {
+                let state = self.call(insn, &i, state)?;
+                self.next(at, state);
+            }
+            FlowControl::Return => self.left |= state & CALLER_SAVED,
+            FlowControl::Exception | FlowControl::Interrupt => {}
+        }
+        Ok(())
+    }
+
+    /// The caller's frame is gone: nobody would see that the callee holds it.
+    fn tail_call(&self, insn: &Insn, state: Regs) -> Verdict<()> {
+        let named = self.refs(insn).iter().any(|r| names(r, self.address.object));
+        if named || state & CALLER_SAVED != 0 { self.lost("jumps to another function") } else { Ok(()) }
+    }
+
+    fn call(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
+        let given = state & CALLER_SAVED;
+        let kept = state & !CALLER_SAVED;
+        if given == 0 {
+            return Ok(kept);
+        }
+        let image = self.address.image;
+        let target = self.refs(insn).iter().find_map(|r| match &r.target {
+            _ if i.mnemonic() != Mnemonic::Call => None,
+            Target::Func { func, part: 0, offset: 0 } if r.branch => Some(Ok(*func)),
+            Target::Slot(Slot::Address(inner)) => match **inner {
+                Target::Func { func, part: 0, offset: 0 } => Some(Ok(func)),
+                _ => None,
+            },
+            Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => {
+                Some(Err(&image.imports[import.index()].name))
+            }
+            _ => None,
+        });
+        match target {
+            Some(Ok(func)) => {
+                let depth = self.depth + 1;
+                Ok(kept | self.address.function(func, given, depth)?)
+            }
+            // Left over from before, in registers that aren't looked at.
+            Some(Err(_)) if given & ARGUMENTS == 0 => Ok(kept),
+            Some(Err(name)) if FORGETFUL.contains(&name.as_str()) => Ok(kept),
+            Some(Err(name)) if RETURNING.contains(&name.as_str()) => Ok(kept | RAX),
+            Some(Err(name)) => self.lost(&format!("may call `{name}`")),
+            None if i.mnemonic() == Mnemonic::Call && given & ARGUMENTS == 0 => Ok(kept),
+            None => self.lost("calls through a pointer, or the kernel,"),
+        }
+    }
+
+    /// Any other instruction: in which registers it may be afterwards.
+    fn plain(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
+        let made = self.makes(insn, i)?;
+        let after = through(&mut self.address.factory, i, made, state);
+        after.or_else(|how| self.lost(how))
+    }
+
+    /// Whether the instruction makes the address anew, as a value.
+    fn makes(&self, insn: &Insn, i: &Instruction) -> Verdict<bool> {
+        let object = self.address.object;
+        let mut made = false;
+        for r in self.refs(insn).iter().filter(|r| names(r, object)) {
+            if matches!(r.target, Target::Slot(_)) {
+                // Loads it from the GOT; comparing it there makes nothing.
+                made |= !matches!(i.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
+                continue;
+            }
+            let displacement = self.is_displacement(insn, r);
+            made |= match r.access {
+                Access::Direct { .. } => false,
+                Access::Derived => i.mnemonic() == Mnemonic::Lea || !displacement,
+                Access::Branch | Access::Thread => return self.lost("does what isn't understood"),
+            };
+        }
+        Ok(made && !matches!(i.mnemonic(), Mnemonic::Cmp | Mnemonic::Test))
+    }
+
+    fn is_displacement(&self, insn: &Insn, reference: &CodeRef) -> bool {
+        let at = self.function.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
+        let Some(bytes) = self.address.image.bytes(at, u64::from(insn.len)) else { return false };
+        let mut decoder = Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        let offsets = decoder.get_constant_offsets(&instruction);
+        offsets.has_displacement() && offsets.displacement_offset() as u32 == reference.field_at - reference.insn
+    }
+}
+
+/// What an instruction that goes on to the next one does with the address, which it makes anew if `made`; in words where that isn't followed.
+fn through(
+    factory: &mut InstructionInfoFactory,
+    i: &Instruction,
+    made: bool,
+    state: Regs,
+) -> Result<Regs, &'static str> {
+    let info = factory.info(i);
+    let holds = |r: Register| bit(r).is_some_and(|b| state & b != 0);
+    let operands = || (0..i.op_count()).filter(|&n| i.op_kind(n) == OpKind::Register);
+    let zeroes = matches!(i.mnemonic(), Mnemonic::Xor | Mnemonic::Sub)
+        && operands().count() == 2
+        && i.op0_register() == i.op1_register();
+    let read = operands().any(|n| reads(info.op_access(n)) && holds(i.op_register(n)));
+    let computed = i.mnemonic() == Mnemonic::Lea && (holds(i.memory_base()) || holds(i.memory_index()));
+    let value = !zeroes && (made || read || computed);
+    let mut after = state;
+    for used in info.used_registers() {
+        let register = used.register();
+        let Some(own) = bit(register) else { continue };
+        let same = |r: Register| r.full_register() == register.full_register();
+        let explicit = operands().any(|n| same(i.op_register(n)));
+        // Where a string instruction reads or writes, and goes on from.
+        let pointer = i.is_string_instruction() && [Register::RDI, Register::RSI].iter().any(|r| same(*r));
+        if pointer {
+            continue;
+        }
+        // Multiplied, divided, counted with...
+        if reads(used.access()) && state & own != 0 && !explicit && !same(i.memory_base()) && !same(i.memory_index()) {
+            return Err("computes");
+        }
+        match (writes(used.access()), value) {
+            (true, true) if !explicit && !same(Register::RSP) => return Err("computes"),
+            (true, false) if zeroes || used.access() == OpAccess::Write && register.size() >= 4 => after &= !own,
+            _ => {}
+        }
+    }
+    if !value {
+        return Ok(after);
+    }
+    for n in (0..i.op_count()).filter(|&n| writes(info.op_access(n))) {
+        match i.op_kind(n) {
+            OpKind::Register => match bit(i.op_register(n)) {
+                Some(own) => after |= own,
+                None => return Err("fills a vector register"),
+            },
+            _ => return Err("writes to memory"),
+        }
+    }
+    // `push` writes to memory without an operand that says so.
+    if i.is_stack_instruction() { Err("writes to memory") } else { Ok(after) }
+}
+
+fn bit(register: Register) -> Option<Regs> {
+    let full = register.full_register();
+    full.is_gpr64().then(|| 1 << full.number())
+}
+
+fn reads(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+}
+
+fn writes(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+}
