@@ -72,8 +72,15 @@ impl Scene {
     }
 
     /// With the old bytes back it goes in.
-    fn accepted(mut self) -> Result<()> {
+    fn accepted(self) -> Result<()> {
+        self.accepted_then(|| Ok(()))
+    }
+
+    /// As [`Self::accepted`], with something done while it is live.
+    fn accepted_then(mut self, live: impl FnOnce() -> Result<()>) -> Result<()> {
         self.target.apply(&self.pair.bundle)?.expect(0)?;
+        live()?;
+        self.target.verify()?.expect(0)?;
         let value = self.target.ask("value")?;
         check!(value == "101", "patched, `value` gives `{value}`");
         let other = self.target.ask(STAYS)?;
@@ -109,7 +116,8 @@ fn probe() -> Result<()> {
     let mut prober = Target::start(&prober, &Launch::default())?;
     let program = scene.pair.builds.old.program.clone();
     let offset = symbol(&program, STAYS)?;
-    let answer = prober.ask(&format!("probe {} {offset} {}", scene.target.pid(), program.display()))?;
+    let plant = format!("probe {} {offset} {}", scene.target.pid(), program.display());
+    let answer = prober.ask(&plant)?;
     if answer == "none" {
         // The kernel has none, or forbids them here.
         return scene.accepted();
@@ -117,8 +125,12 @@ fn probe() -> Result<()> {
     check!(scene.byte()? == 0xcc, "the probe isn't there");
     scene.refused("a breakpoint or a probe")?;
     check!(prober.ask("remove")? == "done", "the probe can't be removed");
-    prober.finish()?;
-    scene.accepted()
+    // Once the bundle is live it may come back.
+    scene.accepted_then(|| {
+        check!(prober.ask(&plant)? == "done", "the probe can't be planted again");
+        Ok(())
+    })?;
+    prober.finish()
 }
 
 /// What gdb leaves in a process when it is killed while the process runs.

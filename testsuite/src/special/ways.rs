@@ -9,11 +9,13 @@ use crate::target::{Launch, Target};
 use crate::{Result, check, fail, paths};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub(super) const CASES: &[Case] = &[
-    Case { name: "other ways, busy threads", hazards: "S7,S13", run: threads },
+    Case { name: "other ways, busy threads", hazards: "S7,S13", run: busy_threads },
     Case { name: "other ways, blocking calls", hazards: "S5,S7", run: calls },
+    Case { name: "other ways, every kind of call", hazards: "S5,S7", run: kinds_of_calls },
     Case { name: "a signal while all stand still", hazards: "S5", run: signal_meanwhile },
     Case { name: "other ways, busy function", hazards: "S1,S7", run: busy },
     Case { name: "other ways, killed at each step", hazards: "S7,S13", run: killed },
@@ -47,7 +49,7 @@ fn hpatch(way: &str, target: &Target, verb: &str, more: &[&str], kill: &str) -> 
 }
 
 /// Threads that call the function all the time: in and out, with nothing left over.
-fn threads() -> Result<()> {
+fn busy_threads() -> Result<()> {
     let pair = Pair::make("threads", "ways-threads")?;
     let bundle = pair.bundle.to_string_lossy();
     let mut target = start(&pair.builds.old.program)?;
@@ -115,6 +117,77 @@ fn calls() -> Result<()> {
         target.finish()?;
     }
     Ok(())
+}
+
+/// Every kind of blocking call that is known to notice signals or not, one in each process: it ends as it does undisturbed, and not before.
+fn kinds_of_calls() -> Result<()> {
+    let pair = Pair::make("calls", "ways-kinds")?;
+    let names = pair.start()?.ask("names")?;
+    let names: Vec<&str> = names.split(" | ").collect();
+    check!(names.len() >= 47, "only {} kinds of calls", names.len());
+    for some in names.chunks(8) {
+        let mut disturbed: Vec<(&str, Target, Instant)> = Vec::new();
+        let mut alone: Vec<Target> = Vec::new();
+        for name in some {
+            alone.push(begin_call(&pair, name)?);
+            disturbed.push((name, begin_call(&pair, name)?, Instant::now()));
+        }
+        thread::sleep(Duration::from_millis(100));
+        let mut late = Vec::new();
+        for (name, target, begun) in &disturbed {
+            if !switch_in_time(&pair, target, *begun)? {
+                late.push(*name);
+            }
+        }
+        let expected = alone.iter_mut().map(|t| t.answer("call")).collect::<Result<Vec<_>>>()?;
+        for ((name, target, _), wanted) in disturbed.iter_mut().zip(&expected) {
+            if !late.contains(name) {
+                same_end(name, wanted, &target.answer("call")?)?;
+                continue;
+            }
+            // On a busy machine its turn came too late: once more, alone.
+            let mut target = begin_call(&pair, name)?;
+            let begun = Instant::now();
+            thread::sleep(Duration::from_millis(50));
+            check!(switch_in_time(&pair, &target, begun)?, "{name}: no switch while it was blocked");
+            same_end(name, wanted, &target.answer("call")?)?;
+        }
+    }
+    Ok(())
+}
+
+/// How long a call blocks, `MS` in the program.
+const BLOCKED: Duration = Duration::from_millis(1500);
+
+fn begin_call(pair: &Pair, name: &str) -> Result<Target> {
+    let mut target = start(&pair.builds.old.program)?;
+    target.ask(&format!("call {name}"))?;
+    Ok(target)
+}
+
+/// Applies the bundle by signals; whether that was done before the call ended.
+fn switch_in_time(pair: &Pair, target: &Target, begun: Instant) -> Result<bool> {
+    if begun.elapsed() >= BLOCKED {
+        return Ok(false);
+    }
+    if let Some(output) = hpatch("signals", target, "apply", &[&pair.bundle.to_string_lossy()], "")? {
+        output.expect(0)?;
+    }
+    Ok(begun.elapsed() < BLOCKED)
+}
+
+/// What a call gave, its error and its milliseconds, undisturbed and disturbed. A timeout may have begun anew.
+fn same_end(name: &str, wanted: &str, found: &str) -> Result<()> {
+    let fields = |answer: &str| answer.split([' ', '|']).filter_map(|f| f.parse::<i64>().ok()).collect::<Vec<_>>();
+    match (&fields(wanted)[..], &fields(found)[..]) {
+        // It waits for ever.
+        ([], []) if wanted == found && wanted.contains("stuck") => Ok(()),
+        ([value, error, _], [same, also, took]) if value == same && error == also => {
+            check!(*took >= BLOCKED.as_millis() as i64 - 10, "{name} ended early: `{found}`");
+            Ok(())
+        }
+        _ => fail!("{name}: undisturbed `{wanted}`, disturbed `{found}`"),
+    }
 }
 
 /// A signal of somebody else that comes while all stand still runs its handler afterwards, and ends the call that it comes upon.

@@ -1,4 +1,4 @@
-// One blocking system call per run: `calls NAME` prints "ready", blocks for 600 ms in a worker thread (by its own timeout, or until main
+// One blocking system call per run: `calls NAME` prints "ready", blocks for MS milliseconds in a worker thread (by its own timeout, or until main
 // releases it), and prints the result, errno and the milliseconds it took. `calls` alone lists the names. With a second argument SIGUSR1 has a
 // handler that interrupts calls.
 #define _GNU_SOURCE
@@ -34,6 +34,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MS
+#define MS 600
+#endif
+
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -47,14 +51,15 @@ static sem_t sm;
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cv = PTHREAD_COND_INITIALIZER;
 static volatile int flag;
-static struct timespec LIMIT = {0, 600000000}, rem_;
+static struct timespec LIMIT = {MS / 1000, MS % 1000 * 1000000L}, rem_;
 static char buf[1 << 20];
 static pid_t chld;
 
 static struct timespec abs_(clockid_t c) {
     struct timespec t;
     clock_gettime(c, &t);
-    t.tv_nsec += 600000000;
+    t.tv_sec += LIMIT.tv_sec;
+    t.tv_nsec += LIMIT.tv_nsec;
     if (t.tv_nsec >= 1000000000) {
         t.tv_nsec -= 1000000000;
         t.tv_sec++;
@@ -68,23 +73,23 @@ R(none,)
 W(read_pipe,return read(p[0],buf,1);) R(pipe,if(write(p[1],"x",1)){})
 W(write_fullpipe,return write(p[1],buf,1);) R(drain,if(read(p[0],buf,65536)){})
 W(recv_sock,return recv(sp[0],buf,1,0);) R(sock,send(sp[1],"x",1,0);)
-W(recv_timeo,struct timeval tv={0,600000};setsockopt(sp[0],SOL_SOCKET,SO_RCVTIMEO,&tv,sizeof tv);return recv(sp[0],buf,1,0);)
+W(recv_timeo,struct timeval tv={MS/1000,MS%1000*1000};setsockopt(sp[0],SOL_SOCKET,SO_RCVTIMEO,&tv,sizeof tv);return recv(sp[0],buf,1,0);)
 W(recvmmsg_to,struct mmsghdr m={0};struct iovec v={buf,10};m.msg_hdr.msg_iov=&v;m.msg_hdr.msg_iovlen=1;return syscall(SYS_recvmmsg,sp[0],&m,1,0,&LIMIT);)
 W(accept,return accept(lst,0,0);) R(conn,struct sockaddr_in a;socklen_t l=sizeof a;getsockname(lst,(void*)&a,&l);int s=socket(AF_INET,SOCK_STREAM,0);connect(s,(void*)&a,l);)
-W(poll,struct pollfd f={p[0],POLLIN,0};return syscall(SYS_poll,&f,1,600);)
+W(poll,struct pollfd f={p[0],POLLIN,0};return syscall(SYS_poll,&f,1,MS);)
 W(poll_inf,struct pollfd f={p[0],POLLIN,0};return syscall(SYS_poll,&f,1,-1);)
 W(ppoll,struct pollfd f={p[0],POLLIN,0};struct timespec t=LIMIT;return syscall(SYS_ppoll,&f,1,&t,NULL,8);)
-W(select,fd_set s;FD_ZERO(&s);FD_SET(p[0],&s);struct timeval tv={0,600000};return syscall(SYS_select,p[0]+1,&s,0,0,&tv);)
+W(select,fd_set s;FD_ZERO(&s);FD_SET(p[0],&s);struct timeval tv={MS/1000,MS%1000*1000};return syscall(SYS_select,p[0]+1,&s,0,0,&tv);)
 W(pselect,fd_set s;FD_ZERO(&s);FD_SET(p[0],&s);struct timespec t=LIMIT;return syscall(SYS_pselect6,p[0]+1,&s,0,0,&t,NULL);)
-W(epoll_wait,struct epoll_event e;return syscall(SYS_epoll_wait,ep,&e,1,600);)
+W(epoll_wait,struct epoll_event e;return syscall(SYS_epoll_wait,ep,&e,1,MS);)
 W(epoll_wait_inf,struct epoll_event e;return syscall(SYS_epoll_wait,ep,&e,1,-1);)
-W(epoll_pwait,struct epoll_event e;return syscall(SYS_epoll_pwait,ep,&e,1,600,NULL,8);)
+W(epoll_pwait,struct epoll_event e;return syscall(SYS_epoll_pwait,ep,&e,1,MS,NULL,8);)
 W(epoll_pwait2,struct epoll_event e;return syscall(SYS_epoll_pwait2,ep,&e,1,&LIMIT,NULL,8);)
 W(nanosleep,return syscall(SYS_nanosleep,&LIMIT,&rem_);)
 W(nanosleep_norem,return syscall(SYS_nanosleep,&LIMIT,NULL);)
 W(clock_ns_rel,return syscall(SYS_clock_nanosleep,CLOCK_MONOTONIC,0,&LIMIT,NULL);)
 W(clock_ns_abs,struct timespec t=abs_(CLOCK_MONOTONIC);return syscall(SYS_clock_nanosleep,CLOCK_MONOTONIC,TIMER_ABSTIME,&t,NULL);)
-W(libc_usleep,return usleep(600000);)
+W(libc_usleep,return usleep(MS*1000);)
 W(futex_wait,return syscall(SYS_futex,&fut,FUTEX_WAIT,0,NULL,NULL,0);) R(futex,syscall(SYS_futex,&fut,FUTEX_WAKE,1,0,0,0);)
 W(futex_wait_to,return syscall(SYS_futex,&fut,FUTEX_WAIT,0,&LIMIT,NULL,0);)
 W(futex_bitset_abs,struct timespec t=abs_(CLOCK_MONOTONIC);return syscall(SYS_futex,&fut,FUTEX_WAIT_BITSET,0,&t,NULL,-1);)
@@ -198,7 +203,7 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(T[cur].n, "futex_lock_pi")) syscall(SYS_futex, &futpi, FUTEX_LOCK_PI, 0, NULL, NULL, 0);
     if (!strncmp(T[cur].n, "wait", 4) && !(chld = fork())) {
-        nap(600);
+        nap(MS);
         _exit(0);
     }
     if (argc > 2) {
@@ -214,9 +219,9 @@ int main(int argc, char **argv) {
     double t0 = now();
     puts("ready");
     fflush(stdout);
-    while (now() - t0 < 600) nap(2);
+    while (now() - t0 < MS) nap(2);
     T[cur].r();
-    while (!done && now() - t0 < 2000) nap(2);
+    while (!done && now() - t0 < MS * 3 + 200) nap(2);
     msgctl(msgq, IPC_RMID, NULL);
     semctl(semid, 0, IPC_RMID);
     unlink("lockf");
