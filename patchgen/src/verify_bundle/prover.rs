@@ -239,7 +239,12 @@ impl<'a> Prover<'a> {
     /// Constants without a symbol: by content.
     fn anonymous(&mut self, p: u64, n: u64, how: Use) -> Proof {
         let len = how.width.unwrap_or_else(|| self.extent(p, n));
-        self.content(p, n, len).or_else(|differs| if self.distances(p, n, len) { Ok(()) } else { Err(differs) })
+        self.content(p, n, len).or_else(|differs| {
+            // The first distance may look like a short text.
+            let whole = if how.width.is_none() { self.to_next(n) & !3 } else { len };
+            let relative = self.distances(p, n, len) || (whole > len && self.distances(p, n, whole));
+            if relative { Ok(()) } else { Err(differs) }
+        })
     }
 
     /// A table of distances from its own start, to texts for instance: each leads to what the new image's leads to.
@@ -261,9 +266,14 @@ impl<'a> Prover<'a> {
         same
     }
 
+    /// Bytes up to what is known to be something else.
+    fn to_next(&self, n: u64) -> u64 {
+        let next = self.cuts.range(n + 1..).next().copied().unwrap_or(u64::MAX);
+        next.min(self.n.section(n).map_or(n + 1, |s| s.end)) - n
+    }
+
     /// How much a reader could use of what lies at `n`: a string with its end, else everything up to what is known to be something else.
     fn extent(&self, p: u64, n: u64) -> u64 {
-        let next = self.cuts.range(n + 1..).next().copied().unwrap_or(u64::MAX);
         let end = self.n.section(n).map_or(n + 1, |s| s.end);
         let limit = (end - n).min(ANONYMOUS);
         let bytes = self.n.bytes_up_to(n, limit as usize);
@@ -284,7 +294,7 @@ impl<'a> Prover<'a> {
             // The empty string, as the end of another.
             return 1;
         }
-        let until = (next - n).min(limit);
+        let until = self.to_next(n).min(limit);
         let used = bytes.iter().take(until as usize).rposition(|b| *b != 0).map_or(1, |last| last as u64 + 1);
         used.next_multiple_of(4).min(until).max(1)
     }
