@@ -104,3 +104,10 @@ fn no_paths_of_a_machine() {
     let words = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/ho", "me/")];
     nothing_contains(&words, &["rs", "c", "cc", "h", "md", "toml", "json", "txt"]);
 }
+
+#[test]
+fn no_merge_was_left_half_done() {
+    let words = ["<", ">", "|"].map(|sign| sign.repeat(7) + " ");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    nothing_contains(&words, &["rs", "c", "cc", "h", "md", "toml", "json", "txt", "S"]);
+}
