@@ -14,6 +14,8 @@ pub(crate) struct Settled {
     words: BTreeMap<DataId, BTreeMap<u32, Word>>,
     /// References by function and number, with the objects whose end or what follows it isn't meant.
     ends: Vec<(FuncId, usize, BTreeSet<DataId>)>,
+    /// References, by function and number, that are addresses and no numbers.
+    addresses: Vec<(FuncId, usize)>,
 }
 
 /// Looks at what a patch may have to carry.
@@ -26,11 +28,10 @@ pub(crate) fn settle(
     changes: &ChangeSet,
     debug: Option<(&DebugInfo<'_>, &Survey)>,
 ) -> Result<Settled, ImageError> {
-    let ends = match debug {
-        Some(debug) => ends(image, new, changes, debug)?,
-        None => Vec::new(),
-    };
-    Ok(Settled { words: words(new, changes, debug)?, ends })
+    let mut words = words(new, changes, debug)?;
+    words.extend(pooled(new));
+    let Some(debug) = debug else { return Ok(Settled { words, ..Settled::default() }) };
+    Ok(Settled { words, ends: ends(image, new, changes, debug)?, addresses: addresses(new, changes, debug)? })
 }
 
 impl Settled {
@@ -48,6 +49,9 @@ impl Settled {
         }
         for (id, n, objects) in self.ends {
             new.functions[id.index()].refs[n].alternatives.retain(|(data, _)| !objects.contains(data));
+        }
+        for (id, n) in self.addresses {
+            new.functions[id.index()].refs[n].certain = true;
         }
     }
 }
@@ -84,11 +88,56 @@ fn words(
     Ok(open.iter().map(settle).collect())
 }
 
+/// Constants of the size of an address that hold what objects of a class point to: compilers load two of these at once and store both.
+fn pooled(new: &Lifted) -> impl Iterator<Item = (DataId, BTreeMap<u32, Word>)> {
+    let address = |r: &DataRef| matches!(r.target, Target::Data { data, offset } if new.data[data.index()].is_class_entry(offset));
+    let constants =
+        new.data.iter().enumerate().filter(|(_, d)| d.kind == DataKind::Constant && d.range.size().is_multiple_of(8));
+    constants.filter_map(move |(i, d)| {
+        let words: BTreeMap<u32, Word> =
+            d.ambiguous.iter().filter(|r| address(r)).map(|r| (r.at, Word::Address)).collect();
+        (!words.is_empty()).then(|| (DataId::from(i), words))
+    })
+}
+
 /// The objects that a reference names by their end, or a little behind it.
 fn ended<'a>(new: &'a Lifted, reference: &'a CodeRef) -> impl Iterator<Item = DataId> + 'a {
     let past =
         |&(data, offset): &(DataId, i64)| u64::try_from(offset).is_ok_and(|o| o >= new.data[data.index()].range.size());
     reference.alternatives.iter().filter(move |a| past(a)).map(|a| a.0)
+}
+
+/// References of the changed and the new functions.
+fn open(new: &Lifted, changes: &ChangeSet, of: impl Fn(&CodeRef) -> bool) -> Vec<(FuncId, usize)> {
+    let carried = changes.changed.iter().map(|c| c.new).chain(changes.new_funcs.iter().copied());
+    let refs = carried.flat_map(|id| new.functions[id.index()].refs.iter().enumerate().map(move |(n, r)| (id, n, r)));
+    refs.filter(|(.., r)| of(r)).map(|(id, n, _)| (id, n)).collect()
+}
+
+/// Numbers in an image at fixed addresses that equal the place in a variable where an object of a class begins:
+/// as little a coincidence as the start of the variable.
+fn addresses(
+    new: &Lifted,
+    changes: &ChangeSet,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Result<Vec<(FuncId, usize)>, ImageError> {
+    let place = |r: &CodeRef| match r.target {
+        Target::Data { data, offset } if r.likely && offset > 0 => Some((data, offset)),
+        _ => None,
+    };
+    let open = open(new, changes, |r| place(r).is_some());
+    let start = |data: DataId| new.data[data.index()].range.start;
+    let of = |&(id, n): &(FuncId, usize)| place(&new.functions[id.index()].refs[n]);
+    let wanted: BTreeSet<Svma> = open.iter().filter_map(of).map(|(data, _)| start(data)).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parts = types::parts_of_class(info, &units_of(survey, &wanted), &wanted)?;
+    let begins = |(data, offset): (DataId, i64)| {
+        let aligned = offset % 8 == 0;
+        aligned && parts.get(&start(data)).is_some_and(|p| p.contains(&offset.unsigned_abs()))
+    };
+    Ok(open.into_iter().filter(|o| of(o).is_some_and(begins)).collect())
 }
 
 /// Addresses of the changed functions that can't be the end of an object in front of them, because that is no array: where the function takes
@@ -99,13 +148,7 @@ fn ends(
     changes: &ChangeSet,
     (info, survey): (&DebugInfo<'_>, &Survey),
 ) -> Result<Vec<(FuncId, usize, BTreeSet<DataId>)>, ImageError> {
-    let carried = changes.changed.iter().map(|c| c.new).chain(changes.new_funcs.iter().copied());
-    let open: Vec<(FuncId, usize)> = carried
-        .flat_map(|id| {
-            let refs = new.functions[id.index()].refs.iter().enumerate();
-            refs.filter(|(_, r)| ended(new, r).next().is_some()).map(move |(n, _)| (id, n))
-        })
-        .collect();
+    let open = open(new, changes, |r| ended(new, r).next().is_some());
     let reference = |(id, n): (FuncId, usize)| &new.functions[id.index()].refs[n];
     let wanted: BTreeSet<Svma> =
         open.iter().flat_map(|&o| ended(new, reference(o))).map(|d| new.data[d.index()].range.start).collect();

@@ -5,7 +5,7 @@ use super::bind::{Binder, Unbound};
 use super::{Analysis, Place};
 use crate::addr::{DataId, FuncId, Svma, SymbolId};
 use crate::image::{Binding, SectionKind};
-use crate::lift::{Access, CodeRef, DataKind, Target};
+use crate::lift::{Access, CodeRef, DataKind, Target, describes_class};
 use patchfmt::codes;
 use std::collections::{BTreeSet, HashMap};
 
@@ -95,8 +95,8 @@ impl Binder<'_> {
             let moved = |&(at, same): &(Svma, bool)| elsewhere(at) && Some(at) != as_it_lies && (same || close);
             let moved: BTreeSet<Svma> = earlier.iter().copied().filter(moved).map(|(at, _)| at).collect();
             if left_behind.is_some_and(|left| moved.contains(&left)) {
-                // Objects point into a class's table, which is no array (Itanium C++ ABI, 2.5.2).
-                if new.data[data.index()].name.starts_with("_ZTV") {
+                // Objects point into a class's table, which is no array.
+                if new.data[data.index()].is_class_entry(offset) {
                     return Ok(place);
                 }
                 break;
@@ -146,6 +146,10 @@ impl Binder<'_> {
         let next = new.data_at.range(address.plus(1)..).find(|(_, id)| new.data[id.index()].kind == DataKind::Named);
         let Some((&start, &id)) = next.filter(|(s, _)| s.0 - address.0 <= FOLDED_INDEX) else { return true };
         let gap = start.0 - address.0;
+        // Nobody walks through what describes a class.
+        if describes_class(&new.data[id.index()].name) {
+            return true;
+        }
         if !spans(new.data[id.index()].range.size(), gap) {
             return true;
         }

@@ -8,7 +8,7 @@ use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::compare::{Counterparts, Meaning};
 use crate::correlate::{Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
-use crate::lift::{CodeRef, DataKind, Lifted, Slot, Target};
+use crate::lift::{CodeRef, DataKind, Field, Lifted, Slot, Target, describes_class};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
 
@@ -119,10 +119,12 @@ pub const LOAD: u8 = 0x8b;
 
 const AMBIGUOUS: &str = "a number that may be an address";
 
-/// Objects that no code walks through to their end: the predefined names of a function (C11, 6.4.2.2; GCC, "Function Names"), and
-/// sections taken as one object, whose end has a name of its own where it's used.
+/// Objects that no code walks through to their end: the predefined names of a function (C11, 6.4.2.2; GCC, "Function Names"), what describes
+/// a class, and sections taken as one object, whose end has a name of its own where it's used.
 fn never_walked(name: &str) -> bool {
-    name.starts_with('.') || matches!(stem(name).name.as_str(), "__func__" | "__FUNCTION__" | "__PRETTY_FUNCTION__")
+    name.starts_with('.')
+        || describes_class(name)
+        || matches!(stem(name).name.as_str(), "__func__" | "__FUNCTION__" | "__PRETTY_FUNCTION__")
 }
 
 /// Whether `b` is the next datum behind `a`, in the same kind of section, with at most filler between them.
@@ -260,7 +262,7 @@ impl<'a> Binder<'a> {
         }
         let place = match self.bind(&reference.target, Some(within), reference.branch) {
             Err(_) if !reference.certain => return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS),
-            place => place?,
+            place => self.in_reach(place?, reference, within)?,
         };
         // A plain number stays as it is; an address must lead to the same thing. Where that is the same number, both hold.
         if !reference.certain
@@ -312,19 +314,54 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A `lea` of another module's object that the new build copies and the old one doesn't: undoes the relaxation of the GOT load that
-    /// a position-independent compiler would have written (psABI, B.2: `lea` and `mov` differ in one byte).
-    fn loadable(&self, reference: &CodeRef, within: FuncId) -> Option<SlotKey> {
-        let Target::Data { data, offset } = reference.target else { return None };
+    /// The object of another module that a datum is a copy of, where the old build has no such copy: then that object itself is meant.
+    pub(super) fn uncopied(&self, data: DataId) -> Option<ImportId> {
         if self.old_data(data).is_some() {
             return None;
         }
-        let start = self.analysis.new.data[data.index()].range.start;
-        let Some(DynReloc::Copy { import }) = self.analysis.new_image.dynamic.get(&start) else { return None };
-        let part = self.analysis.new.functions[within.index()].parts[usize::from(reference.part)];
-        let opcode = part.start.plus(u64::from(reference.field_at.checked_sub(2)?));
-        let lea = self.analysis.new_image.bytes(opcode, 1)? == [LEA] && reference.field_at - reference.insn == 3;
-        lea.then_some(SlotKey::Import(*import, offset))
+        match self.analysis.new_image.dynamic.get(&self.analysis.new.data[data.index()].range.start)? {
+            DynReloc::Copy { import } => Some(*import),
+            _ => None,
+        }
+    }
+
+    /// An instruction that has the address of another module's object, of which the new build has a copy and the old one none, put into a
+    /// register: the address comes out of a slot instead.
+    fn loadable(&self, reference: &CodeRef, within: FuncId) -> Option<SlotKey> {
+        let Target::Data { data, offset } = reference.target else { return None };
+        let import = self.uncopied(data).filter(|_| reference.certain)?;
+        self.may_load(reference, within).then_some(SlotKey::Import(import, offset))
+    }
+
+    /// Whether an instruction that has an address put into a register can be one that takes it out of a slot.
+    fn may_load(&self, reference: &CodeRef, within: FuncId) -> bool {
+        let function = &self.analysis.new.functions[within.index()];
+        let at = function.parts[usize::from(reference.part)].start.plus(u64::from(reference.insn));
+        let opcode = self.analysis.new_image.bytes(at, u64::from(reference.field_at.saturating_sub(reference.insn)));
+        match (reference.field, opcode) {
+            // Undoes the relaxation of the GOT load that a position-independent compiler would have written (psABI, B.2: `lea` and `mov` differ in
+            // one byte).
+            (Field::Pc32 { tail: 4 }, Some([_, LEA, _])) => true,
+            // `mov $address,%register` has room for a call. A function that makes calls has no red zone (psABI, 3.2.2), which one more would write to.
+            (Field::Abs32, Some([0xb8..=0xbf] | [0x41, 0xb8..=0xbf]))
+            | (Field::Abs64, Some([0x48 | 0x49, 0xb8..=0xbf])) => function.insns.iter().any(|i| i.call),
+            _ => false,
+        }
+    }
+
+    /// Another module's function whose address code at fixed addresses has as a number: out of a slot, which no relocation of code has to hold.
+    fn in_reach(&self, place: Place, reference: &CodeRef, within: FuncId) -> Result<Place, Unbound> {
+        let Place::Import(import) = place else { return Ok(place) };
+        match reference.field {
+            Field::Abs32 | Field::Abs64 if self.may_load(reference, within) => {
+                Ok(Place::Loaded(SlotKey::Import(import, 0)))
+            }
+            Field::Abs32 | Field::Abs32S => {
+                let name = &self.new_import(import).name;
+                unbound(codes::UNKNOWN_ADDRESS, format!("`{name}`, which may be out of reach"))
+            }
+            _ => Ok(place),
+        }
     }
 
     /// Whether the old image has the literal that `target` denotes at `place` too: then that place serves both readings, unless the code may
@@ -347,6 +384,10 @@ impl<'a> Binder<'a> {
             }
             Target::Slot(Slot::Address(target)) => self.bind_word(target, inside),
             Target::Slot(_) => unbound(codes::NOT_CARRIED, "something that the dynamic linker computes"),
+            Target::Data { data, offset } => match self.uncopied(*data) {
+                Some(import) => Ok((Place::Import(import), *offset)),
+                None => Ok((self.bind(target, inside, false)?, 0)),
+            },
             _ => Ok((self.bind(target, inside, false)?, 0)),
         }
     }

@@ -59,7 +59,7 @@ pub enum Place {
     Import(ImportId),
     /// A pointer-sized slot of the patch's own.
     Slot(SlotKey),
-    /// What such a slot holds, for a `lea` that becomes a load: the address may be out of its reach.
+    /// What such a slot holds, for a `lea` or `mov` of an address that becomes a load: it may be out of its reach.
     Loaded(SlotKey),
     /// Nowhere: the field holds a number and stays as it is.
     Plain,

@@ -183,11 +183,8 @@ fn slot_key(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<Slo
 
 fn address_key(analysis: Analysis<'_>, binder: &Binder<'_>, at: Svma) -> Result<SlotKey, Unbound> {
     // The executable's copy of another module's object: where the old build has none, the object itself.
-    if let (Some(DynReloc::Copy { import }), Some(data)) =
-        (analysis.new_image.dynamic.get(&at), analysis.new.data_at.get(&at))
-        && binder.old_data(*data).is_none()
-    {
-        return Ok(SlotKey::Import(*import, 0));
+    if let Some(import) = analysis.new.data_at.get(&at).and_then(|&data| binder.uncopied(data)) {
+        return Ok(SlotKey::Import(import, 0));
     }
     Ok(SlotKey::Address(Box::new(place_of(analysis, binder, at)?)))
 }

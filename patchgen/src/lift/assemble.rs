@@ -189,7 +189,7 @@ impl Assembler<'_> {
     /// Resolves one field; None where it is no reference.
     fn reference(&self, f: &mut Function, part: u8, index: usize, at: Svma, raw: &Raw) -> Option<CodeRef> {
         let a = Svma(raw.addr);
-        let mut certain = raw.certain;
+        let (mut certain, mut likely) = (raw.certain, false);
         let (target, access) = match raw.how {
             Use::Branch { short, .. } => {
                 if let Some((p, offset)) = self.body.place(a).or_else(|| self.own_end(part, a)) {
@@ -245,7 +245,12 @@ impl Assembler<'_> {
             if raw.how == Use::Mask && !start && is_bit_mask(raw.addr) {
                 return None;
             }
-            certain = raw.how != Use::Mask && !is_round(raw.addr) && start;
+            likely = raw.how == Use::Derived && !is_round(raw.addr);
+            certain = likely && start || raw.how != Use::Mask && is_long(raw);
+            likely &= !certain && {
+                let bytes = self.resolver.image.bytes(at, u64::from(f.insns[index].len)).unwrap_or_default();
+                !has_displacement(bytes, at, raw.field_at - f.insns[index].offset)
+            };
         }
         match &target {
             Target::Unknown(_) if !certain => {}
@@ -281,6 +286,7 @@ impl Assembler<'_> {
             target,
             access,
             certain,
+            likely,
             alternatives: Vec::new(),
             backwards: false,
             indexed: false,
@@ -305,6 +311,7 @@ impl Assembler<'_> {
             Target::Data { data, offset: 0 } => {
                 matches!(self.data[data.index()].kind, DataKind::Named | DataKind::String)
             }
+            Target::Data { data, offset } => self.data[data.index()].is_class_entry(*offset),
             Target::Import(_) | Target::Table(_) => true,
             _ => false,
         }
@@ -442,6 +449,11 @@ fn has_displacement(bytes: &[u8], at: Svma, offset: u32) -> bool {
     let instruction = decoder.decode();
     let offsets = decoder.get_constant_offsets(&instruction);
     offsets.has_displacement() && offsets.displacement_offset() == offset as usize
+}
+
+/// Eight bytes for what four would hold: assemblers and compilers write a number that they know in as few as it needs.
+fn is_long(raw: &Raw) -> bool {
+    raw.field == Field::Abs64 && u32::try_from(raw.addr).is_ok()
 }
 
 /// Numbers that people like: many pages, decimal ones, and masks of neighbouring bits.

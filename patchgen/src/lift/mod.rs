@@ -156,6 +156,8 @@ pub struct CodeRef {
     pub access: Access,
     /// False for a number in a fixed-address executable that could be a plain constant.
     pub certain: bool,
+    /// Such a number, an immediate, that is taken for an address if something is known to begin where it leads.
+    pub likely: bool,
     /// Other objects that may be meant: the address is also this object's end, or a little past it, or its base with a constant index
     /// folded in. Whoever re-links this reference must give all readings the same address, or refuse (HP0211).
     pub alternatives: Vec<(DataId, i64)>,
@@ -268,7 +270,27 @@ pub struct Data {
     pub ambiguous: Vec<DataRef>,
 }
 
+/// Names of what describes a class: its vtables, tables of tables, type information and names (Itanium C++ ABI, 5.1.4.1).
+#[must_use]
+pub fn describes_class(symbol: &str) -> bool {
+    is_class_table(symbol) || ["_ZTI", "_ZTS"].iter().any(|prefix| symbol.starts_with(prefix))
+}
+
+/// Tables that objects point into.
+fn is_class_table(symbol: &str) -> bool {
+    ["_ZTV", "_ZTT", "_ZTC"].iter().any(|prefix| symbol.starts_with(prefix))
+}
+
 impl Data {
+    /// Whether a place in it is one that objects of a class point to: of a vtable, behind the distance to the whole object and the type
+    /// information (Itanium C++ ABI, 2.5.2); of a table of tables, each entry (2.6.2).
+    #[must_use]
+    pub fn is_class_entry(&self, offset: i64) -> bool {
+        let least = if self.name.starts_with("_ZTT") { 0 } else { 16 };
+        let within = u64::try_from(offset).is_ok_and(|o| o >= least && o < self.range.size() && o.is_multiple_of(8));
+        within && is_class_table(&self.name)
+    }
+
     /// Whether nobody can write to it and it holds no addresses: it has no state, and a copy of it says the same.
     #[must_use]
     pub fn is_plain_constant(&self) -> bool {
@@ -292,8 +314,8 @@ pub struct Lifted {
 }
 
 impl Lifted {
-    /// Whether a place in data is where something begins that can be indexed from there: an object with a name, or a constant that doesn't
-    /// lie inside of another one.
+    /// Whether a place in data is where something begins that can be indexed from there: an object with a name, a constant that doesn't
+    /// lie inside of another one, or where a class's objects point to.
     #[must_use]
     pub fn is_start(&self, data: DataId, offset: i64) -> bool {
         let here = &self.data[data.index()];
@@ -304,7 +326,8 @@ impl Lifted {
                 other.range.end > here.range.start && other.kind != DataKind::Blob
             })
         };
-        offset == 0 && (matches!(here.kind, DataKind::Named | DataKind::Literal) || !inside())
+        here.is_class_entry(offset)
+            || offset == 0 && (matches!(here.kind, DataKind::Named | DataKind::Literal) || !inside())
     }
 
     /// Whether a reference is the compiler's start-up code asking for a place that its own files mark (`crtstuff.c`, the end of a table that
@@ -320,15 +343,11 @@ impl Lifted {
     /// of its names and of other such tables (Itanium C++ ABI, 2.5 and 2.9.5).
     #[must_use]
     pub fn in_class_data(&self, datum: &Data, word: &DataRef) -> Option<Word> {
-        let of_class = |name: &str| ["_ZTV", "_ZTT", "_ZTC", "_ZTI"].iter().any(|prefix| name.starts_with(prefix));
         let fits = match &word.target {
             Target::Func { part: 0, offset: 0, .. } | Target::Import(_) => true,
-            Target::Data { data, .. } => {
-                let name = &self.data[data.index()].name;
-                of_class(name) || name.starts_with("_ZTS")
-            }
+            Target::Data { data, .. } => describes_class(&self.data[data.index()].name),
             _ => false,
         };
-        (of_class(&datum.name) && fits).then_some(Word::Address)
+        (describes_class(&datum.name) && !datum.name.starts_with("_ZTS") && fits).then_some(Word::Address)
     }
 }

@@ -5,6 +5,7 @@
 
 mod data;
 mod eh;
+mod fetch;
 mod guards;
 mod symbols;
 mod text;
@@ -194,6 +195,8 @@ struct Layout {
     /// Full jumps that stand in for short ones, by function, part and field.
     veneers: BTreeMap<(FuncId, u8, u32), u64>,
     stubs: BTreeMap<crate::addr::ImportId, u64>,
+    /// Functions that load a slot into a register, by its number.
+    fetchers: BTreeMap<(u8, crate::include::SlotKey), u64>,
     /// The function that TLS descriptors name.
     resolver: Option<u64>,
 }

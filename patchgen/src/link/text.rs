@@ -7,7 +7,7 @@ use crate::lift::{CodeRef, Field, Function, Target};
 use patchfmt::codes;
 use sha2::{Digest, Sha256};
 
-const INT3: u8 = 0xcc;
+pub(super) const INT3: u8 = 0xcc;
 const FUNCTION_ALIGN: u64 = 16;
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 /// `jmp rel32`.
@@ -160,6 +160,9 @@ impl Linker<'_, '_> {
             (Field::Pc32 { tail: 4 }, Place::Loaded(_)) => {
                 self.load_instead(at) && self.relocate_text(at, RelocKind::Pc32, 4, &place, -4)
             }
+            (Field::Abs32 | Field::Abs64, Place::Loaded(key)) => {
+                self.fetch_instead(at, at - u64::from(reference.field_at - reference.insn), key)
+            }
             (_, Place::Plain) => true,
             (_, Place::Loaded(_)) => false,
             (Field::Pc32 { tail }, _) => {
@@ -230,7 +233,7 @@ impl Linker<'_, '_> {
     }
 
     /// RELA keeps the addend in the relocation: the field itself is zero, so that equal code gives equal bytes.
-    fn clear(&mut self, at: u64, width: usize) {
+    pub(super) fn clear(&mut self, at: u64, width: usize) {
         let at = usize::try_from(at).unwrap_or(usize::MAX);
         if let Some(field) = self.section(Out::Text).bytes.get_mut(at..at.saturating_add(width)) {
             field.fill(0);

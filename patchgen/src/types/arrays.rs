@@ -1,4 +1,5 @@
-//! Which variables are no arrays and hold none: nobody walks through them, so nobody forms the address behind them.
+//! What variables consist of: which are no arrays and hold none, so that nobody walks through them and forms the address behind them; and where
+//! in them objects of a class begin.
 
 use super::shape::Shapes;
 use crate::addr::Svma;
@@ -7,6 +8,7 @@ use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef, Reading};
 use crate::image::ImageError;
 use gimli::constants as dw;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Deeper nesting than this is damage.
@@ -21,7 +23,38 @@ pub fn single(
     units: &BTreeSet<u32>,
     wanted: &BTreeSet<Svma>,
 ) -> Result<BTreeMap<Svma, u64>, ImageError> {
-    let mut out: BTreeMap<Svma, Option<u64>> = BTreeMap::new();
+    let of = |shapes: &mut Shapes<'_, '_>, ty| {
+        let alone = is_single(shapes, ty, 0) == Some(true);
+        shapes.size(ty).filter(|_| alone && !shapes.broken)
+    };
+    known(info, units, wanted, of)
+}
+
+/// Of the variables at these addresses: where members and bases of class type begin in them, in bytes from their start. Not in arrays.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn parts_of_class(
+    info: &DebugInfo<'_>,
+    units: &BTreeSet<u32>,
+    wanted: &BTreeSet<Svma>,
+) -> Result<BTreeMap<Svma, BTreeSet<u64>>, ImageError> {
+    let of = |shapes: &mut Shapes<'_, '_>, ty| {
+        let mut starts = BTreeSet::new();
+        let whole = members(shapes, ty, 0, 0, &mut starts).is_some();
+        (whole && !shapes.broken).then_some(starts)
+    };
+    known(info, units, wanted, of)
+}
+
+/// What `of` says of the variables' types. Where two variables are said to be at one address, it has to say the same of both.
+fn known<T: PartialEq>(
+    info: &DebugInfo<'_>,
+    units: &BTreeSet<u32>,
+    wanted: &BTreeSet<Svma>,
+    of: impl Fn(&mut Shapes<'_, '_>, Option<DieRef>) -> Option<T>,
+) -> Result<BTreeMap<Svma, T>, ImageError> {
+    let mut out: BTreeMap<Svma, Option<T>> = BTreeMap::new();
     for &unit in units {
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let view = View { info, unit, local: &table, reading: Reading::Full };
@@ -33,13 +66,38 @@ pub fn single(
             }
             let here = DieRef { unit, offset: node.offset };
             let ty = node.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
-            let alone = is_single(&mut shapes, ty, 0) == Some(true) && !shapes.broken;
-            let size = shapes.size(ty).filter(|_| alone);
-            // Where two variables are said to be at one address, both have to be so.
-            out.entry(at).and_modify(|known| *known = known.filter(|k| Some(*k) == size)).or_insert(size);
+            let said = of(&mut shapes, ty);
+            match out.entry(at) {
+                Entry::Vacant(slot) => drop(slot.insert(said)),
+                Entry::Occupied(mut slot) if *slot.get() != said => drop(slot.insert(None)),
+                Entry::Occupied(_) => {}
+            }
         }
     }
-    Ok(out.into_iter().filter_map(|(at, size)| Some((at, size?))).collect())
+    Ok(out.into_iter().filter_map(|(at, said)| Some((at, said?))).collect())
+}
+
+/// None where the type isn't whole.
+fn members(
+    shapes: &mut Shapes<'_, '_>,
+    ty: Option<DieRef>,
+    base: u64,
+    depth: u32,
+    out: &mut BTreeSet<u64>,
+) -> Option<()> {
+    if depth > DEPTH {
+        return None;
+    }
+    let bare = shapes.bare(ty)?;
+    shapes.size(ty)?;
+    if !is_aggregate(bare.node().tag) || bare.node().tag == dw::DW_TAG_union_type {
+        return Some(());
+    }
+    out.insert(base);
+    for field in shapes.fields(bare.at, depth) {
+        members(shapes, field.ty, base.checked_add(field.at? / 8)?, depth + 1, out)?;
+    }
+    Some(())
 }
 
 /// None where the type isn't whole.

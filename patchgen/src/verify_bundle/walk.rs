@@ -178,7 +178,7 @@ impl Walker<'_, '_> {
             return self.branch(a, b, &x, &y);
         }
         if a.verb() != b.verb() {
-            return match (self.load(self.prover.p, a), self.load(self.prover.n, b)) {
+            return match (self.fetched(a).or_else(|| self.load(self.prover.p, a)), self.load(self.prover.n, b)) {
                 (Some((r, x)), Some((s, y))) if r == s => {
                     self.prover.references += 1;
                     self.prover.slot(&x, &y)
@@ -245,10 +245,21 @@ impl Walker<'_, '_> {
         let slot = match (insn.verb(), source) {
             ("mov", Operand::Mem { disp, .. }) if insn.rip_relative() => world.slots.get(&at(disp)).cloned()?,
             ("lea", Operand::Mem { disp, .. }) if insn.rip_relative() => self.prover.as_slot(world, at(disp)),
-            ("mov", Operand::Imm(value)) if world.mapped(*value as u64) => self.prover.as_slot(world, *value as u64),
+            ("mov" | "movabs", Operand::Imm(value)) if world.mapped(*value as u64) => {
+                return Some((whole(*to), self.prover.as_slot(world, *value as u64)));
+            }
             _ => return None,
         };
         Some((*to, slot))
+    }
+
+    /// What a call in the payload of a function like `mov slot(%rip),%register; ret` puts into that register: it does nothing else.
+    fn fetched(&self, call: &Insn) -> Option<(u16, Slot)> {
+        let to = call.direct_target().filter(|&to| call.flow == Flow::Call && to >= self.prover.p.payload)?;
+        let load = self.prover.decoder.decode(self.prover.p, to)?;
+        let back = self.prover.decoder.decode(self.prover.p, load.end())?;
+        let plain = load.verb() == "mov" && load.rip_relative() && back.verb() == "ret" && back.operands.is_empty();
+        if plain { self.load(self.prover.p, &load) } else { None }
     }
 
     /// Whether a relocation of the payload fills a field of the instruction.
@@ -396,6 +407,30 @@ impl Walker<'_, '_> {
         self.queue.extend(pairs);
         true
     }
+}
+
+/// The register whose upper half an instruction clears that writes a number to its lower one.
+fn whole(register: u16) -> u16 {
+    use capstone::arch::x86::X86Reg::*;
+    let pairs = [
+        (X86_REG_EAX, X86_REG_RAX),
+        (X86_REG_EBX, X86_REG_RBX),
+        (X86_REG_ECX, X86_REG_RCX),
+        (X86_REG_EDX, X86_REG_RDX),
+        (X86_REG_ESI, X86_REG_RSI),
+        (X86_REG_EDI, X86_REG_RDI),
+        (X86_REG_EBP, X86_REG_RBP),
+        (X86_REG_ESP, X86_REG_RSP),
+        (X86_REG_R8D, X86_REG_R8),
+        (X86_REG_R9D, X86_REG_R9),
+        (X86_REG_R10D, X86_REG_R10),
+        (X86_REG_R11D, X86_REG_R11),
+        (X86_REG_R12D, X86_REG_R12),
+        (X86_REG_R13D, X86_REG_R13),
+        (X86_REG_R14D, X86_REG_R14),
+        (X86_REG_R15D, X86_REG_R15),
+    ];
+    pairs.iter().find(|(half, _)| *half as u16 == register).map_or(register, |(_, full)| *full as u16)
 }
 
 /// Whether the function that holds `from` ends at `at`.
