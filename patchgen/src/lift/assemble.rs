@@ -8,7 +8,7 @@ use super::space::Space;
 use super::tables::{self, Body, Found};
 use super::{
     Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, Lifted, Slot, Target, Unprovable,
-    indexed, tls,
+    chosen, indexed, tls,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -161,7 +161,12 @@ impl Assembler<'_> {
             }
         }
         f.refs.shrink_to_fit();
+        let kind = |t: &Target| match t {
+            Target::Data { data, .. } => Some(self.data[data.index()].kind),
+            _ => None,
+        };
         for i in 0..f.refs.len() {
+            f.refs[i].certain |= chosen::is_chosen(self.resolver.image, &f, &f.refs[i], kind);
             let r = &f.refs[i];
             let data = matches!(r.target, Target::Data { .. } | Target::Linker(..));
             f.refs[i].indexed = data && r.access == Access::Derived && indexed::is_indexed(self.resolver.image, &f, r);
