@@ -101,7 +101,10 @@ fn symbols(elf: &Elf<'_>, world: &mut World) {
     let mut file = None;
     // Some linkers put constants into the segment that holds the code.
     let code = |symbol: &goblin::elf::Sym| {
-        elf.section_headers.get(symbol.st_shndx).is_some_and(|s| s.sh_flags & u64::from(sh::SHF_EXECINSTR) != 0)
+        let section = elf.section_headers.get(symbol.st_shndx);
+        let executable = section.filter(|s| s.sh_flags & u64::from(sh::SHF_EXECINSTR) != 0);
+        // A linker's name for the end of its code (`_etext`) isn't the name of what comes next.
+        executable.is_some_and(|s| symbol.st_value < s.sh_addr.saturating_add(s.sh_size))
     };
     for symbol in elf.syms.iter() {
         let name = elf.strtab.get_at(symbol.st_name).unwrap_or_default();
