@@ -5,16 +5,12 @@
 //#Expect: live
 //#Call: cancel 4
 #include "scenario.h"
-#include <pthread.h>
+#include "cancel.h"
 #include <unistd.h>
 
-static int cleaned, gate[2];
+static int gate[2];
 
-static void clean(void *by) {
-    cleaned = cleaned * 100 + *(int *)by;
-}
-
-NOINLINE void wait_for_ever(int x) {
+NOINLINE void stay(int x) {
     char byte;
 #ifdef NEW
     int by = x * 2 + 1;
@@ -27,27 +23,17 @@ NOINLINE void wait_for_ever(int x) {
     pthread_cleanup_pop(0);
 }
 
-static void *work(void *argument) {
-    int by = 77;
-    pthread_cleanup_push(clean, &by);
-    wait_for_ever(*(int *)argument);
-    pthread_cleanup_pop(0);
-    return NULL;
+static void until_it_waits(void) {
+    usleep(20000);
 }
 
 void command(const char *line) {
     int n;
-    pthread_t thread;
-    void *result = NULL;
     if (sscanf(line, "cancel %d", &n) != 1)
         return;
-    cleaned = 0;
-    if (pipe(gate) || pthread_create(&thread, NULL, work, &n))
+    if (pipe(gate))
         abort();
-    usleep(20000);
-    pthread_cancel(thread);
-    pthread_join(thread, &result);
+    cancel(n, until_it_waits);
     close(gate[0]);
     close(gate[1]);
-    printf("%d %s\n", cleaned, result == PTHREAD_CANCELED ? "cancelled" : "returned");
 }

@@ -7,18 +7,13 @@
 //#Accept: HP0516
 //#Call: cancel 4
 #include "scenario.h"
-#include <pthread.h>
+#include "cancel.h"
 #include <stdatomic.h>
 #include <unistd.h>
 
-static int cleaned;
 static atomic_int inside;
 
-static void clean(void *by) {
-    cleaned = cleaned * 100 + *(int *)by;
-}
-
-NOINLINE void turn_for_ever(int x) {
+NOINLINE void stay(int x) {
     static volatile int turns;
 #ifdef NEW
     int by = x * 2 + 1;
@@ -33,28 +28,16 @@ NOINLINE void turn_for_ever(int x) {
     pthread_cleanup_pop(0);
 }
 
-static void *work(void *argument) {
-    int by = 77;
-    pthread_cleanup_push(clean, &by);
-    turn_for_ever(*(int *)argument);
-    pthread_cleanup_pop(0);
-    return NULL;
+static void until_it_turns(void) {
+    while (!atomic_load(&inside))
+        usleep(100);
+    usleep(2000);
 }
 
 void command(const char *line) {
     int n;
-    pthread_t thread;
-    void *result = NULL;
     if (sscanf(line, "cancel %d", &n) != 1)
         return;
-    cleaned = 0;
     atomic_store(&inside, 0);
-    if (pthread_create(&thread, NULL, work, &n))
-        abort();
-    while (!atomic_load(&inside))
-        usleep(100);
-    usleep(2000);
-    pthread_cancel(thread);
-    pthread_join(thread, &result);
-    printf("%d %s\n", cleaned, result == PTHREAD_CANCELED ? "cancelled" : "returned");
+    cancel(n, until_it_turns);
 }

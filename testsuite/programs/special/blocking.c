@@ -3,9 +3,9 @@
 //#Expect: live
 //#Call: value
 #include "scenario.h"
+#include "threads.h"
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -74,11 +74,8 @@ void command(const char *line) {
         printf("%d\n", value(1));
     atomic_store(&open_to_signals, !strcmp(line, "sleep open"));
     if (!strncmp(line, "sleep", 5)) {
-        for (long i = 0; i < 8; i++) {
-            pthread_t thread;
-            if (pthread_create(&thread, NULL, sleeper, (void *)i))
-                abort();
-        }
+        for (long i = 0; i < 8; i++)
+            start_thread(sleeper, (void *)i);
         while (atomic_load(&sleepers) < 8)
             usleep(1000);
         usleep(50000);

@@ -5,7 +5,7 @@
 //#Call: value
 #define _GNU_SOURCE
 #include "scenario.h"
-#include <pthread.h>
+#include "threads.h"
 #include <unistd.h>
 
 static pid_t self;
@@ -39,7 +39,6 @@ static void *run(void *name) {
 
 void command(const char *line) {
     static char name[64];
-    pthread_t thread;
     sigset_t taken;
     self = getpid();
     sigemptyset(&taken);
@@ -49,6 +48,6 @@ void command(const char *line) {
         printf("%d\n", value(1));
     if (!strcmp(line, "names"))
         block(1, NULL);
-    if (sscanf(line, "call %63s", name) == 1 && pthread_create(&thread, NULL, run, name))
-        abort();
+    if (sscanf(line, "call %63s", name) == 1)
+        start_thread(run, name);
 }

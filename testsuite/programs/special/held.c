@@ -3,9 +3,9 @@
 //#Expect: live
 //#Call: value
 #include "scenario.h"
+#include "threads.h"
 #include <link.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -67,12 +67,6 @@ static void *iterate(void *unused) {
     return NULL;
 }
 
-static void start(pthread_t *thread, void *(*run)(void *)) {
-    if (pthread_create(thread, NULL, run, NULL))
-        abort();
-    pthread_detach(*thread);
-}
-
 static void put(int fd) {
     if (write(fd, "x", 1) != 1)
         abort();
@@ -80,14 +74,13 @@ static void put(int fd) {
 
 // Stops the worker by a signal until it is met with the lock in its hands: then nobody else can allocate.
 static void hold(void) {
-    pthread_t other;
     mallopt(M_ARENA_MAX, 1);
     if (pipe(gate) || pipe(question) || pipe(list))
         abort();
     signal(SIGUSR1, stand);
-    start(&worker, work);
-    start(&other, ask);
-    start(&other, iterate);
+    worker = start_thread(work, NULL);
+    start_thread(ask, NULL);
+    start_thread(iterate, NULL);
     while (!iterating)
         usleep(100);
     for (int tries = 0; tries < 2000; tries++) {

@@ -5,6 +5,7 @@
 //#Flags: -pthread
 #define _GNU_SOURCE
 #include "scenario.h"
+#include "threads.h"
 #include "refuse_ptrace.h"
 #include <errno.h>
 #include <grp.h>
@@ -122,11 +123,9 @@ static void *on_alternate_stack(void *inside) {
 }
 
 static void interrupt_one(int inside) {
-    pthread_t thread;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK | SA_RESTART};
     sigaction(SIGUSR1, &action, NULL);
-    if (pthread_create(&thread, NULL, on_alternate_stack, inside ? gate : NULL))
-        abort();
+    pthread_t thread = start_thread(on_alternate_stack, inside ? gate : NULL);
     usleep(50000);
     pthread_kill(thread, SIGUSR1);
     while (!atomic_load(&handled))
@@ -287,9 +286,7 @@ void command(const char *line) {
         puts("done");
     }
     if (!strcmp(line, "leader")) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, rest, NULL))
-            abort();
+        start_thread(rest, NULL);
         pthread_exit(NULL);
     }
 }

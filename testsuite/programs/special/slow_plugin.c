@@ -4,8 +4,8 @@
 //#Call: value
 //#Flags: -pthread -ldl
 #include "scenario.h"
+#include "threads.h"
 #include <dlfcn.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -29,7 +29,6 @@ static void *load(void *path) {
 void command(const char *line) {
     static char path[512];
     char text[32], byte;
-    pthread_t thread;
     if (!strcmp(line, "value"))
         printf("%d\n", value(1));
     if (sscanf(line, "plugin %511s", path) == 1) {
@@ -38,7 +37,8 @@ void command(const char *line) {
         // What the constructor writes to when it runs, and reads from until it may end.
         snprintf(text, sizeof text, "%d %d", told[1], gate[0]);
         setenv("SLOW_PLUGIN", text, 1);
-        if (pthread_create(&thread, NULL, load, path) || read(told[0], &byte, 1) != 1)
+        start_thread(load, path);
+        if (read(told[0], &byte, 1) != 1)
             abort();
         puts("inside");
     }

@@ -5,7 +5,7 @@
 //#Flags: -pthread
 //#Call: value
 #include "scenario.h"
-#include <pthread.h>
+#include "threads.h"
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -72,21 +72,14 @@ static void *in_handler(void *unused) {
     return unused;
 }
 
-static void start(void *(*run)(void *)) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, run, NULL))
-        abort();
-    pthread_detach(thread);
-}
-
 void command(const char *line) {
     if (!strcmp(line, "value"))
         printf("%d\n", value(1));
     if (!strcmp(line, "wait")) {
         if (pipe(lines) || pipe(bytes))
             abort();
-        start(below_stdio);
-        start(in_handler);
+        start_thread(below_stdio, NULL);
+        start_thread(in_handler, NULL);
         while (waiting < 2)
             usleep(100);
         // Until both sleep.

@@ -312,12 +312,12 @@ fn revert_when_free(target: &Target) -> Result<()> {
     when_free(|| target.revert("fix"))
 }
 
-/// A bundle that went live all the same is what was wanted.
+/// Where only the supervisor of a killed command died, its worker ends what it began: then there is nothing left to apply, exit code 3, and
+/// what went live is read back instead.
 fn apply_when_free(target: &Target, pair: &Pair) -> Result<()> {
     when_free(|| {
         let mut output = target.apply(&pair.bundle)?;
         if output.code() == Some(3) {
-            // What the killed command's worker ended meanwhile is read back instead.
             output = target.verify()?;
         }
         Ok(output)
