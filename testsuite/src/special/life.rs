@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) const CASES: &[Case] = &[
     Case { name: "stacked on one function", hazards: "S12", run: stacked },
     Case { name: "in place of others", hazards: "S12,B3", run: replaced },
+    Case { name: "an invalid one in place of others", hazards: "S11,S12", run: replaced_by_invalid },
     Case { name: "replacing killed at each step", hazards: "S12,S13", run: replacing_killed },
     Case { name: "an older bundle after a newer", hazards: "B3", run: sequence },
     Case { name: "unmapped later", hazards: "S12", run: unmapped_later },
@@ -23,6 +24,8 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "unloaded", hazards: "I5", run: unloaded },
     Case { name: "another program", hazards: "S10", run: another_program },
     Case { name: "daemon", hazards: "S10", run: daemon },
+    Case { name: "started by the dynamic linker", hazards: "S10", run: by_dynamic_linker },
+    Case { name: "bound inside of the library", hazards: "C10", run: bound_inside },
     Case { name: "statically linked", hazards: "S7", run: statically_linked },
     Case { name: "attached under load, beside another preload", hazards: "S3,S7", run: attached_busy },
     Case { name: "locks held", hazards: "S3", run: locks_held },
@@ -102,6 +105,71 @@ fn stacked() -> Result<()> {
     if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
         fail!("after all reverts: {difference}");
     }
+    target.finish()
+}
+
+/// What can't be applied takes nobody's place.
+fn replaced_by_invalid() -> Result<()> {
+    let stack = Stack::make("versions-invalid", &[("one", &["V1"], ON), ("two", &["V2"], ON)])?;
+    let other = Pair::make("counter", "versions-other-build")?;
+    let mut bytes = std::fs::read(&stack.bundles[1])?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    let tampered = other.builds.folder.join("tampered.hpatch");
+    std::fs::write(&tampered, &bytes)?;
+    let mut target = stack.start()?;
+    applied(&target, &stack.bundles[0], &[])?.expect(0)?;
+    let before = Snapshot::take(target.pid())?;
+    for (bundle, code) in [(&other.bundle, 4), (&tampered, 5)] {
+        applied(&target, bundle, &["--replace"])?.expect(code)?;
+        answers(&mut target, "value", "102", "after the refusal")?;
+        target.verify()?.expect(0)?;
+    }
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("after the refusals: {difference}");
+    }
+    applied(&target, &stack.bundles[1], &["--replace"])?.expect(0)?;
+    answers(&mut target, "value", "202", "replaced")?;
+    target.finish()
+}
+
+/// A program that the dynamic linker was asked to run: for the kernel the process's program is the dynamic linker.
+fn by_dynamic_linker() -> Result<()> {
+    // Its path is part of the psABI.
+    let linker = Path::new("/lib64/ld-linux-x86-64.so.2");
+    for kind in ["pie", "shared"] {
+        let pair = Pair::unsigned("counter", &format!("by-linker-{kind}"), &Config::new(&[("kind", kind)]))?;
+        Signer::shared()?.sign(&pair.bundle)?;
+        let store = crate::scenario::store_with(&pair.builds.folder, &[&pair.bundle])?;
+        for store in [None, Some(store)] {
+            let arguments = vec![pair.builds.old.program.to_string_lossy().into_owned()];
+            let launch = Launch { store: store.clone(), arguments, ..Launch::trusting(Signer::shared()?.trust()) };
+            let mut target = Target::start(linker, &launch)?;
+            if store.is_none() {
+                answers(&mut target, "value", "2", kind)?;
+                target.apply(&pair.bundle)?.expect(0)?;
+            }
+            answers(&mut target, "value", "101", kind)?;
+            target.verify()?.expect(0)?;
+            target.revert_and_unmap("fix")?.expect(0)?;
+            answers(&mut target, "value", "2", kind)?;
+            target.finish()?;
+        }
+    }
+    Ok(())
+}
+
+/// A library whose calls to its own exported functions are bound when it is linked.
+fn bound_inside() -> Result<()> {
+    let mut program = super::special("counter")?;
+    program.flags.push("-Wl,-Bsymbolic".to_owned());
+    let pair = Pair::built(&program, "bsymbolic", &Config::new(&[("kind", "shared")]))?;
+    Signer::shared()?.sign(&pair.bundle)?;
+    let mut target = pair.start()?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101", "patched")?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted")?;
     target.finish()
 }
 
