@@ -152,10 +152,21 @@ pub struct Row {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Verdict {
-    Bundle { scope: String, replaced: u64, added: u64, bytes: u64 },
-    Refused { codes: Vec<String> },
+    Bundle {
+        scope: String,
+        /// Codes of what forbids that it's live.
+        reasons: Vec<String>,
+        replaced: u64,
+        added: u64,
+        bytes: u64,
+    },
+    Refused {
+        codes: Vec<String>,
+    },
     Unchanged,
-    Error { why: String },
+    Error {
+        why: String,
+    },
 }
 
 /// Runs `patchgen build` on one pair.
@@ -173,12 +184,13 @@ pub fn judge(pair: &CorpusPair) -> Result<Row> {
                 Ok(summary) => {
                     let Summary { scope, added, size, .. } = summary;
                     let replaced = summary.changed();
-                    Verdict::Bundle { scope: format!("{scope:?}").to_lowercase(), replaced, added, bytes: size }
+                    let (scope, reasons) = (format!("{scope:?}").to_lowercase(), codes(&output.text(), &["start["]));
+                    Verdict::Bundle { scope, reasons, replaced, added, bytes: size }
                 }
                 Err(Failure(why)) => Verdict::Error { why },
             },
             Some(3) => Verdict::Unchanged,
-            Some(4) => match codes(&output.text()) {
+            Some(4) => match codes(&output.text(), &["error[", "review["]) {
                 codes if codes.is_empty() => {
                     Verdict::Error { why: format!("refused without a code\n{}", output.describe()) }
                 }
@@ -190,12 +202,12 @@ pub fn judge(pair: &CorpusPair) -> Result<Row> {
     Ok(Row { package: pair.package.clone(), fix: pair.fix.clone(), artifact: pair.artifact.clone(), result, seconds })
 }
 
-/// The codes of the findings that refuse, or want a person's word, once each, in order of appearance.
-fn codes(text: &str) -> Vec<String> {
+/// The codes of the findings of these severities, once each, in order of appearance.
+fn codes(text: &str, severities: &[&str]) -> Vec<String> {
     let mut codes: Vec<String> = Vec::new();
     for line in text.lines() {
         let line = line.trim_start();
-        let Some(rest) = line.strip_prefix("error[").or_else(|| line.strip_prefix("review[")) else { continue };
+        let Some(rest) = severities.iter().find_map(|word| line.strip_prefix(word)) else { continue };
         let Some((code, _)) = rest.split_once(']') else { continue };
         if !codes.iter().any(|known| known == code) {
             codes.push(code.to_owned());
@@ -236,10 +248,11 @@ pub fn table(rows: &[Row]) -> String {
     let (mut live, mut bundles, mut refused, mut unchanged, mut errors) = (0, 0, 0, 0, 0);
     for row in rows {
         let (result, functions, bytes) = match &row.result {
-            Verdict::Bundle { scope, replaced, added, bytes } => {
+            Verdict::Bundle { scope, reasons, replaced, added, bytes } => {
                 bundles += 1;
                 live += usize::from(scope == "live");
-                (format!("bundle ({scope})"), format!("{replaced} + {added} new"), bytes.to_string())
+                let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(" ")) };
+                (format!("bundle ({scope}{why})"), format!("{replaced} + {added} new"), bytes.to_string())
             }
             Verdict::Refused { codes } => {
                 refused += 1;

@@ -135,18 +135,28 @@ impl std::fmt::Debug for Address<'_> {
     }
 }
 
-/// Whether a target is the object, or a slot with its address.
-pub fn leads(target: &Target, object: DataId) -> bool {
+/// The object that a target is, or that a slot has the address of.
+fn object(target: &Target) -> Option<DataId> {
     match target {
-        Target::Data { data, .. } => *data == object,
-        Target::Slot(Slot::Address(inner)) => leads(inner, object),
-        _ => false,
+        Target::Data { data, .. } => Some(*data),
+        Target::Slot(Slot::Address(inner)) => object(inner),
+        _ => None,
     }
 }
 
+/// Whether a target is the object, or a slot with its address.
+pub fn leads(target: &Target, to: DataId) -> bool {
+    object(target) == Some(to)
+}
+
+/// The objects that a reference may mean.
+pub fn objects(reference: &CodeRef) -> impl Iterator<Item = DataId> + '_ {
+    object(&reference.target).into_iter().chain(reference.alternatives.iter().map(|(data, _)| *data))
+}
+
 /// Whether a reference may mean the object.
-pub fn names(reference: &CodeRef, object: DataId) -> bool {
-    leads(&reference.target, object) || reference.alternatives.iter().any(|(data, _)| *data == object)
+fn names(reference: &CodeRef, object: DataId) -> bool {
+    objects(reference).any(|id| id == object)
 }
 
 impl<'a> Address<'a> {

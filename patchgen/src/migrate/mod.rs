@@ -10,7 +10,7 @@ use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations};
-use crate::lift::{CodeRef, Data, DataKind, Function, Lifted, Target};
+use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
 use crate::types::{self, Returned, Survey, TypeDiff, VarChange};
 use escape::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,14 @@ pub struct Found {
     pub forbidden: BTreeMap<DataId, String>,
 }
 
+/// One variable that is looked at.
+struct Candidate {
+    old: DataId,
+    new: DataId,
+    users_old: Vec<FuncId>,
+    users_new: Vec<FuncId>,
+}
+
 /// Looks at every variable of both builds whose type changed.
 ///
 /// # Errors
@@ -43,52 +51,71 @@ pub fn migrations(
     new: (&DebugInfo<'_>, &Survey),
 ) -> Result<Found, ImageError> {
     let mut found = Found::default();
-    let candidates: Vec<(DataId, DataId)> = types.variables.iter().filter_map(|v| candidate(analysis, v)).collect();
-    let mut open = Vec::new();
-    for (a, b) in candidates {
-        match fits(analysis, a, b) {
-            Ok(()) => open.push((a, b)),
+    let pairs: Vec<(DataId, DataId)> = types.variables.iter().filter_map(|v| candidate(analysis, v)).collect();
+    let mut open: Vec<Candidate> = Vec::new();
+    let pointers = (!pairs.is_empty()).then(|| {
+        let of = |image, lifted| Pointers::of(image, lifted);
+        (of(analysis.old_image, analysis.old), of(analysis.new_image, analysis.new))
+    });
+    for (a, b) in pairs {
+        let Some(pointers) = &pointers else { continue };
+        match fits(analysis, a, b, pointers) {
+            Ok(()) => open.push(Candidate { old: a, new: b, users_old: Vec::new(), users_new: Vec::new() }),
             Err(why) => drop(found.forbidden.insert(b, why)),
         }
     }
+    let (mut before, mut after) = (
+        users(analysis.old_image, analysis.old, open.iter().map(|c| c.old)),
+        users(analysis.new_image, analysis.new, open.iter().map(|c| c.new)),
+    );
+    open.retain_mut(|c| {
+        c.users_old = before.remove(&c.old).unwrap_or_default();
+        c.users_new = after.remove(&c.new).unwrap_or_default();
+        replaced(analysis, &c.users_old, c.new).map_err(|why| found.forbidden.insert(c.new, why)).is_ok()
+    });
     if open.is_empty() {
         return Ok(found);
     }
-    let users = |image: &Image, lifted: &Lifted, object| -> Vec<FuncId> {
-        let uses = |f: &Function| f.refs.iter().any(|r| escape::names(r, object) && !lifted.means_mark(image, f, r));
-        lifted.functions.iter().enumerate().filter(|(_, f)| uses(f)).map(|(i, _)| i.into()).collect()
-    };
-    let entries = |lifted: &Lifted, ids: &[FuncId]| -> BTreeSet<Svma> {
-        ids.iter().map(|f| lifted.functions[f.index()].parts[0].start).collect()
-    };
-    let of = |(a, b): (DataId, DataId)| {
-        (a, b, users(analysis.old_image, analysis.old, a), users(analysis.new_image, analysis.new, b))
-    };
-    let open: Vec<_> = open.into_iter().map(of).collect();
-    let before: BTreeSet<Svma> = open.iter().flat_map(|o| entries(analysis.old, &o.2)).collect();
-    let after: BTreeSet<Svma> = open.iter().flat_map(|o| entries(analysis.new, &o.3)).collect();
+    let entry = |lifted: &Lifted, f: FuncId| lifted.functions[f.index()].parts[0].start;
+    let before = open.iter().flat_map(|c| &c.users_old).map(|&f| entry(analysis.old, f)).collect();
+    let after = open.iter().flat_map(|c| &c.users_new).map(|&f| entry(analysis.new, f)).collect();
     let (before, after) = (types::returned(old.0, old.1, &before)?, types::returned(new.0, new.1, &after)?);
+    open.retain(|c| {
+        let side = Side { image: analysis.old_image, lifted: analysis.old, returned: &before };
+        let other = Side { image: analysis.new_image, lifted: analysis.new, returned: &after };
+        let kept = side.keeps_to_itself(c.old, &c.users_old).and_then(|()| other.keeps_to_itself(c.new, &c.users_new));
+        kept.map_err(|why| found.forbidden.insert(c.new, why)).is_ok()
+    });
     let start = |lifted: &Lifted, id: DataId| lifted.data[id.index()].range.start;
-    let wanted: Vec<_> = open.iter().map(|o| (start(analysis.old, o.0), start(analysis.new, o.1))).collect();
+    let wanted: Vec<_> = open.iter().map(|c| (start(analysis.old, c.old), start(analysis.new, c.new))).collect();
     let mut kept = types::kept(old, new, &wanted)?;
-    for (a, b, users_old, users_new) in open {
-        let checked = replaced(analysis, &users_old, b)
-            .and_then(|()| {
-                let side = Side { image: analysis.old_image, lifted: analysis.old, returned: &before };
-                side.keeps_to_itself(a, &users_old)
-            })
-            .and_then(|()| {
-                let side = Side { image: analysis.new_image, lifted: analysis.new, returned: &after };
-                side.keeps_to_itself(b, &users_new)
-            })
-            .and_then(|()| kept.remove(&start(analysis.old, a)).unwrap_or(Err("its type isn't known".to_owned())))
-            .and_then(|kept| within(analysis, a, b, kept));
-        match checked {
-            Ok(kept) => drop(found.migrations.insert(b, Migration { old: a, kept })),
-            Err(why) => drop(found.forbidden.insert(b, why)),
+    for c in open {
+        let of = kept.remove(&start(analysis.old, c.old)).unwrap_or_else(|| Err("its type isn't known".to_owned()));
+        match of.and_then(|kept| within(analysis, c.old, c.new, kept)) {
+            Ok(kept) => drop(found.migrations.insert(c.new, Migration { old: c.old, kept })),
+            Err(why) => drop(found.forbidden.insert(c.new, why)),
         }
     }
     Ok(found)
+}
+
+/// The functions that name each of these objects.
+fn users(image: &Image, lifted: &Lifted, objects: impl Iterator<Item = DataId>) -> BTreeMap<DataId, Vec<FuncId>> {
+    let mut out: BTreeMap<DataId, Vec<FuncId>> = objects.map(|id| (id, Vec::new())).collect();
+    if out.is_empty() {
+        return out;
+    }
+    for (i, function) in lifted.functions.iter().enumerate() {
+        for reference in &function.refs {
+            for object in escape::objects(reference) {
+                let Some(all) = out.get_mut(&object) else { continue };
+                if all.last() != Some(&i.into()) && !lifted.means_mark(image, function, reference) {
+                    all.push(i.into());
+                }
+            }
+        }
+    }
+    out
 }
 
 /// The pair of objects that a variable with another type is.
@@ -100,8 +127,9 @@ fn candidate(analysis: Analysis<'_>, change: &VarChange) -> Option<(DataId, Data
 }
 
 /// What can be said of the two objects alone.
-fn fits(analysis: Analysis<'_>, old: DataId, new: DataId) -> Result<(), String> {
-    for (image, lifted, id) in [(analysis.old_image, analysis.old, old), (analysis.new_image, analysis.new, new)] {
+fn fits(analysis: Analysis<'_>, old: DataId, new: DataId, pointers: &(Pointers, Pointers)) -> Result<(), String> {
+    let (was, is) = ((analysis.old_image, analysis.old, old), (analysis.new_image, analysis.new, new));
+    for ((image, lifted, id), pointers) in [(was, &pointers.0), (is, &pointers.1)] {
         let datum = &lifted.data[id.index()];
         let writable = matches!(datum.section, SectionKind::Data | SectionKind::Bss);
         if !writable || datum.kind != DataKind::Named || datum.open || datum.range.size() > LARGEST {
@@ -115,33 +143,52 @@ fn fits(analysis: Analysis<'_>, old: DataId, new: DataId) -> Result<(), String> 
         if !section.is_some_and(|name| name.starts_with(".data") || name.starts_with(".bss")) {
             return Err("it lies in a section of its own".to_owned());
         }
-        if let Some(holder) = held(image, lifted, datum.range) {
+        if let Some(at) = pointers.into(datum.range) {
+            let holder = lifted.data_at.range(..=at).next_back().map(|(_, id)| &lifted.data[id.index()]);
+            let holder = holder.filter(|d| d.range.contains(at)).map_or_else(|| at.to_string(), |d| d.name.clone());
             return Err(format!("`{holder}` holds its address"));
         }
     }
     Ok(())
 }
 
-/// Data that hold an address in `range`; the GOT, which code reads by name, doesn't count.
-fn held(image: &Image, lifted: &Lifted, range: SvmaRange) -> Option<String> {
-    let inside = |at: Svma| range.start <= at && at <= range.end;
-    let leads = |target: &Target| match target {
-        Target::Data { data, offset } => inside(lifted.data[data.index()].range.start.offset(*offset)),
-        _ => false,
-    };
-    let holder = |d: &&Data| d.refs.iter().chain(&d.ambiguous).any(|r| leads(&r.target));
-    if let Some(datum) = lifted.data.iter().find(holder) {
-        return Some(datum.name.clone());
+/// Addresses that data hold: what they lead to, and where they stand. The GOT, which code reads by name, doesn't count.
+struct Pointers {
+    held: BTreeMap<Svma, Svma>,
+    /// Copies of other modules' objects, which have their own way to them.
+    copies: BTreeSet<Svma>,
+}
+
+impl Pointers {
+    fn of(image: &Image, lifted: &Lifted) -> Pointers {
+        let (mut all, mut copies) = (BTreeMap::new(), BTreeSet::new());
+        for datum in &lifted.data {
+            for reference in datum.refs.iter().chain(&datum.ambiguous) {
+                if let Target::Data { data, offset } = &reference.target {
+                    let to = lifted.data[data.index()].range.start.offset(*offset);
+                    all.insert(to, datum.range.start.plus(u64::from(reference.at)));
+                }
+            }
+        }
+        for (&at, reloc) in &image.dynamic {
+            match reloc {
+                DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. }
+                    if image.kind_at(at) != Some(SectionKind::Got) =>
+                {
+                    all.insert(*target, at);
+                }
+                DynReloc::Copy { .. } => drop(copies.insert(at)),
+                _ => {}
+            }
+        }
+        Pointers { held: all, copies }
     }
-    let found = image.dynamic.iter().find(|(at, reloc)| {
-        let leads = match reloc {
-            DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. } => inside(*target),
-            DynReloc::Copy { .. } => range.contains(**at),
-            _ => false,
-        };
-        leads && image.kind_at(**at) != Some(SectionKind::Got)
-    });
-    found.map(|(at, _)| at.to_string())
+
+    /// Where an address in `range`, or of its end, is held.
+    fn into(&self, range: SvmaRange) -> Option<Svma> {
+        let held = self.held.range(range.start..=range.end).next().map(|(_, &at)| at);
+        held.or_else(|| self.copies.range(range.start..range.end).next().copied())
+    }
 }
 
 /// Each function that names it gives way to a new one: what surely names the new object is carried, and what changed.
