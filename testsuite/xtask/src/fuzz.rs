@@ -27,8 +27,9 @@ pub fn run(seeds: Range<u64>, source: Option<Source>, fixed: &Fixed, jobs: usize
     Ok(())
 }
 
-/// Seeds that were patched wrongly once: crashes and wrong answers by folded bases and ends of arrays.
-const ONCE_WRONG: [u64; 6] = [1074, 1190, 3071, 3094, 4096, 5065];
+/// Seeds that were patched wrongly once: crashes and wrong answers by folded bases and ends of arrays. The last was patched rightly, and
+/// `check-bundle` said otherwise.
+const ONCE_WRONG: [u64; 7] = [1074, 1190, 3071, 3094, 4096, 5065, 7295];
 
 /// What every test run does, with everything in its place.
 pub fn sample() -> Result<()> {
