@@ -182,7 +182,7 @@ fn check_metadata(
     }
     let known =
         Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
-    let known = known.with(Capabilities::TLS).with(Capabilities::STATE);
+    let known = known.with(Capabilities::TLS).with(Capabilities::STATE).with(Capabilities::STACKS);
     if !known.contains(m.capabilities) {
         return Err(report.refuse(
             codes::LOADER_ABI,
@@ -586,6 +586,7 @@ impl Draft {
         (r.new_sites, r.new_site_count) = place_of(plan.new_sites.items());
         (r.moves, r.move_count) = place_of(plan.moves.items());
         r.reserved[OWN_LEN] = own_len;
+        r.switches_stacks = m.capabilities.contains(Capabilities::STACKS).into();
         self.count = 0;
         Ok(records::append(self.record))
     }

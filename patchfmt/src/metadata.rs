@@ -83,7 +83,9 @@ impl Capabilities {
     pub const INITIALISERS: Capabilities = Capabilities(32);
     /// Variables that move with their value, or lose it.
     pub const STATE: Capabilities = Capabilities(64);
-    pub const ALL: Capabilities = Capabilities(127);
+    /// The module moves threads to other stacks by itself: suspended ones are looked for in all of memory.
+    pub const STACKS: Capabilities = Capabilities(128);
+    pub const ALL: Capabilities = Capabilities(255);
 
     #[must_use]
     pub fn contains(self, other: Capabilities) -> bool {
@@ -95,7 +97,7 @@ impl Capabilities {
     }
     /// Names of those that are in the set.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        let names = ["text", "constants", "new-data", "imports", "tls", "initialisers", "state"];
+        let names = ["text", "constants", "new-data", "imports", "tls", "initialisers", "state", "stacks"];
         names.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name)
     }
 }

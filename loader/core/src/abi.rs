@@ -224,7 +224,8 @@ pub struct Record {
     /// [`Move`]s, in the order in which they are done.
     pub moves: u64,
     pub move_count: u32,
-    pub reserved_count: u32,
+    /// 1 where a module of the bundle moves threads to other stacks by itself.
+    pub switches_stacks: u32,
     pub reserved: [u64; 2],
 }
 

@@ -176,15 +176,16 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         deep: None,
     };
     s.prefault()?;
+    let own_stacks = patch.record.switches_stacks != 0;
     // Without the search no stack is suspended, on the operator's word.
     if direction != Direction::Recover && options.search_suspended {
-        let stacks = Stacks::of(target);
+        let stacks = Stacks::of(target, own_stacks);
         if !matches!(stacks, Stacks::Threads) {
             let deep = Deep::new(target, stacks, options.memory_limit, loader_memory(target)?);
             s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
         }
     }
-    let mut halter = Halter::new(target, options.deadline)?;
+    let mut halter = Halter::new(target, options.deadline, own_stacks)?;
     let outcome = s.attempts(&mut halter, options);
     halter.close(target);
     outcome

@@ -367,7 +367,7 @@ fn search(r: &Running, stacks: Stacks) -> (Vec<Hit>, bool) {
 }
 
 fn stacks(r: &Running) -> Stacks {
-    Stacks::of(&Target::open(r.pid()).unwrap())
+    Stacks::of(&Target::open(r.pid()).unwrap(), false)
 }
 
 /// Hazard S2: a coroutine that gave up control inside the function; no thread's stack leads there.

@@ -48,10 +48,10 @@ fn brings_threads(patch: &PatchImage) -> bool {
 
 /// The lowest loader ABI that knows all of it.
 fn loader_abi(patch: &PatchImage) -> u32 {
-    match (patch.states.is_empty(), brings_threads(patch)) {
-        (false, _) => 3,
-        (true, true) => 2,
-        (true, false) => 1,
+    match patch {
+        _ if patch.switches_stacks || !patch.states.is_empty() => 3,
+        _ if brings_threads(patch) => 2,
+        _ => 1,
     }
 }
 
@@ -70,6 +70,7 @@ fn capabilities(patch: &PatchImage) -> Capabilities {
     let threads = patch.symbols.iter().any(|s| matches!(s.definition, Definition::Word(_)));
     have(threads || brings_threads(patch), Capabilities::TLS);
     have(!patch.states.is_empty(), Capabilities::STATE);
+    have(patch.switches_stacks, Capabilities::STACKS);
     all
 }
 

@@ -125,6 +125,7 @@ impl Assembler<'_> {
             fdes: self.body.parts.iter().map(|s| s.fde).collect(),
             unprovable: Vec::new(),
             opaque: self.body.parts.iter().any(|s| s.opaque),
+            writes_stack: self.body.parts.iter().filter_map(|s| s.piece.as_ref()).any(|p| p.writes_stack),
             padding: first.padding,
         };
         for t in found {

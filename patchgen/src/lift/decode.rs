@@ -1,6 +1,7 @@
 //! Linear decoding of one stretch of code: instructions and the raw places in them that hold an address.
 
 use super::space::Space;
+use super::stacks;
 use super::{Field, Insn, Unprovable};
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageKind};
@@ -55,6 +56,8 @@ pub(super) struct Piece {
     pub reads_tp: bool,
     /// Has an operand `%fs:(reg)`.
     pub fs_register: bool,
+    /// Gives the stack pointer a value that isn't a constant distance from the one before.
+    pub writes_stack: bool,
     /// Control runs on past the last byte.
     pub falls_out: bool,
 }
@@ -92,6 +95,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
         indirect: Vec::new(),
         reads_tp: false,
         fs_register: false,
+        writes_stack: false,
         falls_out: true,
     };
     let mut d = decoder(bytes, range.start);
@@ -126,6 +130,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
         }
         goes_on = matches!(flow, FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend)
             && !faults(&i);
+        piece.writes_stack |= stacks::writes_stack(&i);
         if flow == FlowControl::IndirectBranch {
             piece.indirect.push(index);
         }

@@ -11,12 +11,14 @@ mod functions;
 mod indexed;
 mod resolve;
 mod space;
+mod stacks;
 mod tables;
 mod tls;
 
 pub use assemble::lift;
 pub use functions::is_cold_name;
 pub use resolve::is_linker_symbol;
+pub use stacks::switches_stacks;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use crate::image::Image;
@@ -225,6 +227,8 @@ pub struct Function {
     pub unprovable: Vec<Unprovable>,
     /// Not decoded as a unit with a known size: compared byte for byte, never replaced.
     pub opaque: bool,
+    /// Gives the stack pointer a value that isn't a constant distance from the one before.
+    pub writes_stack: bool,
     /// Bytes at the end of the first part up to the next function: filler (nop, int3), usable by a detour.
     pub padding: u32,
 }

@@ -13,6 +13,7 @@ mod text;
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::diag::{Finding, Severity};
 use crate::include::{Analysis, Binder, PatchSet, Place};
+use crate::lift;
 use patchfmt::codes::Code;
 use std::collections::BTreeMap;
 
@@ -172,6 +173,8 @@ pub struct PatchImage {
     pub edits: Vec<EditRecord>,
     pub guards: Vec<GuardRecord>,
     pub states: Vec<StateRecord>,
+    /// The old image moves threads to other stacks by itself.
+    pub switches_stacks: bool,
     /// Offsets in `.text` of return addresses.
     pub return_sites: Vec<u32>,
     /// Carried functions that the old image doesn't have.
@@ -236,6 +239,7 @@ pub fn link<'a>(analysis: Analysis<'a>, binder: &Binder<'a>, set: &PatchSet) -> 
     linker.record_functions();
     linker.record_guards();
     let mut out = linker.out;
+    out.switches_stacks = lift::switches_stacks(analysis.old_image, analysis.old);
     out.symbols = linker.symbols.finish();
     out.sections.retain(|_, s| s.size > 0);
     (out, linker.findings)

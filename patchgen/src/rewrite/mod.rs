@@ -104,7 +104,7 @@ pub fn rewrite(old: &[u8], bundle: &Contents<'_>) -> Result<Rewritten, Refusal> 
     // Thread-local storage and initialisers are set up by the headers that the file has.
     let known =
         Capabilities::TEXT.with(Capabilities::CONSTANTS).with(Capabilities::NEW_DATA).with(Capabilities::IMPORTS);
-    let known = known.with(Capabilities::STATE);
+    let known = known.with(Capabilities::STATE).with(Capabilities::STACKS);
     if !known.contains(bundle.metadata().capabilities) {
         let words: Vec<_> = bundle.metadata().capabilities.words().collect();
         return Err(Refusal::new(codes::REWRITE_SITE, format_args!("the patch needs {}", words.join(", "))));

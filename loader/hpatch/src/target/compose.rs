@@ -48,6 +48,7 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
             after,
         });
     }
+    patch.record.switches_stacks |= going.iter().fold(0, |all, g| all | g.record.switches_stacks);
     // First everything goes back to where it was before those that go.
     let back = going.iter().flat_map(|g| moves::back(&g.moves));
     patch.moves = back.chain(patch.moves.iter().copied()).collect();
@@ -90,6 +91,7 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
         all.new_ranges.extend(r.new_ranges.into_iter().map(|n| hpatch_core::abi::Range { func: shift(n.func), ..n }));
         all.new_sites.extend(r.new_sites);
         all.moves.extend(r.moves);
+        all.record.switches_stacks |= r.record.switches_stacks;
         all.units.extend(r.units);
         all.funcs.extend(r.funcs);
     }

@@ -17,9 +17,10 @@ pub enum Halter {
 }
 
 impl Halter {
-    pub fn new(target: &Target, deadline: Duration) -> Result<Self> {
+    /// `own_stacks` where a module to be patched moves threads to other stacks by itself.
+    pub fn new(target: &Target, deadline: Duration, own_stacks: bool) -> Result<Self> {
         if door::by_signals() {
-            return Rendezvous::open(target, deadline).map(Self::Signals);
+            return Rendezvous::open(target, deadline, own_stacks).map(Self::Signals);
         }
         let timer = |e: io::Error| Error::io("cannot make a timer", &e);
         Stopper::new(target, deadline).map(Self::Tracer).map_err(timer)

@@ -101,10 +101,10 @@ pub struct Rendezvous {
 }
 
 impl Rendezvous {
-    pub fn open(target: &Target, deadline: Duration) -> Result<Self> {
+    pub fn open(target: &Target, deadline: Duration, own_stacks: bool) -> Result<Self> {
         let control = Control::require(target)?;
         let door = door::require(target, &control)?;
-        if !matches!(Stacks::of(target), Stacks::Threads) {
+        if !matches!(Stacks::of(target, own_stacks), Stacks::Threads) {
             return Err(Error::new(
                 code::NO_RENDEZVOUS,
                 Exit::Refused,

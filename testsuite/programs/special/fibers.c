@@ -1,0 +1,53 @@
+// The changed function is suspended on a stack that no thread runs on, and that the program went to by code of its own.
+//#Hazard: S2
+//#Expect: live
+//#Call: value
+#include "scenario.h"
+#include <stdint.h>
+
+// Saves what a call keeps, gives the stack pointer to `*from`, and goes on where `to` was left.
+void switch_to(void **from, void *to);
+__asm__(".local switch_to\n.type switch_to, @function\n"
+        "switch_to:\n.cfi_startproc\n"
+        "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
+        "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
+        "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
+        ".cfi_endproc\n.size switch_to, . - switch_to\n");
+
+static void *home, *inside;
+static char *stack;
+static int result;
+
+NOINLINE int value(int x, int suspend) {
+    if (suspend)
+        switch_to(&inside, home);
+#ifdef NEW
+    return x + 100;
+#else
+    return x + 1;
+#endif
+}
+
+static void body(void) {
+    result = value(1, 1);
+    switch_to(&inside, home);
+}
+
+void command(const char *line) {
+    if (!strcmp(line, "value"))
+        printf("%d\n", value(1, 0));
+    if (!strcmp(line, "suspend")) {
+        stack = malloc(64 * 1024);
+        void **top = (void **)((uintptr_t)(stack + 64 * 1024) & ~(uintptr_t)15) - 1;
+        *--top = (void *)body;
+        inside = top - 6;
+        switch_to(&home, inside);
+        puts("suspended");
+    }
+    if (!strcmp(line, "resume")) {
+        switch_to(&home, inside);
+        printf("%d\n", result);
+        memset(stack, 0, 64 * 1024);
+        free(stack);
+    }
+}
