@@ -1,8 +1,7 @@
 // Rust: a panic unwinds through a patched frame, a generic function and a trait object change.
 //#Hazard: C4,C8
 //#Matrix: opt=-O0,-O2 kind=pie
-// Rust's literals have no NUL and no symbol: where one ends can't be proven, so a function with a new one is refused (HP0211).
-//#Expect: safe
+//#Expect: live
 //#Call: checked 3
 //#Call: checked 0
 //#Call: largest

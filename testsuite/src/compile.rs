@@ -183,11 +183,13 @@ fn compile_rust(program: &Program, config: &Config, folder: &Path, defines: &[&s
         "-O1" => "1",
         "-O2" => "2",
         "-O3" => "3",
+        "-Os" => "s",
         other => fail!("no such optimisation level in Rust: {other}"),
     };
     let mut compiler = Command::new("rustc");
     compiler.args(["--edition", "2021", "--crate-type", "staticlib", "-g", "-C", "codegen-units=1"]);
     compiler.arg("-C").arg(format!("opt-level={level}")).arg("--check-cfg=cfg(new)");
+    compiler.args(config.value("cflags").split('+').filter(|flag| !flag.is_empty()));
     for define in defines {
         compiler.arg("--cfg").arg(define.to_lowercase());
     }

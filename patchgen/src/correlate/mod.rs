@@ -11,7 +11,7 @@ pub use scopes::{Scoped, pair_by_scope};
 
 use crate::addr::{DataId, FuncId};
 use crate::image::{Binding, Image};
-use crate::lift::{Function, Lifted};
+use crate::lift::{CodeRef, Function, Lifted, Slot, Target};
 use content::{Shapes, similarity};
 use pairing::Pairing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -139,6 +139,7 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     );
     p.unique(Why::Stem, |i| os[i].clone(), |i| ns[i].clone());
     let (mut old_shapes, mut new_shapes) = (Shapes::new(old), Shapes::new(new));
+    let (old_held, new_held) = (held(old.lifted), held(new.lifted));
     // The same name in several units, or clones whose numbers moved: by content.
     for with_unit in [true, false] {
         let unit = |side: &[Function], i: usize| with_unit.then(|| side[i].unit.clone());
@@ -147,15 +148,39 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
         {
             by_content(&mut p, &mut old_shapes, &mut new_shapes, &o, &n);
             if !with_unit {
-                let left_old = o.iter().filter(|&&i| p.to_new[i].is_none()).count();
-                let left_new = n.iter().filter(|&&i| p.to_old[i].is_none()).count();
-                if left_old > 0 && left_new > 0 {
+                let left_old: Vec<usize> = o.iter().copied().filter(|&i| p.to_new[i].is_none()).collect();
+                let left_new: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
+                // Instances of a generic function, whose callers are all known: the new ones are carried, and nobody calls the old ones
+                // any more. Rust gives a function no address of its own to be known by.
+                let called = |list: &[usize], fs: &[Function], held: &BTreeSet<usize>| {
+                    list.iter().all(|i| names::is_rust(&fs[*i].name) && !held.contains(i))
+                };
+                let called = || called(&left_old, of, &old_held) && called(&left_new, nf, &new_held);
+                if !left_old.is_empty() && !left_new.is_empty() && !called() {
                     ambiguous.insert((301, key.0.0));
                 }
             }
         }
     }
     p
+}
+
+/// Functions whose address is taken by code, or held by data or a slot that isn't only called through.
+fn held(lifted: &Lifted) -> BTreeSet<usize> {
+    fn function(target: &Target) -> Option<usize> {
+        match target {
+            Target::Func { func, .. } => Some(func.index()),
+            Target::Slot(Slot::Address(inner)) => function(inner),
+            _ => None,
+        }
+    }
+    let calls = |f: &Function, r: &CodeRef| {
+        let insn = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
+        r.branch || insn.is_ok_and(|i| f.insns[i].call)
+    };
+    let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter(move |r| !calls(f, r))).map(|r| &r.target);
+    let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
+    code.chain(data).filter_map(function).collect()
 }
 
 /// Pairs the members of one group: equal bodies first, then the clearly most similar ones, then a lone rest.

@@ -51,6 +51,11 @@ fn without_rust_hash(name: &str) -> &str {
         .map_or(name, |(n, _)| n)
 }
 
+/// Whether the name is one of Rust's, in either of its manglings.
+pub(super) fn is_rust(name: &str) -> bool {
+    name.starts_with("_R") || without_rust_hash(name).len() < name.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::stem;

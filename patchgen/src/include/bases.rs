@@ -101,6 +101,12 @@ impl Binder<'_> {
                 }
                 break;
             }
+            // A text then and a text now: one that changed, or the array that moved as far. Nothing tells.
+            let old = self.analysis.old;
+            let text = |at: &Svma| old.data_at.get(at).is_some_and(|id| old.data[id.index()].kind == DataKind::String);
+            if offset == 0 && new.data[data.index()].kind == DataKind::String && moved.iter().any(text) {
+                break;
+            }
             let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere(at));
             match (kept, moved.first()) {
                 (true, _) => return Ok(place),

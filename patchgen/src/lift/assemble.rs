@@ -169,7 +169,14 @@ impl Assembler<'_> {
         for i in 0..f.refs.len() {
             f.refs[i].certain |= chosen::is_chosen(self.resolver.image, &f, &f.refs[i], kind);
             let r = &f.refs[i];
-            let data = matches!(r.target, Target::Data { .. } | Target::Linker(..));
+            let data = match r.target {
+                // What has the form of a constant of Rust's that ends where the next one begins is meant, and no array elsewhere.
+                Target::Data { data, offset: 0 } => {
+                    !self.resolver.objects.ends.contains_key(&self.data[data.index()].range.start.0)
+                }
+                Target::Data { .. } | Target::Linker(..) => true,
+                _ => false,
+            };
             f.refs[i].indexed = data && r.access == Access::Derived && indexed::is_indexed(self.resolver.image, &f, r);
         }
         self.alternatives(&mut f);

@@ -3,6 +3,7 @@
 use super::decode::Use;
 use super::functions::{Seed, order_names};
 use super::resolve::{CodeMap, is_linker_symbol};
+use super::rust::{self, Ends, Forms};
 use super::space::{Space, Span};
 use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
@@ -36,6 +37,8 @@ pub(super) struct Objects {
     spans: Vec<Span>,
     /// Tables of literals, with what their entries denote.
     pub lookups: Vec<(DataId, Vec<Svma>)>,
+    /// Constants without a symbol whose end their form and what follows agree on.
+    pub ends: Ends,
 }
 
 impl Objects {
@@ -352,11 +355,19 @@ fn anonymous(
         here && !in_table && objects.named_at(a).is_none()
     });
     // Where no anonymous object can go on: named objects, code, tables, the section's end.
-    let mut hard: Vec<u64> = objects.named.iter().map(|o| o.0.0).collect();
+    let mut hard: Vec<u64> = objects.named.iter().filter(|o| !may_be_tail(image, o)).map(|o| o.0.0).collect();
     hard.extend(tables.iter().map(|t| t.start.0));
     hard.extend(lookups.iter().map(|l| l.range.start.0));
     hard.extend(seeds.iter().map(|s| s.range.start.0));
     hard.sort_unstable();
+    if rust::is_there(image) {
+        let mut starts: Vec<u64> = places.iter().map(|p| p.at).chain(objects.named.iter().map(|o| o.0.0)).collect();
+        starts.extend(&hard);
+        starts.sort_unstable();
+        starts.dedup();
+        let forms = Forms { image, space, code, starts: &starts };
+        objects.ends = forms.ends(seeds.iter().filter_map(|s| s.piece.as_ref()));
+    }
     // Without local symbols there is nothing that bounds an object but the next reference.
     let stripped = !image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
     let mut i = 0;
@@ -387,6 +398,8 @@ fn anonymous(
                 range = l.range;
                 open = !l.whole;
                 kind = DataKind::Blob;
+            } else if let Some(&end) = objects.ends.get(&range.start.0).filter(|_| kind == DataKind::Blob) {
+                range.end = Svma(end);
             } else if kind == DataKind::Blob {
                 let writable = matches!(span.kind, SectionKind::Data | SectionKind::Bss);
                 let next = found.get(k + 1).map_or(range.end, |n| n.0.start.min(range.end));
@@ -406,6 +419,19 @@ fn anonymous(
         i += n;
     }
     objects.anon.sort_by_key(|o| (o.0, o.1));
+}
+
+/// Whether a named object (start, end) may be the tail of a text without a name, with which the linker merged it: it ends in its only zero, and
+/// something else stands before it.
+fn may_be_tail(image: &Image, &(start, end, _): &(Svma, Svma, DataId)) -> bool {
+    let wide = |unit: u64| {
+        let size = end.0 - start.0;
+        let zero = |at: u64| image.bytes(Svma(at), unit).is_none_or(|b| b.iter().all(|b| *b == 0));
+        size.is_multiple_of(unit)
+            && (0..size / unit).all(|k| zero(start.0 + k * unit) == (k == size / unit - 1))
+            && !zero(start.0.wrapping_sub(unit))
+    };
+    image.kind_at(start) == Some(SectionKind::Rodata) && [1, 2, 4].into_iter().any(wide)
 }
 
 /// Words of a fixed-address executable that hold the start of a literal.
@@ -569,6 +595,10 @@ impl Sweep<'_> {
             }
             return;
         }
+        if let Some(&end) = self.objects.ends.get(&p.at) {
+            // One of its own, whatever it lies in.
+            return self.push(a, Svma(end), DataKind::Blob);
+        }
         if self.string.is_some_and(|(_, nul)| p.at <= nul) {
             return;
         }
@@ -577,10 +607,11 @@ impl Sweep<'_> {
         let before = p.at > self.span.range.start.0
             && self.image.bytes(Svma(p.at - 1), 1).is_some_and(|b| is_text(b[0]) && b[0].is_ascii())
             && self.hard.binary_search(&p.at).is_err();
-        // At fixed addresses a word may be a pointer whose low bytes look like text.
-        let pointer = self.exec
-            && p.at.is_multiple_of(8)
-            && self.image.read_u64(a).is_some_and(|v| v != 0 && self.space.at(Svma(v)).is_some());
+        // The low bytes of a pointer may look like text.
+        let pointer = self.image.dynamic.contains_key(&a)
+            || self.exec
+                && p.at.is_multiple_of(8)
+                && self.image.read_u64(a).is_some_and(|v| v != 0 && self.space.at(Svma(v)).is_some());
         if run > 0 && bytes.get(run) == Some(&0) && !pointer {
             self.cut_string(a);
             // A blob can't contain what is plainly a literal of its own: it follows a NUL, and its own start is referenced. Behind any

@@ -10,6 +10,7 @@ mod decode;
 mod functions;
 mod indexed;
 mod resolve;
+mod rust;
 mod space;
 mod stacks;
 mod tables;

@@ -10,6 +10,7 @@ mod names;
 mod process;
 mod prover;
 mod report;
+mod rust;
 mod walk;
 mod world;
 
@@ -19,6 +20,7 @@ use decode::{Decoder, Operand};
 use names::Match;
 use prover::Prover;
 use regex::bytes::Regex;
+use rust::Texts;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use walk::Walk;
 use world::{Slot, World};
@@ -76,12 +78,21 @@ fn stamps(patterns: &[String]) -> Result<Vec<Regex>, String> {
 /// Decodes the new image once: where instructions begin, and what they refer to.
 fn scan(prover: &mut Prover<'_>) {
     let n = prover.n;
-    let mut cuts: BTreeSet<u64> = n.objects.iter().flat_map(|o| [o.start, o.end()]).collect();
+    // A linker merges a text with a name into the tail of one without: that goes on past the name.
+    let merged = |o: &&world::Object| {
+        let text = n.bytes(o.start, o.size).and_then(|b| b.split_last());
+        let behind = o.start.checked_sub(1).and_then(|at| n.bytes(at, 1)).is_some_and(|b| b[0] != 0);
+        behind && !n.writable(o.start) && text.is_some_and(|(last, text)| *last == 0 && !text.contains(&0))
+    };
+    let objects = n.objects.iter().filter(|o| !merged(o));
+    let mut cuts: BTreeSet<u64> = objects.flat_map(|o| [o.start, o.end()]).collect();
     cuts.extend(n.sections.iter().flat_map(|s| [s.start, s.end]));
     cuts.extend(n.slots.values().filter_map(|s| if let Slot::Addr(to) = s { Some(*to) } else { None }));
     let mut starts = HashSet::new();
+    let mut texts = Texts::default();
     for (&start, function) in &n.functions {
         let mut at = start;
+        let mut insns = Vec::new();
         while at < start + function.size {
             let Some(insn) = prover.decoder.decode(n, at) else { break };
             starts.insert(at);
@@ -97,7 +108,13 @@ fn scan(prover: &mut Prover<'_>) {
                 }
             }
             at = insn.end();
+            insns.push(insn);
         }
+        texts.function(&insns);
+    }
+    prover.rust = rust::is_there(n);
+    if prover.rust {
+        prover.texts = texts.ends(n, &cuts);
     }
     (prover.starts, prover.cuts) = (starts, cuts);
 }

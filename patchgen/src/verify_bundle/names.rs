@@ -32,7 +32,8 @@ impl Name {
 
 /// A name without what compilers number: `.constprop.0`, `.part.1`, `.lto_priv.2`, `.llvm.123`, `.45`, Rust's `17h<16 digits>E`.
 pub fn stem(name: &str) -> &str {
-    let mut name = name.split('@').next().unwrap_or(name);
+    let name = name.split('@').next().unwrap_or(name);
+    let mut name = name.split(".llvm.").next().unwrap_or(name);
     if let Some(hash) = name.len().checked_sub(20)
         && name.is_char_boundary(hash)
         && name[hash..].starts_with("17h")
@@ -66,6 +67,7 @@ mod tests {
         assert_eq!(stem("f.isra.0.cold"), "f");
         assert_eq!(stem(".hidden"), ".hidden");
         assert_eq!(stem("_ZN1a1b17h0123456789abcdefE"), "_ZN1a1b");
+        assert_eq!(stem("_ZN1a1b17h0123456789abcdefE.llvm.12"), "_ZN1a1b");
         assert_eq!(stem("puts@GLIBC_2.2.5"), "puts");
     }
 

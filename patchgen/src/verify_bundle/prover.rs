@@ -4,7 +4,7 @@ use super::decode::{Decoder, Flow, Operand};
 use super::names::{self, Match};
 use super::world::{Import, Slot, World};
 use regex::bytes::Regex;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// How code uses an address.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +25,10 @@ pub struct Prover<'a> {
     pub starts: HashSet<u64>,
     /// What the new image's code and data refer to, and where its symbols and sections begin: extents of what has no symbol.
     pub cuts: BTreeSet<u64>,
+    /// The new image has code of rustc's.
+    pub rust: bool,
+    /// Ends of its texts without a zero behind them.
+    pub texts: BTreeMap<u64, u64>,
     /// Code that must be equal although no symbol says that it is the same function.
     pub pending_code: VecDeque<(u64, u64)>,
     /// Constants that were referred to, with their size.
@@ -55,6 +59,8 @@ impl<'a> Prover<'a> {
             decoder,
             starts: HashSet::new(),
             cuts: BTreeSet::new(),
+            rust: false,
+            texts: BTreeMap::new(),
             pending_code: VecDeque::new(),
             pending_data: VecDeque::new(),
             references: 0,
@@ -274,11 +280,18 @@ impl<'a> Prover<'a> {
 
     /// How much a reader could use of what lies at `n`: a string with its end, else everything up to what is known to be something else.
     fn extent(&self, p: u64, n: u64) -> u64 {
+        if let Some(end) = self.texts.get(&n) {
+            return end - n;
+        }
         let end = self.n.section(n).map_or(n + 1, |s| s.end);
         let limit = (end - n).min(ANONYMOUS);
         let bytes = self.n.bytes_up_to(n, limit as usize);
         let text = |b: &u8| *b >= 0x20 && *b != 0x7f || (7..=13).contains(b) || *b == 0x1b;
-        let run = bytes.iter().take_while(|b| text(b)).count();
+        let mut run = bytes.iter().take_while(|b| text(b)).count();
+        if let (true, Err(e)) = (self.rust, std::str::from_utf8(&bytes[..run])) {
+            // Rust's texts are UTF-8, and what stands behind them may be anything.
+            run = e.valid_up_to();
+        }
         let wide = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         if run > 0 && bytes.get(run) == Some(&0) {
             let characters =
