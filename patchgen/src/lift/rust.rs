@@ -62,7 +62,8 @@ impl Forms<'_> {
     fn is_filler(&self, end: u64, next: u64) -> bool {
         let gap = next.wrapping_sub(end);
         let aligned = 1 << next.trailing_zeros().min(4);
-        gap < aligned.max(2) && (gap == 0 || self.image.bytes(Svma(end), gap).is_some_and(|b| b.iter().all(|b| *b == 0)))
+        gap < aligned.max(2)
+            && (gap == 0 || self.image.bytes(Svma(end), gap).is_some_and(|b| b.iter().all(|b| *b == 0)))
     }
 
     fn pointer(&self, at: u64) -> Option<Svma> {
