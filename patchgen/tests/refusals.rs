@@ -38,6 +38,12 @@ const CASES: &[Case] = &[
     case("HP0104", "-pie -fPIE -Wl,--build-id=none", MAIN),
     case("HP0112", "-pie -fPIE|-no-pie -fno-pie", MAIN),
     case("HP0515", "-shared -fPIC -Wl,-soname,a|-shared -fPIC -Wl,-soname,b", MAIN),
+    case(
+        "HP0521",
+        "-pie -fPIE",
+        "__attribute__((section(\".gopclntab\"))) const int table[4] = {1, 2, 3, 4}; NOINLINE int f(int x) { return x * PICK(3, 5) + table[x & 3]; }
+         int main(int c, char **v) { return f(c); }",
+    ),
     case("HP0218", "-pie -fPIE|-pie -fPIE -fno-tree-vrp", MAIN),
     case(
         "HP0212",

@@ -1,5 +1,5 @@
 // Rust: texts without a terminator, in code and in tables, format strings, the places that panics name, bounds checks, numbers.
-//#Hazard: C1,C4,C14,C17,C18,D2
+//#Hazard: C1,C4,C17,C18,D2
 //#Matrix: opt=-O2,-O1,-O3,-Os cflags=,-Ccodegen-units=16,-Clto=thin+-Ccodegen-units=16,-Clto=fat
 //#Expect: live
 // With all of the library in one unit, what it brings along can hardly be told from the program.

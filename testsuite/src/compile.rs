@@ -156,6 +156,9 @@ fn compile_c(program: &Program, config: &Config, folder: &Path, defines: &[&str]
     let mut compiler = Command::new(language_driver(program, config));
     compiler.arg("-g").arg(format!("-gdwarf-{}", config.value("dwarf"))).arg(config.value("opt")).arg(position(config));
     compiler.arg("-I").arg(paths::programs().join("driver"));
+    if program.source.extension().is_some_and(|e| e == "f90") {
+        compiler.arg("-cpp").arg("-J").arg(folder);
+    }
     compiler.args(lto(config));
     if matches!(config.value("debug"), "split" | "dwp") {
         compiler.arg("-gsplit-dwarf");

@@ -1,7 +1,7 @@
 //! Scenario programs and the directives in their comments.
 //!
 //! A scenario is one source file in `testsuite/programs`, compiled twice: as it is (the old build) and with `NEW` defined (the new
-//! build; in Rust `cfg(new)`). Lines that begin with `//#` say how it is built and what must come out:
+//! build; in Rust `cfg(new)`). Lines that begin with `//#` (in Fortran `!#`) say how it is built and what must come out:
 //!
 //! ```text
 //! //#Hazard: D2,C3              rows of the hazard table that it covers
@@ -107,7 +107,7 @@ impl Program {
             reverted: Vec::new(),
             rewritten: Vec::new(),
         };
-        for line in text.lines().filter_map(|line| line.strip_prefix("//#")) {
+        for line in text.lines().filter_map(|line| line.strip_prefix("//#").or(line.strip_prefix("!#"))) {
             program.directive(line).map_err(|Failure(why)| Failure(format!("{name}: `//#{line}`: {why}")))?;
         }
         check!(!program.hazards.is_empty(), "{name}: no `//#Hazard:`");
@@ -121,7 +121,7 @@ impl Program {
         let mut programs = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            let source = path.extension().is_some_and(|e| e == "c" || e == "cc" || e == "rs");
+            let source = path.extension().is_some_and(|e| e == "c" || e == "cc" || e == "rs" || e == "f90");
             if path.is_file() && source {
                 programs.push(Program::read(&path)?);
             }

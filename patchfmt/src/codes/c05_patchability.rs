@@ -121,4 +121,10 @@ codes! {
         act: "Leave the other function too, or neither.",
         example: "static int check(int); int serve(int n) { return check(n); }   /* --leave serve, and check changed */",
     }
+    GOROUTINES = 521 Refuse "Go's runtime is in the module" {
+        seen: "One of the builds has the tables of Go's runtime (`.gopclntab`).",
+        why: "Goroutines run on stacks of their own, which the runtime moves and which no thread's stack leads to: whether one is inside of a function can't be seen. The runtime also finds its frames by tables that know nothing of a patch.",
+        act: "Restart the program with the new build.",
+        example: "go build -buildmode=pie server.go",
+    }
 }

@@ -4,6 +4,7 @@ mod contexts;
 mod entries;
 mod exports;
 mod folded;
+mod goroutines;
 mod identity;
 mod initialisers;
 mod instances;
@@ -47,6 +48,7 @@ const RULES: &[Rule] = &[
     main_like::rule,
     types::rule,
     left::rule,
+    goroutines::rule,
 ];
 
 /// Collects findings.

@@ -26,6 +26,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "stripped, no debug file", hazards: "C21", run: stripped },
     Case { name: "no debug information, accepted", hazards: "C21", run: undebugged },
     Case { name: "different compilers", hazards: "C22", run: different_compilers },
+    Case { name: "a program of Go's", hazards: "S2", run: go_program },
     Case { name: "payload is ELF", hazards: "C20", run: payload },
     Case { name: "status and JSON", hazards: "I3", run: status },
 ];
@@ -202,6 +203,38 @@ fn separate_debug() -> Result<()> {
     target.apply(&bundle)?.expect(0)?;
     check!(target.ask("value")? == "101", "the stripped program isn't patched");
     target.finish()
+}
+
+/// Goroutines' stacks can't be looked at: no bundle, in whatever way the program is built. Machines without Go leave it out.
+fn go_program() -> Result<()> {
+    if paths::find("go").is_none() {
+        eprintln!("left out, for want of go: a program of Go's");
+        return Ok(());
+    }
+    let folder = paths::scratch()?.join("go");
+    for (number, mode) in ["exe", "pie"].into_iter().enumerate() {
+        let build = |name: &str, factor: u32| -> Result<std::path::PathBuf> {
+            let folder = folder.join(mode).join(name);
+            std::fs::create_dir_all(&folder)?;
+            let source = format!(
+                "package main\n\nimport \"fmt\"\n\n//go:noinline\nfunc scale(x int) int {{ return {factor}*x + 1 }}\n\n\
+                 func main() {{ c := make(chan int); go func() {{ c <- scale(5) }}(); fmt.Println(<-c) }}\n"
+            );
+            std::fs::write(folder.join("main.go"), source)?;
+            let mut go = Command::new("go");
+            go.args(["build", "-buildmode", mode, "-o", "program"]);
+            go.arg(format!("-ldflags=-B 0x{:040x}", factor as usize + number)).arg("main.go").current_dir(&folder);
+            go.env("GO111MODULE", "off").env("CGO_ENABLED", "0").env("GOCACHE", folder.join("cache"));
+            run_ok(&mut go, TOOL_LIMIT)?;
+            Ok(folder.join("program"))
+        };
+        let (old, new) = (build("old", 2)?, build("new", 3)?);
+        let bundle = folder.join(mode).join("fix.hpatch");
+        let output = bundle::build(&old, &new, &bundle, "fix", &[])?.expect(4)?;
+        check!(output.text().contains("HP0521"), "nothing says why: {}", output.describe());
+        check!(!bundle.exists(), "a bundle was written for a program of Go's");
+    }
+    Ok(())
 }
 
 /// Nothing but code left: a bundle is right, and so is a refusal; a crash or a wrong patch is not.

@@ -98,6 +98,8 @@ const OPTIONAL: &[Need] = &[
     need("/usr/lib/llvm-16/lib/LLVMgold.so", "llvm-16-linker-tools"),
     need("llvm-dwp", "llvm"),
     need("dwz", "dwz"),
+    need("gfortran", "gfortran"),
+    need("go", "golang-go"),
 ];
 
 pub fn everything() -> Result<()> {
