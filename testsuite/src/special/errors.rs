@@ -212,6 +212,7 @@ fn go_program() -> Result<()> {
         return Ok(());
     }
     let folder = paths::scratch()?.join("go");
+    let cache = folder.join("cache");
     for (number, mode) in ["exe", "pie"].into_iter().enumerate() {
         let build = |name: &str, factor: u32| -> Result<std::path::PathBuf> {
             let folder = folder.join(mode).join(name);
@@ -224,7 +225,7 @@ fn go_program() -> Result<()> {
             let mut go = Command::new("go");
             go.args(["build", "-buildmode", mode, "-o", "program"]);
             go.arg(format!("-ldflags=-B 0x{:040x}", factor as usize + number)).arg("main.go").current_dir(&folder);
-            go.env("GO111MODULE", "off").env("CGO_ENABLED", "0").env("GOCACHE", folder.join("cache"));
+            go.env("GO111MODULE", "off").env("CGO_ENABLED", "0").env("GOCACHE", &cache);
             run_ok(&mut go, TOOL_LIMIT)?;
             Ok(folder.join("program"))
         };
