@@ -7,7 +7,7 @@ use testsuite::paths;
 const LONGEST: usize = 800;
 
 /// Where unsafe code may be, as beginnings of paths: the code that lives in other processes, the map of input files, and
-/// scenario program that speaks C.
+/// scenario programs that speak C.
 const UNSAFE_PLACES: &[&str] = &[
     "loader/",
     "patchgen/src/image/map.rs",
