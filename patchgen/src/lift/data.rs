@@ -1,6 +1,6 @@
 //! Data objects: those with symbols, and the stretches between them that something refers to.
 
-use super::decode::Use;
+use super::decode::{self, Piece, Raw, Use};
 use super::functions::{Seed, order_names};
 use super::resolve::{CodeMap, is_linker_symbol};
 use super::rust::{self, Ends, Forms};
@@ -8,6 +8,7 @@ use super::space::{Space, Span};
 use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 use std::collections::{BTreeMap, HashSet};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
@@ -21,6 +22,9 @@ const MAX_WALKED: u64 = 1 << 20;
 
 /// An anonymous object is taken to go on to the next symbol, but not farther than this.
 const LONGEST: u64 = 16 << 10;
+
+/// Instructions behind the address of a table that are looked at for what adds up its distances.
+const NEAR: usize = 24;
 
 /// Objects by address.
 #[derive(Debug, Default)]
@@ -335,7 +339,7 @@ fn anonymous(
     if image.kind == ImageKind::Exec {
         pointers(image, space, &mut places);
     }
-    let mut lookups = lookup_tables(image, space, &places);
+    let mut lookups = lookup_tables(image, space, seeds, tables, &places);
     let own = named_lookups(image, space, data);
     places.extend(own.iter().flat_map(|(_, l)| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     objects.lookups.extend(own.into_iter().map(|(id, l)| (id, l.targets)));
@@ -383,6 +387,7 @@ fn anonymous(
             exec: image.kind == ImageKind::Exec,
             span,
             hard: &hard,
+            lookups: &lookups,
             string: None,
             out: Vec::new(),
             objects,
@@ -485,8 +490,13 @@ struct Lookup {
     whole: bool,
 }
 
-/// Tables of at least three entries, each of which leads to a literal; ascending.
-fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> {
+/// Tables of at least three entries, each of which leads to a literal; ascending. One that may as well be a text of wide characters is a table
+/// where code adds up its distances.
+fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRange], places: &[Place]) -> Vec<Lookup> {
+    let in_table = |a: Svma| {
+        let t = tables.partition_point(|t| t.start <= a);
+        t > 0 && tables[t - 1].contains(a)
+    };
     let mut starts: Vec<u64> = places.iter().map(|p| p.at).collect();
     starts.sort_unstable();
     starts.dedup();
@@ -505,6 +515,8 @@ fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> 
         let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)
+            && !targets.iter().any(|&t| in_table(t))
+            && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0) == 0 || adds_up(image, seeds, at))
         {
             let entries = SvmaRange::new(at, 4 * targets.len() as u64);
             let behind = image.bytes(entries.end, end.0 - entries.end.0).unwrap_or_default();
@@ -514,6 +526,30 @@ fn lookup_tables(image: &Image, space: &Space, places: &[Place]) -> Vec<Lookup> 
         }
     }
     out
+}
+
+/// Whether code takes a distance out of a table and adds it to the table's address: `lea table, b; movslq (b,i,4), r; add b, r`.
+fn adds_up(image: &Image, seeds: &[Seed], table: Svma) -> bool {
+    let pieces = seeds.iter().filter_map(|s| s.piece.as_ref());
+    let at = |p: &Piece, raw: &Raw| p.range.start.plus(u64::from(p.insns[raw.insn as usize].offset));
+    let mut takers = pieces.flat_map(|p| p.raws.iter().filter(|r| r.addr == table.0).map(move |r| (p, at(p, r))));
+    takers.any(|(piece, start)| {
+        let code = image.bytes(start, piece.range.end.0 - start.0).unwrap_or_default();
+        let near: Vec<Instruction> = decode::decoder(code, start).into_iter().take(NEAR).collect();
+        let Some(base) = near.first().filter(|i| i.mnemonic() == Mnemonic::Lea).map(Instruction::op0_register) else {
+            return false;
+        };
+        let loads = |i: &Instruction| {
+            i.mnemonic() == Mnemonic::Movsxd && i.memory_base() == base && i.memory_index_scale() == 4
+        };
+        let Some(load) = near.iter().position(loads) else { return false };
+        let distance = near[load].op0_register();
+        near[load..].iter().any(|i| {
+            i.mnemonic() == Mnemonic::Add
+                && i.op1_kind() == OpKind::Register
+                && [(base, distance), (distance, base)].contains(&(i.op0_register(), i.op1_register()))
+        })
+    })
 }
 
 /// Small numbers look like distances into the table itself, where no literal is.
@@ -553,10 +589,22 @@ struct Sweep<'a> {
     exec: bool,
     span: &'a Span,
     hard: &'a [u64],
-    /// Index in `out` of the last string, and the address of the NUL that ends its first run.
-    string: Option<(usize, u64)>,
+    lookups: &'a [Lookup],
+    /// The last string.
+    string: Option<Open>,
     out: Vec<(SvmaRange, DataKind)>,
     objects: &'a Objects,
+}
+
+/// A string that goes on to the next place.
+#[derive(Clone, Copy)]
+struct Open {
+    /// In `Sweep::out`.
+    index: usize,
+    /// The address of the NUL that ends its first run.
+    nul: u64,
+    /// It ends here at the least: behind the terminator that it has if its characters are wide.
+    least: Svma,
 }
 
 impl Sweep<'_> {
@@ -577,7 +625,7 @@ impl Sweep<'_> {
         }
         if p.width > 0 {
             let to = a.plus(u64::from(p.width)).min(end);
-            if self.string.is_some_and(|(_, nul)| p.at <= nul) {
+            if self.string.is_some_and(|s| p.at <= s.nul) {
                 return;
             }
             self.cut_string(a);
@@ -599,7 +647,13 @@ impl Sweep<'_> {
             // One of its own, whatever it lies in.
             return self.push(a, Svma(end), DataKind::Blob);
         }
-        if self.string.is_some_and(|(_, nul)| p.at <= nul) {
+        if let Ok(i) = self.lookups.binary_search_by_key(&a, |l| l.range.start) {
+            // Distances of some bytes look like text.
+            self.cut_string(a);
+            self.push(a, self.lookups[i].range.end, DataKind::Blob);
+            return;
+        }
+        if self.string.is_some_and(|s| p.at <= s.nul) {
             return;
         }
         let bytes = self.image.bytes(a, end.0 - a.0).unwrap_or_default();
@@ -620,7 +674,8 @@ impl Sweep<'_> {
             if after_nul || self.hard.binary_search(&p.at).is_ok() {
                 self.cut_blob(a);
             }
-            self.string = Some((self.out.len(), p.at + run as u64));
+            let least = a.plus(wide_text(bytes, p.at));
+            self.string = Some(Open { index: self.out.len(), nul: p.at + run as u64, least });
             self.push(a, end, DataKind::String);
         } else if run == 0 && bytes.first() == Some(&0) && before && self.objects.ending_at(a).is_none() {
             // The end of a string to which nothing else refers: the empty string, merged into its tail.
@@ -642,8 +697,9 @@ impl Sweep<'_> {
     }
 
     fn cut_string(&mut self, at: Svma) {
-        if let Some((i, _)) = self.string.take() {
-            self.out[i].0.end = self.out[i].0.end.min(at);
+        if let Some(open) = self.string.take() {
+            let end = &mut self.out[open.index].0.end;
+            *end = (*end).min(at.max(open.least));
         }
     }
 
@@ -676,6 +732,27 @@ impl Sweep<'_> {
             }
         }
         out
+    }
+}
+
+/// Bytes of the text at the start of `bytes`, which lie at `at`, with its terminator, if its characters take two or four bytes (`char16_t`,
+/// `wchar_t`); 0 where they don't. Another text may be its tail, merged into it by the linker.
+fn wide_text(bytes: &[u8], at: u64) -> u64 {
+    let of_width = |width: usize| {
+        let zero = |unit: &[u8]| unit.iter().all(|&b| b == 0);
+        let character = |unit: &[u8]| {
+            let value = unit.iter().rev().fold(0u32, |v, &b| v << 8 | u32::from(b));
+            value != 0 && value < 0x11_0000 && (value > 0xff || is_text(value as u8))
+        };
+        let fits = at.is_multiple_of(width as u64) && bytes.get(1..width).is_some_and(zero);
+        let characters = bytes.chunks_exact(width).take_while(|unit| character(unit)).count();
+        let end = characters * width;
+        let ended = bytes.get(end..end + width).is_some_and(zero);
+        if fits && characters > 0 && ended { (end + width) as u64 } else { 0 }
+    };
+    match of_width(4) {
+        0 => of_width(2),
+        long => long,
     }
 }
 
