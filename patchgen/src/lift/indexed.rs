@@ -7,6 +7,7 @@
 use super::decode;
 use super::tls::CALLER_SAVED;
 use super::{CodeRef, Field, Function, Insn, Slot, Target};
+use crate::addr::Svma;
 use crate::image::{Image, lsda::landing_pads};
 use iced_x86::{
     ConditionCode, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
@@ -19,6 +20,9 @@ const FAR: usize = 512;
 
 /// How far before an indirect jump the load of its table's address is looked for, in instructions.
 const LOOK_BACK: usize = 24;
+
+/// Calls that are followed into one another for what they leave alone.
+const CALLS: u32 = 2;
 
 /// C11, 7.22.4 and 7.13.2.1; POSIX `_exit`; Linux Standard Base (assertions, the stack protector, fortification); Itanium C++ ABI, 1.3 and 2.4.
 const NEVER_RETURN: [&str; 17] = [
@@ -137,9 +141,10 @@ impl Walk<'_> {
     fn lost(&self, at: usize, call: &Instruction) -> u16 {
         let near = self.f.insns[at].local.is_some() || matches!(self.target(at), Some(Target::Func { .. }));
         if call.flow_control() == FlowControl::Call && near {
-            return bit(Register::RAX);
+            let mut factory = InstructionInfoFactory::new();
+            return bit(Register::RAX) | clobbered(self.image, Svma(call.near_branch_target()), CALLS, &mut factory);
         }
-        CALLER_SAVED.iter().fold(0, |h, &r| h | bit(r))
+        caller_saved()
     }
 
     /// What an instruction refers to.
@@ -234,6 +239,38 @@ impl Walk<'_> {
         }
         None
     }
+}
+
+fn caller_saved() -> u16 {
+    CALLER_SAVED.iter().fold(0, |h, &r| h | bit(r))
+}
+
+/// Registers that a function leaves in another state on some path, so that no caller relies on them: those that its code writes and doesn't
+/// save, and all that a call may change if it calls what its compiler couldn't see. 0 where that isn't seen here.
+fn clobbered(image: &Image, start: Svma, depth: u32, factory: &mut InstructionInfoFactory) -> u16 {
+    let Some((_, fde)) = image.fde_at(start).filter(|(_, f)| f.range.start == start) else { return 0 };
+    let Some(code) = image.bytes(start, fde.range.size()) else { return 0 };
+    let (mut written, mut pushed, mut popped) = (0, 0, 0);
+    for i in &mut decode::decoder(code, start) {
+        let one = if i.op_count() > 0 && i.op0_kind() == OpKind::Register { bit(i.op0_register()) } else { 0 };
+        match (i.mnemonic(), i.flow_control()) {
+            (Mnemonic::INVALID, _) => return 0,
+            (Mnemonic::Push, _) => pushed |= one,
+            (Mnemonic::Pop, _) => popped |= one,
+            (_, FlowControl::IndirectCall) => return caller_saved(),
+            (_, FlowControl::Call) => {
+                let target = Svma(i.near_branch_target());
+                let stub = image.plt_at(target).is_some();
+                written |= match depth {
+                    _ if stub => return caller_saved(),
+                    0 => 0,
+                    _ => clobbered(image, target, depth - 1, factory),
+                };
+            }
+            _ => written |= writes(&i, factory),
+        }
+    }
+    (written | popped) & !(pushed & popped) & caller_saved()
 }
 
 fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {
