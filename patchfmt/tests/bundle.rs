@@ -286,6 +286,6 @@ fn the_writer_refuses_what_the_reader_would() {
     assert_eq!(code(&Metadata { modules: vec![anonymous], ..least() }, &one), codes::METADATA_RANGE);
     let reasons = most().start_reasons;
     assert_eq!(code(&Metadata { start_reasons: reasons, ..least() }, &one), codes::METADATA_RANGE);
-    let unknown = patchfmt::metadata::Capabilities(128);
+    let unknown = patchfmt::metadata::Capabilities(256);
     assert_eq!(code(&Metadata { capabilities: unknown, ..least() }, &one), codes::METADATA_RANGE);
 }

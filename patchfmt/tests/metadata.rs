@@ -106,7 +106,7 @@ fn values_have_one_encoding() {
         (6, b"\x61\xff", codes::METADATA_TEXT),
         (7, b"\x81\x81\x01", codes::METADATA_TYPE),
         (7, b"\x81\x82\x19\x27\x10\x61x", codes::METADATA_RANGE),
-        (9, b"\x18\x80", codes::METADATA_RANGE),
+        (9, b"\x19\x01\x00", codes::METADATA_RANGE),
         (10, b"\x00", codes::METADATA_EMPTY),
         (12, b"\x7b\xff\xff\xff\xff\xff\xff\xff\xff", codes::METADATA_LENGTH),
     ] {
