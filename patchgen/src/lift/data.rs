@@ -388,6 +388,7 @@ fn anonymous(
             span,
             hard: &hard,
             lookups: &lookups,
+            places: &places[i..i + n],
             string: None,
             out: Vec::new(),
             objects,
@@ -516,7 +517,8 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)
             && !targets.iter().any(|&t| in_table(t))
-            && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0) == 0 || adds_up(image, seeds, at))
+            && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0, |_| false) == 0
+                || adds_up(image, seeds, at))
         {
             let entries = SvmaRange::new(at, 4 * targets.len() as u64);
             let behind = image.bytes(entries.end, end.0 - entries.end.0).unwrap_or_default();
@@ -590,6 +592,8 @@ struct Sweep<'a> {
     span: &'a Span,
     hard: &'a [u64],
     lookups: &'a [Lookup],
+    /// All referenced places of the section, ascending.
+    places: &'a [Place],
     /// The last string.
     string: Option<Open>,
     out: Vec<(SvmaRange, DataKind)>,
@@ -674,7 +678,8 @@ impl Sweep<'_> {
             if after_nul || self.hard.binary_search(&p.at).is_ok() {
                 self.cut_blob(a);
             }
-            let least = a.plus(wide_text(bytes, p.at));
+            let referenced = |at: u64| self.places.binary_search_by_key(&at, |p| p.at).is_ok();
+            let least = a.plus(wide_text(bytes, p.at, referenced));
             self.string = Some(Open { index: self.out.len(), nul: p.at + run as u64, least });
             self.push(a, end, DataKind::String);
         } else if run == 0 && bytes.first() == Some(&0) && before && self.objects.ending_at(a).is_none() {
@@ -736,19 +741,22 @@ impl Sweep<'_> {
 }
 
 /// Bytes of the text at the start of `bytes`, which lie at `at`, with its terminator, if its characters take two or four bytes (`char16_t`,
-/// `wchar_t`); 0 where they don't. Another text may be its tail, merged into it by the linker.
-fn wide_text(bytes: &[u8], at: u64) -> u64 {
+/// `wchar_t`); 0 where they don't. Another text may be its tail, merged into it by the linker. Texts of one character in a row look like
+/// one of two-byte characters, but are all referenced.
+fn wide_text(bytes: &[u8], at: u64, referenced: impl Fn(u64) -> bool) -> u64 {
     let of_width = |width: usize| {
         let zero = |unit: &[u8]| unit.iter().all(|&b| b == 0);
         let character = |unit: &[u8]| {
             let value = unit.iter().rev().fold(0u32, |v, &b| v << 8 | u32::from(b));
-            value != 0 && value < 0x11_0000 && (value > 0xff || is_text(value as u8))
+            // Two texts side by side would be characters of two bytes, were they not all of Latin-1.
+            value != 0 && value < 0x11_0000 && (if value > 0xff { width == 4 } else { is_text(value as u8) })
         };
         let fits = at.is_multiple_of(width as u64) && bytes.get(1..width).is_some_and(zero);
         let characters = bytes.chunks_exact(width).take_while(|unit| character(unit)).count();
         let end = characters * width;
         let ended = bytes.get(end..end + width).is_some_and(zero);
-        if fits && characters > 0 && ended { (end + width) as u64 } else { 0 }
+        let short = width == 2 && characters > 1 && (1..characters as u64).all(|k| referenced(at + 2 * k));
+        if fits && characters > 0 && ended && !short { (end + width) as u64 } else { 0 }
     };
     match of_width(4) {
         0 => of_width(2),
