@@ -111,6 +111,8 @@ impl Decoder {
         let ArchDetail::X86Detail(x86) = detail.arch_detail();
         let encoding = x86.encoding();
         let reg = |r: RegId| r.0;
+        let mnemonic = insn.mnemonic()?.to_owned();
+        let verb = mnemonic.rsplit(' ').next().unwrap_or_default();
         let operands: Vec<Operand> = x86
             .operands()
             .filter_map(|o| match o.op_type {
@@ -122,13 +124,11 @@ impl Decoder {
                     index: reg(m.index()),
                     scale: m.scale(),
                     disp: m.disp(),
-                    size: o.size,
+                    size: compared(verb).unwrap_or(o.size),
                 }),
                 X86OperandType::Invalid => None,
             })
             .collect();
-        let mnemonic = insn.mnemonic()?.to_owned();
-        let verb = mnemonic.rsplit(' ').next().unwrap_or_default();
         // An access to the page at zero always faults.
         let flow = if null(verb, &operands) { Flow::Stop } else { flow(verb, &operands) };
         let bytes = insn.bytes().to_vec();
@@ -152,6 +152,15 @@ impl Decoder {
             disp,
             imm: encoding.imm.map(|s| (s.offset, s.size)),
         })
+    }
+}
+
+/// Bytes that a comparison of scalars reads (Intel SDM, volume 2): capstone takes them for those of a whole vector register.
+fn compared(verb: &str) -> Option<u8> {
+    match verb.strip_prefix('v').unwrap_or(verb) {
+        "comisd" | "ucomisd" => Some(8),
+        "comiss" | "ucomiss" => Some(4),
+        _ => None,
     }
 }
 
