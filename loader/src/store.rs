@@ -166,11 +166,20 @@ fn write_all(entry: Entry, report: &mut Report) -> Result<(), Code> {
             check(w.addr, bytes(w.new, w.len)).map_err(|code| (code, w.addr))
         })
     });
-    if let Err((code, at)) = written.and_then(|()| moves.iter().filter(|m| m.both_ways == 0).try_for_each(copy)) {
+    // What a value that is set overwrites can't be had again.
+    let mut set = false;
+    let mut values = || {
+        let mut values = moves.iter().filter(|m| m.both_ways == 0);
+        values.try_for_each(|m| {
+            set = true;
+            copy(m)
+        })
+    };
+    if let Err((code, at)) = written.and_then(|()| values()) {
         let code = report.refuse(code, format_args!("at {at:#x}"));
         let restored =
             |w: &Write| writer.write(w.addr, bytes(w.old, w.len)).is_ok() || reads(&mem, w.addr, bytes(w.old, w.len));
-        if !writes[..done].iter().rev().all(restored) {
+        if !writes[..done].iter().rev().all(restored) || set {
             control::block_loader();
             return Err(report.refuse(codes::ROLL_BACK_FAILED, format_args!("at {at:#x}")));
         }

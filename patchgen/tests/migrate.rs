@@ -4,26 +4,15 @@ mod support;
 
 use serde_json::Value;
 use std::process::Command;
-use support::Bench;
+use support::{Bench, HEAD};
 
-/// In front of every source. `stat` is the variable in question.
-const HEAD: &str = "
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#ifdef NEW
-#define PICK(old, ...) __VA_ARGS__
-#else
-#define PICK(old, ...) old
-#endif
-#define NOINLINE __attribute__((noinline, noclone))
-int sink;
-";
-
-/// The message about `stat`, and whether the bundle would be live.
+/// The message about `stat`, the variable in question, and whether the bundle would be live.
 fn build(name: &str, source: &str, flags: &str) -> (String, bool) {
     let bench = Bench::new();
-    bench.write("x.c", &format!("{HEAD}{source}\nint main(int c, char **v) {{ return run(c); }}\n"));
+    bench.write(
+        "x.c",
+        &format!("{HEAD}#include <string.h>\nint sink;\n{source}\nint main(int c, char **v) {{ return run(c); }}\n"),
+    );
     bench.run("gcc", &format!("-g -Wl,--build-id -w {flags} x.c -o old"));
     bench.run("gcc", &format!("-g -Wl,--build-id -w -DNEW {flags} x.c -o new"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_patchgen"));
@@ -69,7 +58,8 @@ fn what_nobody_has_the_address_of_moves() {
             // next object.
             let followed = !(name.starts_with("a function") && flags.starts_with("-O0")
                 || name.starts_with("a loop") && flags.contains("-O2 -no-pie"));
-            if live != followed || !message.contains("move along") {
+            let why = if followed { "of its live value move along" } else { "its live value can't move along" };
+            if live != followed || !message.contains(why) {
                 wrong.push(format!("{name}, {flags}: {message}"));
             }
         }
@@ -148,4 +138,24 @@ fn another_module_s_view_keeps_it_in_place() {
     let source = "int stat[PICK(4, 6)]; NOINLINE int run(int c) { return stat[c] += PICK(1, 2); }";
     let (message, live) = build("exported", source, "-O2 -pie -fPIE -rdynamic");
     assert!(!live && message.contains("is exported"), "{message}");
+}
+
+#[test]
+fn a_name_of_the_c_library_s_proves_nothing() {
+    let source = "static char stat[PICK(16, 32)], *kept;
+        NOINLINE long read(int n, char *at, long m) { kept = at; return n + m; }
+        NOINLINE int run(int c) { return read(c, stat, 9) + stat[c]; }";
+    let (message, live) = build("a function of its own", source, "-O2 -shared -fPIC");
+    assert!(!live && message.contains("may call `read`"), "{message}");
+}
+
+#[test]
+fn a_base_in_the_object_before_may_be_its_own() {
+    let source = "long before[4], stat[PICK(40, 60)];
+        NOINLINE long last(int c) { return stat[c - 1]; }
+        NOINLINE int run(int c) { stat[c] += PICK(1, 2); return before[c] + last(c); }";
+    for flags in &FLAGS[1..] {
+        let (message, live) = build("a base in front", source, flags);
+        assert!(!live, "{flags}: {message}");
+    }
 }

@@ -5,19 +5,7 @@ mod support;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;
-use support::Bench;
-
-/// In front of every source.
-const HEAD: &str = "
-#include <stdio.h>
-#include <stdlib.h>
-#ifdef NEW
-#define PICK(old, ...) __VA_ARGS__
-#else
-#define PICK(old, ...) old
-#endif
-#define NOINLINE __attribute__((noinline, noclone))
-";
+use support::{Bench, HEAD};
 
 struct Case {
     code: &'static str,

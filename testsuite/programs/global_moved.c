@@ -47,8 +47,9 @@ HIDDEN struct visitor {
 #endif
 ;
 
+// Every function that changes names a visitor: one that doesn't could have one from elsewhere, by a cast.
 NOINLINE void hit(int slot, int times) {
-    if (slot < 0 || slot >= SLOTS) {
+    if (slot < 0 || slot >= SLOTS || visitors[0].count < 0) {
 #ifdef NEW
         sum.misses += times;
 #endif

@@ -8,7 +8,7 @@ use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError};
-use crate::include::{Analysis, Migrations};
+use crate::include::{Analysis, Migration, Migrations};
 use crate::lift::{Lifted, Slot, Target};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,35 +99,26 @@ fn address_of(target: &Target) -> Option<FuncId> {
     }
 }
 
-/// Variables whose value moves to a new place.
+/// Variables whose value moves to a new place, by the old one, with the functions of either build that name them.
 #[derive(Default)]
-struct Moving {
-    places: BTreeSet<Svma>,
-    /// Functions that name one, of either build.
-    old: BTreeSet<FuncId>,
-    new: BTreeSet<FuncId>,
-}
+struct Moving(BTreeMap<Svma, (BTreeSet<FuncId>, BTreeSet<FuncId>)>);
 
 impl Moving {
     fn of(analysis: Analysis<'_>, migrations: &Migrations) -> Moving {
-        let users = |lifted: &Lifted, objects: &BTreeSet<DataId>| -> BTreeSet<FuncId> {
-            let named = |t: &Target| matches!(t, Target::Data { data, .. } if objects.contains(data));
+        let users = |lifted: &Lifted, object: DataId| -> BTreeSet<FuncId> {
+            let named = |t: &Target| matches!(t, Target::Data { data, .. } if *data == object);
             let all = lifted.functions.iter().enumerate();
             all.filter(|(_, f)| f.refs.iter().any(|r| named(&r.target))).map(|(i, _)| i.into()).collect()
         };
-        if migrations.is_empty() {
-            return Moving::default();
-        }
-        let objects: BTreeSet<DataId> = migrations.values().map(|m| m.old).collect();
-        Moving {
-            places: objects.iter().map(|d| analysis.old.data[d.index()].range.start).collect(),
-            old: users(analysis.old, &objects),
-            new: users(analysis.new, &migrations.keys().copied().collect()),
-        }
+        let place = |m: &Migration| analysis.old.data[m.old.index()].range.start;
+        let each = migrations.iter();
+        Moving(each.map(|(&id, m)| (place(m), (users(analysis.old, m.old), users(analysis.new, id)))).collect())
     }
 
-    fn known_to(&self, (old, new): (Option<FuncId>, FuncId)) -> bool {
-        old.is_some_and(|f| self.old.contains(&f)) || self.new.contains(&new)
+    /// Whether a function names the one at that place.
+    fn known_to(&self, at: Svma, (old, new): (Option<FuncId>, FuncId)) -> bool {
+        let users = self.0.get(&at);
+        users.is_some_and(|(before, after)| old.is_some_and(|f| before.contains(&f)) || after.contains(&new))
     }
 }
 
@@ -217,15 +208,16 @@ impl Judge<'_> {
         if blind.is_empty() {
             return Fate::Unread;
         }
-        let mut reasons = self.old.elsewhere(name, |at| self.moving.places.contains(&at));
-        let moves = self.old.fixed.get(name).is_some_and(|all| !all.is_empty());
+        let mut reasons = self.old.elsewhere(name, |at| self.moving.0.contains_key(&at));
+        let places: Vec<Svma> = self.old.fixed.get(name).into_iter().flat_map(BTreeMap::keys).copied().collect();
+        let moves = !places.is_empty();
         if self.is_thrown(name) {
             reasons.insert("it has type information, with which instances are thrown".to_owned());
         }
         for &&pair in &blind {
             let (old, new) = self.frames_of(pair);
             let declares = [old, new].into_iter().flatten().any(|f| knows(f, name));
-            if !declares && (!moves || !self.moving.known_to(pair)) {
+            if !declares && !places.iter().any(|&at| self.moving.known_to(at, pair)) {
                 let function = &self.analysis.new.functions[pair.1.index()].name;
                 reasons.insert(format!("`{function}` changed and may reach one without a variable of the type"));
             }

@@ -139,7 +139,7 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     );
     p.unique(Why::Stem, |i| os[i].clone(), |i| ns[i].clone());
     let (mut old_shapes, mut new_shapes) = (Shapes::new(old), Shapes::new(new));
-    let (old_held, new_held) = (held(old.lifted), held(new.lifted));
+    let (old_held, new_held) = (held(old.image, old.lifted), held(new.image, new.lifted));
     // The same name in several units, or clones whose numbers moved: by content.
     for with_unit in [true, false] {
         let unit = |side: &[Function], i: usize| with_unit.then(|| side[i].unit.clone());
@@ -165,8 +165,8 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     p
 }
 
-/// Functions whose address is taken by code, or held by data or a slot that isn't only called through.
-fn held(lifted: &Lifted) -> BTreeSet<usize> {
+/// Functions whose address is taken by code, or held by data or a slot that isn't only called through, or known to other modules.
+fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
     fn function(target: &Target) -> Option<usize> {
         match target {
             Target::Func { func, .. } => Some(func.index()),
@@ -180,7 +180,9 @@ fn held(lifted: &Lifted) -> BTreeSet<usize> {
     };
     let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter(move |r| !calls(f, r))).map(|r| &r.target);
     let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
-    code.chain(data).filter_map(function).collect()
+    let exported = |f: &Function| f.names.iter().any(|&s| image.symbol(s).exported);
+    let known = lifted.functions.iter().enumerate().filter(|(_, f)| exported(f)).map(|(i, _)| i);
+    code.chain(data).filter_map(function).chain(known).collect()
 }
 
 /// Pairs the members of one group: equal bodies first, then the clearly most similar ones, then a lone rest.

@@ -53,7 +53,9 @@ fn without_rust_hash(name: &str) -> &str {
 
 /// Whether the name is one of Rust's, in either of its manglings.
 pub(super) fn is_rust(name: &str) -> bool {
-    name.starts_with("_R") || without_rust_hash(name).len() < name.len()
+    // Version 0 (RFC 2603): a tag, or the number of another version.
+    let tagged = name.strip_prefix("_R").and_then(|n| n.bytes().next());
+    tagged.is_some_and(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) || without_rust_hash(name).len() < name.len()
 }
 
 #[cfg(test)]

@@ -321,6 +321,10 @@ impl<'i> DebugInfo<'i> {
         std::str::from_utf8(self.units[id.0 as usize].producer).unwrap_or("")
     }
 
+    pub(crate) fn is_assembly(&self, unit: u32) -> bool {
+        self.units[unit as usize].language == Some(gimli::DW_LANG_Mips_Assembler)
+    }
+
     /// The language of most units, as DWARF names it (`DW_LANG_C11`).
     pub fn main_language(&self) -> Option<&'static str> {
         let mut counts: BTreeMap<u16, usize> = BTreeMap::new();

@@ -16,7 +16,7 @@ const FOLDED_INDEX: u64 = 64;
 const SMALLEST_ARRAY: u64 = 8;
 
 /// Whether `gap` bytes are one to four elements of an array of `size` bytes that has more.
-fn spans(size: u64, gap: u64) -> bool {
+pub fn spans(size: u64, gap: u64) -> bool {
     (1..=4).any(|n| gap.is_multiple_of(n) && size.is_multiple_of(gap / n) && size / (gap / n) > n)
 }
 

@@ -20,6 +20,7 @@ use crate::image::Image;
 use crate::lift::Lifted;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use bases::spans;
 pub use bind::{Binder, LEA, LOAD, SlotKey, ThreadForm, Unbound, follows};
 pub use closure::{Choices, close};
 pub use literals::carried_size;

@@ -1,9 +1,9 @@
 //! Numbers of which one is an address because another is: both are values of one conditional expression.
 
-use super::decode;
+use super::indexed;
 use super::{CodeRef, DataKind, Field, Function, Target};
 use crate::image::Image;
-use iced_x86::{ConditionCode, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use iced_x86::{ConditionCode, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 
 /// Instructions between a number and its use.
 const NEAR: usize = 24;
@@ -24,7 +24,7 @@ pub(super) fn is_chosen(
     let walk = Row { image, f, part: reference.part };
     let Some(register) = walk.number(at) else { return false };
     for n in at + 1..=at + NEAR {
-        let Some(i) = walk.instruction(n) else { return false };
+        let Some(i) = walk.instruction(n).filter(runs_on) else { return false };
         let [to, from] = [i.op0_register(), i.op1_register()].map(|r| r.full_register());
         let moves = i.condition_code() != ConditionCode::None
             && i.op1_kind() == OpKind::Register
@@ -50,8 +50,7 @@ struct Row<'a> {
 impl Row<'_> {
     fn instruction(&self, n: usize) -> Option<Instruction> {
         let insn = self.f.insns.get(n).filter(|i| i.part == self.part)?;
-        let at = self.f.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
-        Some(decode::decoder(self.image.bytes(at, u64::from(insn.len))?, at).decode())
+        indexed::instruction(self.image, self.f, insn)
     }
 
     /// The whole register that the instruction puts a number into.
@@ -64,7 +63,7 @@ impl Row<'_> {
     /// Whether the last instruction before `at` that writes the register puts a known address there.
     fn is_address(&self, at: usize, register: Register) -> bool {
         for n in (at.saturating_sub(NEAR)..at).rev() {
-            let Some(i) = self.instruction(n) else { return false };
+            let Some(i) = self.instruction(n).filter(runs_on) else { return false };
             if writes(&i, register) {
                 let insn = &self.f.insns[n];
                 let refs =
@@ -74,6 +73,11 @@ impl Row<'_> {
         }
         false
     }
+}
+
+/// Behind it comes the next one, with the registers that this one leaves.
+fn runs_on(i: &Instruction) -> bool {
+    matches!(i.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
 }
 
 fn writes(i: &Instruction, register: Register) -> bool {

@@ -109,7 +109,7 @@ impl Walk<'_> {
         match i.flow_control() {
             FlowControl::Next => self.runs_on(at, i, holders),
             FlowControl::Call | FlowControl::IndirectCall => {
-                let kept = holders & !self.lost(at, i);
+                let kept = if holders & caller_saved() == 0 { holders } else { holders & !self.lost(at, i) };
                 self.lands(insn.part, kept)?;
                 if self.ends(at) { Some(()) } else { self.runs_on(at, i, kept) }
             }
@@ -137,12 +137,12 @@ impl Walk<'_> {
     }
 
     /// The registers that don't hold it any more after a call. A compiler may know which ones a function of the same unit leaves alone (GCC's
-    /// `-fipa-ra`); that of the result is another matter.
+    /// `-fipa-ra`), that of the result among them where there is none.
     fn lost(&self, at: usize, call: &Instruction) -> u16 {
         let near = self.f.insns[at].local.is_some() || matches!(self.target(at), Some(Target::Func { .. }));
         if call.flow_control() == FlowControl::Call && near {
             let mut factory = InstructionInfoFactory::new();
-            return bit(Register::RAX) | clobbered(self.image, Svma(call.near_branch_target()), CALLS, &mut factory);
+            return clobbered(self.image, Svma(call.near_branch_target()), CALLS, &mut factory);
         }
         caller_saved()
     }
@@ -257,12 +257,17 @@ fn clobbered(image: &Image, start: Svma, depth: u32, factory: &mut InstructionIn
             (Mnemonic::INVALID, _) => return 0,
             (Mnemonic::Push, _) => pushed |= one,
             (Mnemonic::Pop, _) => popped |= one,
-            (_, FlowControl::IndirectCall) => return caller_saved(),
+            (Mnemonic::Mov, _)
+                if i.op1_kind() == OpKind::Register && i.op0_kind() == OpKind::Memory && on_stack(&i) =>
+            {
+                pushed |= bit(i.op1_register());
+            }
+            (Mnemonic::Mov, _) if one != 0 && i.op1_kind() == OpKind::Memory && on_stack(&i) => popped |= one,
+            (_, FlowControl::IndirectCall) => written |= caller_saved(),
             (_, FlowControl::Call) => {
                 let target = Svma(i.near_branch_target());
-                let stub = image.plt_at(target).is_some();
                 written |= match depth {
-                    _ if stub => return caller_saved(),
+                    _ if image.plt_at(target).is_some() => caller_saved(),
                     0 => 0,
                     _ => clobbered(image, target, depth - 1, factory),
                 };
@@ -273,7 +278,7 @@ fn clobbered(image: &Image, start: Svma, depth: u32, factory: &mut InstructionIn
     (written | popped) & !(pushed & popped) & caller_saved()
 }
 
-fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {
+pub(super) fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {
     let at = f.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
     let bytes = image.bytes(at, u64::from(insn.len))?;
     Some(decode::decoder(bytes, at).decode())

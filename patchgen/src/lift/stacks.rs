@@ -12,9 +12,9 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 /// Whether a function of the image switches stacks by itself.
 #[must_use]
 pub fn switches_stacks(image: &Image, lifted: &Lifted) -> bool {
-    let mut candidates = lifted.functions.iter().filter(|f| f.writes_stack).peekable();
-    let is_libc = || lifted.functions.iter().flat_map(|f| &f.names).any(|&n| image.symbol(n).name == "makecontext");
-    candidates.peek().is_some() && !is_libc() && candidates.any(|f| switches(image, f))
+    let mut candidates = lifted.functions.iter().filter(|f| f.writes_stack);
+    let is_libc = image.soname.as_ref().is_some_and(|name| name.starts_with("libc.so"));
+    !is_libc && candidates.any(|f| switches(image, f))
 }
 
 /// Whether the instruction gives the stack pointer another value than calls, `leave`, and frames of a constant size do.
@@ -43,7 +43,7 @@ fn switches(image: &Image, f: &Function) -> bool {
     // Registers that hold an address in the frame somewhere in the function.
     let mut own: u16 = bit(Register::RSP) | bit(Register::RBP);
     loop {
-        let more = code.iter().filter(|i| from_frame(i, own)).fold(own, |all, i| all | bit(i.op0_register()));
+        let more = code.iter().filter(|i| from_frame(i, own, &code)).fold(own, |all, i| all | bit(i.op0_register()));
         if more == own {
             break;
         }
@@ -55,22 +55,35 @@ fn switches(image: &Image, f: &Function) -> bool {
             let frame = bit(Register::RSP);
             own & !frame & (bit(i.op0_register()) | bit(i.op1_register())) == 0
         }
-        Mnemonic::Mov => own & (bit(i.memory_base()) | bit(i.memory_index())) == 0,
+        Mnemonic::Mov => !kept(i, own, &code),
         _ => true,
     })
 }
 
 /// Whether the instruction computes a register from the frame's address, or reads it from the frame.
-fn from_frame(i: &Instruction, own: u16) -> bool {
+fn from_frame(i: &Instruction, own: u16, code: &[Instruction]) -> bool {
     if i.op_count() < 2 || i.op0_kind() != OpKind::Register {
         return false;
     }
     match (i.mnemonic(), i.op1_kind()) {
         (Mnemonic::Mov, OpKind::Register) => own & bit(i.op1_register()) != 0,
-        (Mnemonic::Mov, OpKind::Memory) => on_frame(i),
+        (Mnemonic::Mov, OpKind::Memory) => kept(i, own, code),
         (Mnemonic::Lea, _) => own & (bit(i.memory_base()) | bit(i.memory_index())) != 0,
         _ => false,
     }
+}
+
+/// Whether the instruction reads what the function itself has put into a place of its frame, an address in the frame.
+fn kept(i: &Instruction, own: u16, code: &[Instruction]) -> bool {
+    let same = |s: &Instruction| {
+        s.mnemonic() == Mnemonic::Mov
+            && s.op0_kind() == OpKind::Memory
+            && s.op1_kind() == OpKind::Register
+            && own & bit(s.op1_register()) != 0
+            && (s.memory_base(), s.memory_index()) == (i.memory_base(), i.memory_index())
+            && s.memory_displacement64() == i.memory_displacement64()
+    };
+    on_frame(i) && code.iter().any(same)
 }
 
 fn bit(register: Register) -> u16 {

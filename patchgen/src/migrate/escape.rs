@@ -5,7 +5,7 @@
 //! forget it, or used in a way that isn't understood. Whatever isn't seen counts as an escape.
 
 use crate::addr::{DataId, FuncId};
-use crate::image::Image;
+use crate::image::{Image, Import};
 use crate::lift::{Access, CodeRef, Function, Insn, Lifted, Slot, Target};
 use crate::types::Returned;
 use iced_x86::{
@@ -155,7 +155,7 @@ pub fn objects(reference: &CodeRef) -> impl Iterator<Item = DataId> + '_ {
 }
 
 /// Whether a reference may mean the object.
-fn names(reference: &CodeRef, object: DataId) -> bool {
+pub fn names(reference: &CodeRef, object: DataId) -> bool {
     objects(reference).any(|id| id == object)
 }
 
@@ -300,7 +300,7 @@ impl<'a> Walk<'_, 'a> {
             FlowControl::IndirectBranch => {
                 let branches = function.insns.iter().filter_map(|n| self.decode(n));
                 let branches = branches.filter(|b| b.flow_control() == FlowControl::IndirectBranch).count();
-                if branches > function.tables.len() && state & CALLER_SAVED != 0 {
+                if branches > function.tables.len() && state != 0 {
                     return self.lost("jumps through a pointer");
                 }
                 for &place in function.tables.iter().flat_map(|t| &t.entries) {
@@ -320,7 +320,8 @@ impl<'a> Walk<'_, 'a> {
     /// The caller's frame is gone: nobody would see that the callee holds it.
     fn tail_call(&self, insn: &Insn, state: Regs) -> Verdict<()> {
         let named = self.refs(insn).iter().any(|r| names(r, self.address.object));
-        if named || state & CALLER_SAVED != 0 { self.lost("jumps to another function") } else { Ok(()) }
+        // Some conventions pass arguments in any register.
+        if named || state != 0 { self.lost("jumps to another function") } else { Ok(()) }
     }
 
     fn call(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
@@ -338,7 +339,7 @@ impl<'a> Walk<'_, 'a> {
                 _ => None,
             },
             Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => {
-                Some(Err(&image.imports[import.index()].name))
+                Some(Err(&image.imports[import.index()]))
             }
             _ => None,
         });
@@ -349,9 +350,9 @@ impl<'a> Walk<'_, 'a> {
             }
             // Left over from before, in registers that aren't looked at.
             Some(Err(_)) if given & ARGUMENTS == 0 => Ok(kept),
-            Some(Err(name)) if FORGETFUL.contains(&name.as_str()) => Ok(kept),
-            Some(Err(name)) if RETURNING.contains(&name.as_str()) => Ok(kept | RAX),
-            Some(Err(name)) => self.lost(&format!("may call `{name}`")),
+            Some(Err(import)) if is_libc(import) && FORGETFUL.contains(&import.name.as_str()) => Ok(kept),
+            Some(Err(import)) if is_libc(import) && RETURNING.contains(&import.name.as_str()) => Ok(kept | RAX),
+            Some(Err(import)) => self.lost(&format!("may call `{}`", import.name)),
             None if i.mnemonic() == Mnemonic::Call && given & ARGUMENTS == 0 => Ok(kept),
             None => self.lost("calls through a pointer, or the kernel,"),
         }
@@ -445,6 +446,11 @@ fn through(
     }
     // `push` writes to memory without an operand that says so.
     if i.is_stack_instruction() { Err("writes to memory") } else { Ok(after) }
+}
+
+/// Whether it is the C library's, by its version: others may have a function of that name.
+fn is_libc(import: &Import) -> bool {
+    import.version.as_deref().is_some_and(|version| version.starts_with("GLIBC_"))
 }
 
 fn bit(register: Register) -> Option<Regs> {

@@ -9,7 +9,7 @@ use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
-use crate::include::{Analysis, Kept, Migration, Migrations};
+use crate::include::{Analysis, Kept, Migration, Migrations, spans};
 use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
 use crate::types::{self, Returned, Survey, TypeDiff, VarChange};
 use escape::Address;
@@ -218,13 +218,12 @@ impl Side<'_> {
     fn keeps_to_itself(&self, object: DataId, users: &[FuncId]) -> Result<(), String> {
         let range = self.lifted.data[object.index()].range;
         for (i, function) in self.lifted.functions.iter().enumerate() {
-            if users.contains(&i.into()) {
-                continue;
-            }
-            if function.insns.is_empty() || function.unprovable.iter().any(|u| u.code == 213) {
+            let unseen = function.insns.is_empty() || function.unprovable.iter().any(|u| u.code == 213);
+            if unseen && !users.contains(&i.into()) {
                 return Err(format!("what `{}` refers to isn't known", function.name));
             }
-            if let Some(r) = function.refs.iter().find(|r| self.may_reach(function, r, range)) {
+            let other = |r: &&CodeRef| !escape::names(r, object) && self.may_reach(function, r, range);
+            if let Some(r) = function.refs.iter().find(other) {
                 let at = function.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
                 return Err(format!("`{}` at {at} may compute its address from another", function.name));
             }
@@ -250,7 +249,8 @@ impl Side<'_> {
         let inside = (0..here.range.size().cast_signed()).contains(offset);
         let another =
             |r: &CodeRef| matches!(&r.target, Target::Data { data: d, offset: o } if d == data && o != offset);
-        !inside || (*offset >= MEMBER && !function.refs.iter().any(another))
+        let folded = at < range.start && spans(range.size(), range.start.0 - at.0);
+        !inside || folded || (*offset >= MEMBER && !function.refs.iter().any(another))
     }
 }
 

@@ -55,6 +55,24 @@ fn known<T: PartialEq>(
     of: impl Fn(&mut Shapes<'_, '_>, Option<DieRef>) -> Option<T>,
 ) -> Result<BTreeMap<Svma, T>, ImageError> {
     let mut out: BTreeMap<Svma, Option<T>> = BTreeMap::new();
+    visit(info, units, wanted, |at, shapes, ty| {
+        let said = of(shapes, ty);
+        match out.entry(at) {
+            Entry::Vacant(slot) => drop(slot.insert(said)),
+            Entry::Occupied(mut slot) if *slot.get() != said => drop(slot.insert(None)),
+            Entry::Occupied(_) => {}
+        }
+    })?;
+    Ok(out.into_iter().filter_map(|(at, said)| Some((at, said?))).collect())
+}
+
+/// Shows the types of the variables at these addresses, as far as units of `info` have them.
+pub(super) fn visit(
+    info: &DebugInfo<'_>,
+    units: &BTreeSet<u32>,
+    wanted: &BTreeSet<Svma>,
+    mut show: impl FnMut(Svma, &mut Shapes<'_, '_>, Option<DieRef>),
+) -> Result<(), ImageError> {
     for &unit in units {
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let view = View { info, unit, local: &table, reading: Reading::Full };
@@ -66,15 +84,10 @@ fn known<T: PartialEq>(
             }
             let here = DieRef { unit, offset: node.offset };
             let ty = node.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
-            let said = of(&mut shapes, ty);
-            match out.entry(at) {
-                Entry::Vacant(slot) => drop(slot.insert(said)),
-                Entry::Occupied(mut slot) if *slot.get() != said => drop(slot.insert(None)),
-                Entry::Occupied(_) => {}
-            }
+            show(at, &mut shapes, ty);
         }
     }
-    Ok(out.into_iter().filter_map(|(at, said)| Some((at, said?))).collect())
+    Ok(())
 }
 
 /// None where the type isn't whole.

@@ -34,8 +34,8 @@ pub struct Frames {
     pub functions: BTreeMap<Svma, Frame>,
     /// By type: what lets an instance outlive a call, or be anywhere. In words.
     pub outside: BTreeMap<String, BTreeSet<String>>,
-    /// By type: variables at fixed places that hold one, by name.
-    pub fixed: BTreeMap<String, BTreeMap<Svma, String>>,
+    /// By type: variables at fixed places that hold one, with their names, and whether other units can mean them.
+    pub fixed: BTreeMap<String, BTreeMap<Svma, (String, bool)>>,
     /// By type: global variables that are declared to hold one.
     pub declared: BTreeMap<String, BTreeSet<String>>,
 }
@@ -54,7 +54,7 @@ type Outside = BTreeMap<String, BTreeSet<String>>;
 /// What units say of variables that hold one of the types.
 #[derive(Default)]
 struct Holding {
-    fixed: BTreeMap<String, BTreeMap<Svma, String>>,
+    fixed: BTreeMap<String, BTreeMap<Svma, (String, bool)>>,
     declared: Outside,
 }
 
@@ -63,8 +63,8 @@ impl Frames {
     pub fn elsewhere(&self, ty: &str, moved: impl Fn(Svma) -> bool) -> BTreeSet<String> {
         let mut reasons = self.outside.get(ty).cloned().unwrap_or_default();
         let fixed = self.fixed.get(ty);
-        let known = |name: &String| fixed.is_some_and(|all| all.values().any(|n| n == name));
-        let stay = fixed.into_iter().flatten().filter(|(at, _)| !moved(**at)).map(|(_, name)| name);
+        let known = |name: &String| fixed.is_some_and(|all| all.values().any(|(n, external)| *external && n == name));
+        let stay = fixed.into_iter().flatten().filter(|(at, _)| !moved(**at)).map(|(_, (name, _))| name);
         let missing = self.declared.get(ty).into_iter().flatten().filter(|name| !known(name));
         reasons.extend(stay.chain(missing).map(|name| format!("the variable `{name}` holds one")));
         reasons
@@ -250,7 +250,8 @@ impl<'a, 'i> Search<'a, 'i, '_> {
         let parameter = node.tag == dw::DW_TAG_formal_parameter;
         let automatic = in_function && !node.external && !node.declaration && node.home.is_none();
         if !automatic {
-            self.hold(held, node, in_function, &name);
+            let external = node.external || view.declared(at).is_some_and(|(_, n)| n.external);
+            self.hold(held, node, (in_function, external), &name);
         }
         if !(parameter && automatic) {
             self.reason(pointed, || format!("the variable `{name}` points to one, which may be anywhere"));
@@ -258,12 +259,12 @@ impl<'a, 'i> Search<'a, 'i, '_> {
     }
 
     /// A variable that is no function's own holds one.
-    fn hold(&mut self, types: Found<'_>, node: &Node<'i>, in_function: bool, name: &str) {
+    fn hold(&mut self, types: Found<'_>, node: &Node<'i>, (in_function, external): (bool, bool), name: &str) {
         for &ty in &types {
             let ty = ty.to_owned();
             match node.home {
                 Some(Home::At(at)) => {
-                    self.holding.fixed.entry(ty).or_default().insert(at, name.to_owned());
+                    self.holding.fixed.entry(ty).or_default().insert(at, (name.to_owned(), external));
                 }
                 None if node.declaration && node.external && !in_function => {
                     self.holding.declared.entry(ty).or_default().insert(name.to_owned());

@@ -34,6 +34,10 @@ pub fn returned(
 ) -> Result<BTreeMap<Svma, Returned>, ImageError> {
     let mut out: BTreeMap<Svma, Returned> = BTreeMap::new();
     for unit in survey.units_with(info, entries) {
+        // An assembler says nothing of types.
+        if info.is_assembly(unit) {
+            continue;
+        }
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let view = View { info, unit, local: &table, reading: Reading::Full };
         let mut shapes = Shapes::new(view);

@@ -2,11 +2,11 @@
 //!
 //! In an image at fixed addresses the linker stores addresses as it stores numbers, and leaves no relocation behind.
 
+use super::arrays::visit;
 use super::shape::Shapes;
 use crate::addr::Svma;
-use crate::dwarf::die::{Home, is_aggregate};
-use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef, Reading};
+use crate::dwarf::die::is_aggregate;
+use crate::dwarf::{DebugInfo, DieRef};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,27 +73,16 @@ pub fn parts(
     wanted: &BTreeSet<Svma>,
 ) -> Result<BTreeMap<Svma, Parts>, ImageError> {
     let mut out = BTreeMap::new();
-    for &unit in units {
-        let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        let view = View { info, unit, local: &table, reading: Reading::Full };
-        let mut shapes = Shapes::new(view);
-        for node in table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_variable) {
-            let Some(Home::At(at)) = node.home else { continue };
-            if !wanted.contains(&at) {
-                continue;
-            }
-            let here = DieRef { unit, offset: node.offset };
-            let ty = node.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
-            let mut found = Parts::default();
-            if collect(&mut shapes, ty, 0, 0, &mut found).is_none() || shapes.broken {
-                found.unclear = true;
-            }
-            // Two variables of different types at one address: neither decides.
-            out.entry(at)
-                .and_modify(|known: &mut Parts| known.unclear |= known.by_start != found.by_start)
-                .or_insert(found);
+    visit(info, units, wanted, |at, shapes, ty| {
+        let mut found = Parts::default();
+        if collect(shapes, ty, 0, 0, &mut found).is_none() || shapes.broken {
+            found.unclear = true;
         }
-    }
+        // Two variables of different types at one address: neither decides.
+        out.entry(at)
+            .and_modify(|known: &mut Parts| known.unclear |= known.by_start != found.by_start)
+            .or_insert(found);
+    })?;
     Ok(out)
 }
 

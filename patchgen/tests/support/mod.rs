@@ -7,6 +7,18 @@ use patchgen::image::Image;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// In front of sources that hold both builds: `PICK(old, new)`.
+pub const HEAD: &str = "
+#include <stdio.h>
+#include <stdlib.h>
+#ifdef NEW
+#define PICK(old, ...) __VA_ARGS__
+#else
+#define PICK(old, ...) old
+#endif
+#define NOINLINE __attribute__((noinline, noclone))
+";
+
 /// A directory of its own with source files in it; gone with the value.
 pub struct Bench {
     pub dir: tempfile::TempDir,

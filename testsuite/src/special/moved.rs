@@ -81,6 +81,7 @@ fn in_place_of() -> Result<()> {
     shows(&mut target, "6: 210102", "the first applied")?;
     for step in ["writing", "moved", "first-write", "written"] {
         if hpatch("apply", &target, &made[1], Some(step))?.code() == Some(0) {
+            check!(step == "writing", "{step}: nobody was killed");
             // A release build has no such switch.
             return target.finish();
         }
@@ -98,12 +99,13 @@ fn in_place_of() -> Result<()> {
     target.finish()
 }
 
-/// Whatever the dead command had done: the process is as before, with all that it has counted until then.
+/// Whatever the dead command had done: the process is as before, with all that it has counted until then, where its code was whole.
 fn killed() -> Result<()> {
     let (old, made) = bundles("moved-killed", &[("table", "V1", &[])])?;
     let mut target = start(&old)?;
     for (n, step) in ["writing", "moved", "first-write", "written"].into_iter().enumerate() {
         if hpatch("apply", &target, &made[0], Some(step))?.code() == Some(0) {
+            check!(n == 0, "{step}: nobody was killed");
             return target.finish();
         }
         // Before the code changes the old table is the one that counts, afterwards the new one.
@@ -118,8 +120,9 @@ fn killed() -> Result<()> {
     for (n, step) in ["writing", "moved", "written"].into_iter().enumerate() {
         target.apply(&made[0])?.expect(0)?;
         hit(&mut target, &[2])?;
-        hpatch("revert", &target, Path::new("table"), Some(step))?;
-        target::hpatch("recover", target.pid(), &[])?;
+        let reverted = hpatch("revert", &target, Path::new("table"), Some(step))?;
+        check!(reverted.code() != Some(0), "{step}: nobody was killed");
+        target::hpatch("recover", target.pid(), &[])?.expect(0)?;
         shows(&mut target, &format!("4: 23{}1", n + 1), &format!("revert killed at {step}"))?;
     }
     target.finish()

@@ -59,9 +59,19 @@ impl Deep {
         forbidden: &Forbidden,
         hits: &mut Vec<Hit>,
     ) -> bool {
+        let (signs, mut others) = match &self.stacks {
+            Stacks::Threads => (Sites::default(), false),
+            Stacks::Contexts(signs) => (signs.clone(), false),
+            Stacks::Others => (Sites::default(), true),
+        };
         let mut own = Vec::new();
         for v in views {
-            let Some(m) = maps::find(list, v.sp) else { continue };
+            let Some(m) = maps::find(list, v.sp) else {
+                others = true;
+                continue;
+            };
+            // Memory that is shared isn't searched, so the sign of such a stack isn't found.
+            others |= m.shared;
             // On another stack than its own, the thread's own one holds suspended frames.
             if v.sp < v.fs_base && m.contains(v.fs_base) {
                 own.push((m.start, v.fs_base & !(PAGE - 1)));
@@ -69,11 +79,6 @@ impl Deep {
                 own.push((m.start, m.end));
             }
         }
-        let (signs, mut others) = match &self.stacks {
-            Stacks::Threads => (Sites::default(), false),
-            Stacks::Contexts(signs) => (signs.clone(), false),
-            Stacks::Others => (Sites::default(), true),
-        };
         let known = hits.len();
         let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), |slot, addr| {
             if signs.contains(addr) {
@@ -142,6 +147,7 @@ impl Deep {
                 found(at + i as u64 * 8, *w);
             }
         }
-        end
+        // Behind a page that can't be read there may be others.
+        if got < piece.len { (((at + got as u64) & !(PAGE - 1)) + PAGE).min(stop) } else { end }
     }
 }

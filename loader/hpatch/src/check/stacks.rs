@@ -23,6 +23,7 @@ const OTHERS: &[&[u8]] = &[
     b"coro_transfer\0",
     b"co_switch\0",
     b"_st_md_cxt_restore\0",
+    b"PyInit__greenlet\0",
 ];
 
 /// What stacks a program may have.
@@ -44,6 +45,11 @@ impl Stacks {
         }
         let Ok(maps) = target.maps() else { return Self::Others };
         let modules = modules::loaded(&target.mem, &maps);
+        // Code of a file that isn't understood may switch by whatever names.
+        let known = |path: &str| modules.iter().any(|l| l.path == path);
+        if maps.iter().any(|m| m.exec && m.inode != 0 && !m.path.starts_with("/memfd:") && !known(m.file_path())) {
+            return Self::Others;
+        }
         let mut contexts = false;
         let mut makers = Vec::new();
         for m in &modules {
@@ -62,6 +68,11 @@ impl Stacks {
             return Self::Threads;
         }
         makers.retain(|m| elf::dynamic_symbol(&target.mem, m.base, "makecontext").is_some());
+        // With a shadow stack, `makecontext` prepares stacks in another way.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", target.pid));
+        if status.map_or(true, |s| s.lines().any(|l| l.starts_with("x86_Thread_features:") && l.contains("shstk"))) {
+            return Self::Others;
+        }
         let starts = own_start().and_then(|own| makers.iter().map(|m| own.within(m)).collect::<Option<Vec<_>>>());
         match starts {
             Some(starts) if !starts.is_empty() => Self::Contexts(Sites::new(starts)),

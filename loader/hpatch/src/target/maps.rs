@@ -22,9 +22,14 @@ impl Mapping {
         (self.start..self.end).contains(&addr)
     }
 
+    /// The file's path without the mark of an unlinked file.
+    pub fn file_path(&self) -> &str {
+        self.path.strip_suffix(" (deleted)").unwrap_or(&self.path)
+    }
+
     /// The file's name without directories and the mark of an unlinked file.
     pub fn file_name(&self) -> &str {
-        let path = self.path.strip_suffix(" (deleted)").unwrap_or(&self.path);
+        let path = self.file_path();
         path.rsplit('/').next().unwrap_or(path)
     }
 }

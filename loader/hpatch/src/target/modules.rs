@@ -38,10 +38,10 @@ pub fn loaded(mem: &Mem, maps: &[Mapping]) -> Vec<Module> {
             continue;
         }
         let Some(image) = Image::at(mem, m.start) else { continue };
-        let mut code = image.segments().iter().filter(|s| s.flags & PF_X != 0);
+        let mut code = image.segments().iter().filter(|s| s.flags & PF_X != 0).peekable();
         let is_mapped = |svma: u64| maps::find(maps, image.bias.wrapping_add(svma)).is_some_and(|m| m.exec);
-        if code.all(|s| is_mapped(s.svma)) {
-            let path = m.path.strip_suffix(" (deleted)").unwrap_or(&m.path).to_owned();
+        if code.peek().is_some() && code.all(|s| is_mapped(s.svma)) {
+            let path = m.file_path().to_owned();
             found.push(Module { image, base: m.start, end: image.extent().1, path });
         }
     }
