@@ -51,10 +51,8 @@ impl Texts {
             let bytes = world.bytes(at, next - at)?;
             let length = bytes.iter().rposition(|b| *b != 0)? + 1;
             let text = std::str::from_utf8(&bytes[..length]).is_ok_and(|t| !t.contains('\0'));
-            let zero = u64::from(bytes.get(length) == Some(&0));
             let length = length as u64;
-            // C reads on to the zero, if there is one.
-            (text && seen.iter().all(|lengths| lengths.contains(&length))).then_some((at, at + length + zero))
+            (text && seen.iter().all(|lengths| lengths.contains(&length))).then_some((at, at + length))
         };
         self.lengths.into_iter().filter_map(end).collect()
     }

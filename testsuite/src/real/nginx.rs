@@ -36,12 +36,13 @@ pub fn nginx(story: Story) -> Result<()> {
     story.say(&format!("GET /a%20b/c   gives: {old}"));
     check!(old.contains("%20"), "the old server doesn't show the bug: {old}");
 
+    let (bundle, _) = make_bundle(&pair, ID, &folder, story)?;
     let load = thread::spawn(move || {
         let mut wrk = Command::new("wrk");
         wrk.args(["-t", "1", "-c", "16", "-d", "10s", &format!("http://127.0.0.1:{port}/ok")]);
         run(&mut wrk, LIMIT)
     });
-    let outcome = patch(&pair, &folder, &master, port, story, || load.is_finished());
+    let outcome = patch(&bundle, &master, port, story, || load.is_finished());
     let served = load.join().map_err(|_| Failure("the load's thread panicked".to_owned()))??;
     outcome?;
     let requests = served_well(&served)?;
@@ -49,22 +50,14 @@ pub fn nginx(story: Story) -> Result<()> {
     Ok(())
 }
 
-fn patch(
-    pair: &corpus::CorpusPair,
-    folder: &Path,
-    master: &Running,
-    port: u16,
-    story: Story,
-    load_ended: impl Fn() -> bool,
-) -> Result<()> {
+fn patch(bundle: &Path, master: &Running, port: u16, story: Story, load_ended: impl Fn() -> bool) -> Result<()> {
     let trust = Signer::shared()?.trust();
     let workers = children(master.pid())?;
     check!(workers.len() == WORKERS, "nginx has the workers {workers:?}");
-    let (bundle, _) = make_bundle(pair, ID, folder, story)?;
     let all: Vec<u32> = std::iter::once(master.pid()).chain(workers).collect();
     story.step("Applied to the master and to every worker under wrk", &format!("hpatch apply --pid PID {ID}.hpatch"));
     for pid in &all {
-        let applied = target::apply(*pid, &bundle, 20, &trust)?.expect(0)?;
+        let applied = target::apply(*pid, bundle, 20, &trust)?.expect(0)?;
         story.say(&format!("process {pid} stood still for {}.", pause(&applied)));
         target::hpatch("verify", *pid, &[])?.expect(0)?;
     }
