@@ -5,6 +5,7 @@
 
 mod csmith;
 mod own;
+pub mod package;
 mod random;
 mod row;
 
@@ -31,6 +32,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(5);
 pub enum Source {
     Csmith,
     Own,
+    /// Programs of Debian's source packages; only where it is asked for.
+    Package,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,10 @@ pub enum Verdict {
     Same,
     /// A bundle that is right; whether the two builds do different things at all.
     Right { scope: &'static str, seen: bool },
+    /// The source of the program can't be had.
+    Unavailable,
+    /// The old build with the bundle does something else than the new build, where the changed source does what has no meaning.
+    Undefined(String),
     /// Refused with these codes.
     Refused(BTreeSet<String>),
     /// A wrong patch, a false "same", an alarm of `check-bundle`, or an error.
@@ -77,6 +84,7 @@ pub fn judge(seed: u64, source: Option<Source>, fixed: &Fixed) -> Result<Case> {
     let pair = match source.unwrap_or(drawn) {
         Source::Csmith => csmith::pair(seed, &mut random, &folder)?,
         Source::Own => own::pair(&mut random),
+        Source::Package => return package::judge(seed, fixed),
     };
     let Some(pair) = pair else {
         remove(&folder)?;

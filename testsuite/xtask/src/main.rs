@@ -118,6 +118,9 @@ enum Verb {
         /// Linker
         #[arg(long)]
         ld: Option<String>,
+        /// With the source `package`: lua, mujs, bzip2, tcc, lz4, jsoncpp or tinyxml2
+        #[arg(long)]
+        program: Option<String>,
         /// How many at a time
         #[arg(long, default_value_t = 2)]
         jobs: usize,
@@ -142,6 +145,8 @@ enum RealServer {
 enum FuzzSource {
     Csmith,
     Own,
+    /// Programs of Debian's source packages
+    Package,
 }
 
 impl From<FuzzSource> for Source {
@@ -149,6 +154,7 @@ impl From<FuzzSource> for Source {
         match source {
             FuzzSource::Csmith => Source::Csmith,
             FuzzSource::Own => Source::Own,
+            FuzzSource::Package => Source::Package,
         }
     }
 }
@@ -165,8 +171,8 @@ fn main() -> ExitCode {
         Verb::Soak { cycles } => soak::run(cycles),
         Verb::SelfDiff { roots } => self_diff::run(&roots),
         Verb::GroundTruth { images, only } => ground_truth::run(&images, only.as_deref()),
-        Verb::Fuzz { seeds, source, cc, opt, kind, ld, jobs } => {
-            fuzz::run(seeds, source.map(Source::from), &Fixed { cc, opt, kind, ld }, jobs)
+        Verb::Fuzz { seeds, source, cc, opt, kind, ld, program, jobs } => {
+            fuzz::run(seeds, source.map(Source::from), &Fixed { cc, opt, kind, ld, program }, jobs)
         }
         Verb::Bench { what, pairs } => bench::run(what.as_deref(), &pairs),
     };

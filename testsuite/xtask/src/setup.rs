@@ -71,6 +71,18 @@ pub const FUZZ: &[Need] = &[
     need("ssh-keygen", "openssh-client"),
 ];
 
+/// For random changes to programs of packages.
+pub const FUZZ_PACKAGES: &[Need] = &[
+    need("gcc", "gcc"),
+    need("g++", "g++"),
+    need("clang", "clang"),
+    need("ld.lld", "lld"),
+    need("ld.gold", "binutils"),
+    need("mold", "mold"),
+    need("ssh-keygen", "openssh-client"),
+    need("dpkg-source", "dpkg-dev"),
+];
+
 /// For the scenarios.
 const SCENARIOS: &[Need] = &[
     need("gcc", "gcc"),
