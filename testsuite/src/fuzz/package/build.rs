@@ -247,7 +247,8 @@ impl Outcome {
         });
         let pair = one.lines().map(Some).chain([None]).zip(two.lines().map(Some).chain([None])).find(|(a, b)| a != b);
         let (a, b) = pair.unwrap_or_default();
-        format!("{name}: `{}` against `{}`", a.unwrap_or("(end)"), b.unwrap_or("(end)"))
+        let short = |line: Option<&str>| line.unwrap_or("(end)").chars().take(100).collect::<String>();
+        format!("{name}: `{}` against `{}`", short(a), short(b))
     }
 
     /// Whether a sanitizer complains.

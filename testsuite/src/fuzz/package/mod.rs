@@ -114,7 +114,7 @@ fn one_change(subject: &Subject, tree: &Tree, random: &mut Random) -> Result<Opt
 fn examine(base: &Base, new: &Build, folder: &Path) -> Result<Verdict> {
     let wanted = steady(new, &base.cases, folder)?;
     let old = &base.build;
-    let judge = Judge { base, wanted: &wanted, folder };
+    let mut judge = Judge { base, wanted: &wanted, folder, reset: false };
     let seen = base.outcomes.iter().zip(&wanted).any(|(was, is)| was.is_some() && is.is_some() && was != is);
     let bundle = folder.join("fix.hpatch");
     let mut output = bundle::build(&old.module, &new.module, &bundle, "fix", &[])?;
@@ -125,6 +125,7 @@ fn examine(base: &Base, new: &Build, folder: &Path) -> Result<Verdict> {
         let names: Vec<String> = pattern.captures_iter(&text).map(|c| c[1].to_owned()).collect();
         let more: Vec<&str> = names.iter().flat_map(|name| ["--reset-data", name]).collect();
         output = bundle::build(&old.module, &new.module, &bundle, "fix", &more)?;
+        judge.reset = true;
     }
     match output.code() {
         Some(3) => {
@@ -159,6 +160,8 @@ struct Judge<'a> {
     /// What the new build does.
     wanted: &'a [Option<Outcome>],
     folder: &'a Path,
+    /// Whether variables got a new value, which a revert leaves.
+    reset: bool,
 }
 
 impl Judge<'_> {
@@ -176,7 +179,7 @@ impl Judge<'_> {
         }
         let got = build::run(&mut target, &base.cases, self.folder)?;
         for ((case, was), is) in base.cases.iter().zip(&base.outcomes).zip(&got) {
-            let (Some(was), Some(is)) = (was, is) else { continue };
+            let (Some(was), Some(is), false) = (was, is, self.reset) else { continue };
             check!(was == is, "reverted, `{}` gives {}", case.name(), is.difference(was));
         }
         target.finish()?;
