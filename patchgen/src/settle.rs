@@ -1,10 +1,10 @@
 //! What the debug information decides that the code alone leaves open.
 
 use crate::addr::{DataId, FuncId, Svma};
-use crate::compare::ChangeSet;
+use crate::compare::{ChangeSet, DataDiff};
 use crate::dwarf::DebugInfo;
 use crate::image::{Binding, Image, ImageError, SectionKind};
-use crate::lift::{Access, CodeRef, DataKind, DataRef, Function, Lifted, Target, Word};
+use crate::lift::{Access, CodeRef, DataKind, DataRef, Function, Lifted, Shape, Target, Word};
 use crate::types::{self, Part, Survey};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,7 @@ pub(crate) struct Settled {
     ends: Vec<(FuncId, usize, BTreeSet<DataId>)>,
     /// References, by function and number, that are addresses and no numbers.
     addresses: Vec<(FuncId, usize)>,
+    shapes: BTreeMap<DataId, Shape>,
 }
 
 /// Looks at what a patch may have to carry.
@@ -31,7 +32,8 @@ pub(crate) fn settle(
     let mut words = words(new, changes, debug)?;
     words.extend(pooled(new));
     let Some(debug) = debug else { return Ok(Settled { words, ..Settled::default() }) };
-    Ok(Settled { words, ends: ends(image, new, changes, debug)?, addresses: addresses(new, changes, debug)? })
+    let (ends, addresses) = (ends(image, new, changes, debug)?, addresses(new, changes, debug)?);
+    Ok(Settled { words, ends, addresses, shapes: shapes(new, changes, debug)? })
 }
 
 impl Settled {
@@ -53,6 +55,7 @@ impl Settled {
         for (id, n) in self.addresses {
             new.functions[id.index()].refs[n].certain = true;
         }
+        new.shapes = self.shapes;
     }
 }
 
@@ -107,10 +110,19 @@ fn ended<'a>(new: &'a Lifted, reference: &'a CodeRef) -> impl Iterator<Item = Da
     reference.alternatives.iter().filter(move |a| past(a)).map(|a| a.0)
 }
 
-/// References of the changed and the new functions.
+/// References of functions that a patch may have to carry: the changed and the new ones, and those that refer to what has another size.
 fn open(new: &Lifted, changes: &ChangeSet, of: impl Fn(&CodeRef) -> bool) -> Vec<(FuncId, usize)> {
-    let carried = changes.changed.iter().map(|c| c.new).chain(changes.new_funcs.iter().copied());
-    let refs = carried.flat_map(|id| new.functions[id.index()].refs.iter().enumerate().map(move |(n, r)| (id, n, r)));
+    let mut carried: BTreeSet<FuncId> = changes.changed.iter().map(|c| c.new).collect();
+    carried.extend(&changes.new_funcs);
+    let resized = changes.data_changed.iter().filter(|c| !matches!(c.diff, DataDiff::Content));
+    let resized: BTreeSet<DataId> = resized.map(|c| c.new).collect();
+    if !resized.is_empty() {
+        let reads = |f: &Function| f.refs.iter().filter_map(|r| r.target.data()).any(|id| resized.contains(&id));
+        carried.extend(new.functions.iter().enumerate().filter(|(_, f)| reads(f)).map(|(i, _)| FuncId::from(i)));
+    }
+    let refs = carried
+        .into_iter()
+        .flat_map(|id| new.functions[id.index()].refs.iter().enumerate().map(move |(n, r)| (id, n, r)));
     refs.filter(|(.., r)| of(r)).map(|(id, n, _)| (id, n)).collect()
 }
 
@@ -167,6 +179,42 @@ fn ends(
         (id, n, ended(new, r).filter(meant_by_nobody).collect())
     };
     Ok(open.iter().map(settle).collect())
+}
+
+/// What the variables are inside of which computed addresses lead, and those near these places.
+fn shapes(
+    new: &Lifted,
+    changes: &ChangeSet,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Result<BTreeMap<DataId, Shape>, ImageError> {
+    let inside = |r: &CodeRef| match r.target {
+        Target::Data { data, offset } if r.indexed && r.access == Access::Derived && offset > 0 => {
+            let datum = &new.data[data.index()];
+            (datum.kind == DataKind::Named).then(|| (data, datum.range.start.offset(offset)))
+        }
+        _ => None,
+    };
+    let open = open(new, changes, |r| inside(r).is_some());
+    let places: BTreeSet<(DataId, Svma)> =
+        open.iter().filter_map(|&(id, n)| inside(&new.functions[id.index()].refs[n])).collect();
+    let mut asked: BTreeMap<Svma, DataId> = BTreeMap::new();
+    for &(data, at) in &places {
+        asked.insert(new.data[data.index()].range.start, data);
+        let named = new.near(at).filter(|id| new.data[id.index()].kind == DataKind::Named);
+        asked.extend(named.map(|id| (new.data[id.index()].range.start, id)));
+    }
+    if asked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let wanted: BTreeSet<Svma> = asked.keys().copied().collect();
+    let units = units_of(survey, &wanted);
+    let single = types::single(info, &units, &wanted)?;
+    let mut parts = types::parts_with_extent(info, &units, &wanted)?;
+    let shape = |(at, id): (Svma, DataId)| {
+        let whole = single.get(&at) == Some(&new.data[id.index()].range.size());
+        (id, Shape { single: whole, parts: parts.remove(&at).unwrap_or_default() })
+    };
+    Ok(asked.into_iter().map(shape).collect())
 }
 
 /// How often code and data refer to each datum, in any reading.

@@ -115,6 +115,7 @@ impl Binder<'_> {
             }
         }
         if self.is_only_use(data, offset)
+            || self.is_of_part(data, offset, within) && self.is_apart(data, address, as_it_lies)
             || self.is_member(data, offset, within) && self.neighbour_agrees(data, address, as_it_lies)
         {
             return Ok(place);
@@ -132,6 +133,36 @@ impl Binder<'_> {
         let limit = new.data[object.index()].range.size().min(FOLDED_INDEX).cast_signed();
         let another = |t: &Target| matches!(*t, Target::Data { data, offset: o } if data == object && o != offset && (0..limit).contains(&o));
         (0..limit).contains(&offset) && new.functions[within.index()].refs.iter().any(|r| another(&r.target))
+    }
+
+    /// Whether an array or a structure inside of the variable begins at a place of it; or lies there, and the function refers to where it begins.
+    fn is_of_part(&self, object: DataId, offset: i64, within: FuncId) -> bool {
+        let new = self.analysis.new;
+        let (Some(shape), Ok(at)) = (new.shapes.get(&object), u64::try_from(offset)) else { return false };
+        let refs = &new.functions[within.index()].refs;
+        let refers = |start: u64| {
+            let start = start.cast_signed();
+            refs.iter().any(|r| matches!(r.target, Target::Data { data, offset } if data == object && offset == start))
+        };
+        shape.parts.range(..=at).any(|(&start, &size)| at == start || at - start < size && refers(start))
+    }
+
+    /// Whether no other array lies so near that a constant part of an index into it leads here, or they all give the same address.
+    fn is_apart(&self, object: DataId, address: Svma, as_it_lies: Option<Svma>) -> bool {
+        let new = self.analysis.new;
+        let walked = |id: DataId| {
+            let other = &new.data[id.index()];
+            other.kind != DataKind::Constant
+                && other.range.size() >= SMALLEST_ARRAY
+                && new.shapes.get(&id).is_none_or(|shape| !shape.single)
+        };
+        new.near(address).filter(|&id| id != object && walked(id)).all(|id| {
+            let gap = new.data[id.index()].range.start.0.wrapping_sub(address.0).cast_signed();
+            match self.bind(&Target::Data { data: id, offset: 0 }, None, false) {
+                Ok(Place::Old(at)) => Some(at) == as_it_lies.map(|here| here.offset(gap)),
+                _ => false,
+            }
+        })
     }
 
     /// Whether a static object that only the new build has is referred to at this one place of it: somebody has to mean it, or it wouldn't be

@@ -317,6 +317,23 @@ pub struct Lifted {
     pub data: Vec<Data>,
     pub func_at: BTreeMap<Svma, FuncId>,
     pub data_at: BTreeMap<Svma, DataId>,
+    /// What types say of variables, where a patch had to know it.
+    pub shapes: BTreeMap<DataId, Shape>,
+}
+
+/// Within so many bytes of an array a constant part of an index into it is looked for.
+const NEAR: u64 = 4096;
+
+/// What is larger isn't looked for by its end.
+const LARGEST: u64 = 1 << 20;
+
+/// What a variable is by its type.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// No array and without one, so that nobody walks through it.
+    pub single: bool,
+    /// Where arrays, structures and unions begin in it that aren't inside of an array, with the size of the largest there; in bytes.
+    pub parts: BTreeMap<u64, u64>,
 }
 
 impl Lifted {
@@ -334,6 +351,14 @@ impl Lifted {
         };
         here.is_class_entry(offset)
             || offset == 0 && (matches!(here.kind, DataKind::Named | DataKind::Literal) || !inside())
+    }
+
+    /// Data of which some byte is within 4 KiB of an address.
+    pub fn near(&self, at: Svma) -> impl Iterator<Item = DataId> + '_ {
+        let from = Svma(at.0.saturating_sub(NEAR));
+        let first = Svma(from.0.saturating_sub(LARGEST));
+        let begun = self.data_at.range(first..=at.plus(NEAR)).map(|(_, &id)| id);
+        begun.filter(move |id| self.data[id.index()].range.end >= from)
     }
 
     /// Whether a reference is the compiler's start-up code asking for a place that its own files mark (`crtstuff.c`, the end of a table that

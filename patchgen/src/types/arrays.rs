@@ -1,5 +1,5 @@
 //! What variables consist of: which are no arrays and hold none, so that nobody walks through them and forms the address behind them; and where
-//! in them objects of a class begin.
+//! in them objects of a class, arrays and structures begin.
 
 use super::shape::Shapes;
 use crate::addr::Svma;
@@ -43,6 +43,24 @@ pub fn parts_of_class(
         let mut starts = BTreeSet::new();
         let whole = members(shapes, ty, 0, 0, &mut starts).is_some();
         (whole && !shapes.broken).then_some(starts)
+    };
+    known(info, units, wanted, of)
+}
+
+/// Of the variables at these addresses: where arrays, structures and unions begin in them, in bytes from their start, with the size of the
+/// largest there. Not what is inside of arrays.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn parts_with_extent(
+    info: &DebugInfo<'_>,
+    units: &BTreeSet<u32>,
+    wanted: &BTreeSet<Svma>,
+) -> Result<BTreeMap<Svma, BTreeMap<u64, u64>>, ImageError> {
+    let of = |shapes: &mut Shapes<'_, '_>, ty| {
+        let mut parts = BTreeMap::new();
+        let whole = extents(shapes, ty, 0, 0, &mut parts).is_some();
+        (whole && !shapes.broken).then_some(parts)
     };
     known(info, units, wanted, of)
 }
@@ -109,6 +127,33 @@ fn members(
     out.insert(base);
     for field in shapes.fields(bare.at, depth) {
         members(shapes, field.ty, base.checked_add(field.at? / 8)?, depth + 1, out)?;
+    }
+    Some(())
+}
+
+/// None where the type isn't whole.
+fn extents(
+    shapes: &mut Shapes<'_, '_>,
+    ty: Option<DieRef>,
+    base: u64,
+    depth: u32,
+    out: &mut BTreeMap<u64, u64>,
+) -> Option<()> {
+    if depth > DEPTH {
+        return None;
+    }
+    let bare = shapes.bare(ty)?;
+    let size = shapes.size(ty)?;
+    let tag = bare.node().tag;
+    if tag != dw::DW_TAG_array_type && !is_aggregate(tag) {
+        return Some(());
+    }
+    let largest = out.entry(base).or_insert(0);
+    *largest = size.max(*largest);
+    if is_aggregate(tag) {
+        for field in shapes.fields(bare.at, depth) {
+            extents(shapes, field.ty, base.checked_add(field.at? / 8)?, depth + 1, out)?;
+        }
     }
     Some(())
 }
