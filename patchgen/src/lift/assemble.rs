@@ -2,7 +2,7 @@
 
 use super::data::{self, FOLDED_PAST};
 use super::decode::{Raw, Use, starts_with_filler};
-use super::functions::{self, order_names};
+use super::functions::{self, Seed, order_names};
 use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
 use super::tables::{self, Body, Found};
@@ -61,22 +61,30 @@ pub fn lift(image: &Image) -> Lifted {
     let code = CodeMap { parts };
 
     let marks = data::marks(image, &seeds);
-    let body = |g: &Vec<usize>| Body { parts: g.iter().map(|&s| &seeds[s]).collect() };
-    let found: Vec<Vec<Found>> = groups.par_iter().map(|g| tables::find(image, &space, &body(g), &marks)).collect();
+    let tables = |g: &Vec<usize>| {
+        let body = Body { parts: g.iter().map(|&s| &seeds[s]).collect() };
+        tables::find(image, &space, &body, &marks)
+    };
+    let found: Vec<Vec<Found>> = groups.par_iter().map(tables).collect();
     let table_starts: HashSet<Svma> = found.iter().flatten().map(|f| f.table.at).collect();
     let mut table_ranges: Vec<SvmaRange> = found.iter().flatten().map(|f| table_range(&f.table)).collect();
     table_ranges.sort_unstable();
 
     let built = data::build(image, &space, &seeds, &code, &table_ranges);
     let resolver = Resolver::new(image, &space, &code, &built.objects, &tls);
-    let functions: Vec<Function> = groups
-        .par_iter()
+    // What was decoded goes over into the functions: there would else be room for all of it twice.
+    let mut seeds: Vec<Option<Seed>> = seeds.into_iter().map(Some).collect();
+    let bodies: Vec<Vec<Seed>> = groups.iter().map(|g| g.iter().filter_map(|&s| seeds[s].take()).collect()).collect();
+    drop(seeds);
+    let functions: Vec<Function> = bodies
+        .into_par_iter()
         .zip(found)
         .enumerate()
-        .map(|(i, (g, found))| {
-            let body = body(g);
+        .map(|(i, (mut parts, found))| {
+            let insns = parts.iter_mut().map(|s| s.piece.as_mut().map(|p| std::mem::take(&mut p.insns))).collect();
+            let body = Body { parts: parts.iter().collect() };
             Assembler { resolver: &resolver, data: &built.data, data_at: &built.data_at, body: &body, id: i.into() }
-                .function(found, &table_starts)
+                .function(insns, found, &table_starts)
         })
         .collect();
     let mut data = built.data;
@@ -106,7 +114,8 @@ struct Assembler<'a> {
 }
 
 impl Assembler<'_> {
-    fn function(&self, found: Vec<Found>, table_starts: &HashSet<Svma>) -> Function {
+    /// `insns`: what was decoded of each part.
+    fn function(&self, insns: Vec<Option<Vec<Insn>>>, found: Vec<Found>, table_starts: &HashSet<Svma>) -> Function {
         let image = self.resolver.image;
         let first = self.body.parts[0];
         let mut names = first.names.clone();
@@ -117,9 +126,7 @@ impl Assembler<'_> {
             unit: names.iter().find_map(|&n| image.symbol(n).file.clone()),
             names,
             parts: self.body.parts.iter().map(|s| s.range).collect(),
-            insns: Vec::with_capacity(
-                self.body.parts.iter().filter_map(|s| s.piece.as_ref()).map(|p| p.insns.len()).sum(),
-            ),
+            insns: Vec::new(),
             refs: Vec::new(),
             tables: Vec::new(),
             fdes: self.body.parts.iter().map(|s| s.fde).collect(),
@@ -141,7 +148,7 @@ impl Assembler<'_> {
             f.tables.push(t.table);
         }
         f.tables.sort_by_key(|t| t.at);
-        f.unprovable.extend(tables::check_bounds(image, self.body, &f.tables));
+        f.unprovable.extend(tables::check_bounds(image, self.body, &insns, &f.tables));
         let large_model = self.body.parts.iter().any(|s| image.dynamic_in(s.range).next().is_some());
         if large_model {
             f.unprovable.push(Unprovable {
@@ -150,17 +157,22 @@ impl Assembler<'_> {
                 what: "the dynamic linker changes its code (text relocations)".into(),
             });
         }
-        for (part, seed) in self.body.parts.iter().enumerate() {
-            match &seed.piece {
-                Some(piece) => {
+        for (part, (seed, mut insns)) in self.body.parts.iter().zip(insns).enumerate() {
+            match (&seed.piece, &mut insns) {
+                (Some(piece), Some(insns)) => {
                     f.unprovable.extend(piece.bad.iter().cloned());
                     let base = f.insns.len();
-                    f.insns.extend(piece.insns.iter().map(|i| Insn { part: part as u8, ..*i }));
+                    if part == 0 {
+                        f.insns = std::mem::take(insns);
+                    } else {
+                        f.insns.extend(insns.iter().map(|i| Insn { part: part as u8, ..*i }));
+                    }
                     self.references(&mut f, part as u8, base, &piece.raws);
                 }
-                None => f.opaque = true,
+                _ => f.opaque = true,
             }
         }
+        f.insns.shrink_to_fit();
         f.refs.shrink_to_fit();
         let kind = |t: &Target| match t {
             Target::Data { data, .. } => Some(self.data[data.index()].kind),
@@ -177,7 +189,9 @@ impl Assembler<'_> {
                 Target::Data { .. } | Target::Linker(..) => true,
                 _ => false,
             };
-            f.refs[i].indexed = data && r.access == Access::Derived && indexed::is_indexed(self.resolver.image, &f, r);
+            f.refs[i].indexed = data
+                && r.access == Access::Derived
+                && indexed::is_indexed(self.resolver.image, &self.resolver.callees, &f, r);
         }
         self.alternatives(&mut f);
         f
@@ -206,7 +220,7 @@ impl Assembler<'_> {
         let (target, access) = match raw.how {
             Use::Branch { short, .. } => {
                 if let Some((p, offset)) = self.body.place(a).or_else(|| self.own_end(part, a)) {
-                    f.insns[index].local = Some((p, offset));
+                    (f.insns[index].local_part, f.insns[index].local_offset) = (p, offset);
                     if p == part {
                         return None;
                     }

@@ -9,7 +9,7 @@ use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use iced_x86::{Instruction, Mnemonic, OpKind};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
 pub(super) const FOLDED: u64 = 256;
@@ -339,6 +339,8 @@ fn anonymous(
     if image.kind == ImageKind::Exec {
         pointers(image, space, &mut places);
     }
+    places.sort_unstable();
+    places.dedup();
     let mut lookups = lookup_tables(image, space, seeds, tables, &places);
     let own = named_lookups(image, space, data);
     places.extend(own.iter().flat_map(|(_, l)| &l.targets).map(|t| Place { at: t.0, width: 0 }));
@@ -491,28 +493,25 @@ struct Lookup {
     whole: bool,
 }
 
-/// Tables of at least three entries, each of which leads to a literal; ascending. One that may as well be a text of wide characters is a table
+/// Tables of at least three entries, each of which leads to a literal; ascending, as `places` are. One that may as well be a text of wide characters is a table
 /// where code adds up its distances.
 fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRange], places: &[Place]) -> Vec<Lookup> {
     let in_table = |a: Svma| {
         let t = tables.partition_point(|t| t.start <= a);
         t > 0 && tables[t - 1].contains(a)
     };
-    let mut starts: Vec<u64> = places.iter().map(|p| p.at).collect();
-    starts.sort_unstable();
-    starts.dedup();
-    // A table is read with an index, so its address is taken: what is loaded at a known width is a constant, of vectors too.
-    let loaded: HashSet<u64> = places.iter().filter(|p| p.width > 0).map(|p| p.at).collect();
     let mut out = Vec::new();
-    for (i, &at) in starts.iter().enumerate() {
-        let at = Svma(at);
-        if loaded.contains(&at.0) {
+    let mut groups = places.chunk_by(|a, b| a.at == b.at).peekable();
+    while let Some(here) = groups.next() {
+        // A table is read with an index, so its address is taken: what is loaded at a known width is a constant, of vectors too.
+        if here.iter().any(|p| p.width > 0) {
             continue;
         }
+        let at = Svma(here[0].at);
         let Some(span) = space.at(at).filter(|s| s.kind == SectionKind::Rodata && at.0.is_multiple_of(4)) else {
             continue;
         };
-        let end = starts.get(i + 1).map_or(span.range.end, |&n| Svma(n).min(span.range.end));
+        let end = groups.peek().map_or(span.range.end, |next| Svma(next[0].at).min(span.range.end));
         let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)

@@ -2,7 +2,7 @@
 
 use super::space::Space;
 use super::stacks;
-use super::{Field, Insn, Unprovable};
+use super::{Field, Insn, NO_PART, Unprovable};
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageKind};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
@@ -123,7 +123,8 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
             offset,
             first_ref: 0,
             ref_count: 0,
-            local: None,
+            local_part: NO_PART,
+            local_offset: 0,
         });
         if nop {
             continue;

@@ -145,6 +145,7 @@ pub fn is_cold_name(name: &str) -> bool {
 
 /// Gives each split-off part its parent.
 fn join(image: &Image, seeds: &mut [Seed]) {
+    let cold: Vec<bool> = seeds.par_iter().map(|s| is_cold(image, s)).collect();
     let starts: Vec<Svma> = seeds.iter().map(|s| s.range.start).collect();
     let find = |a: Svma| {
         let i = starts.partition_point(|&s| s <= a);
@@ -163,11 +164,11 @@ fn join(image: &Image, seeds: &mut [Seed]) {
                     continue;
                 }
                 let Some(t) = find(target) else { continue };
-                if is_cold(image, &seeds[t]) {
+                if cold[t] {
                     found.push((t, i));
                 }
                 let interior = seeds[t].range.start != target;
-                if interior && (is_cold(image, s) || s.names.is_empty()) {
+                if interior && (cold[i] || s.names.is_empty()) {
                     found.push((i, t));
                 }
             }
@@ -177,8 +178,8 @@ fn join(image: &Image, seeds: &mut [Seed]) {
         })
         .collect();
     let mut by_part: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (part, f) in links.into_iter().chain(landing_links(image, seeds, &find)) {
-        if !is_cold(image, &seeds[f]) {
+    for (part, f) in links.into_iter().chain(landing_links(image, seeds, &cold, &find)) {
+        if !cold[f] {
             by_part.entry(part).or_default().push(f);
         }
     }
@@ -199,7 +200,7 @@ fn join(image: &Image, seeds: &mut [Seed]) {
         let mut linked = by_part.remove(&i).unwrap_or_default();
         linked.sort_unstable();
         linked.dedup();
-        if !is_cold(image, s) {
+        if !cold[i] {
             if s.names.is_empty() && linked.len() == 1 {
                 parents.push((i, linked[0]));
             }
@@ -260,7 +261,12 @@ fn join(image: &Image, seeds: &mut [Seed]) {
 }
 
 /// (split-off part, function) pairs where an exception from the one lands in the other.
-fn landing_links(image: &Image, seeds: &[Seed], find: &dyn Fn(Svma) -> Option<usize>) -> Vec<(usize, usize)> {
+fn landing_links(
+    image: &Image,
+    seeds: &[Seed],
+    cold: &[bool],
+    find: &dyn Fn(Svma) -> Option<usize>,
+) -> Vec<(usize, usize)> {
     let called: LazyCell<HashSet<u64>, _> = LazyCell::new(|| {
         let raws = seeds.iter().filter_map(|s| s.piece.as_ref()).flat_map(|p| &p.raws);
         raws.filter(|r| matches!(r.how, Use::Branch { call: true, .. })).map(|r| r.addr).collect()
@@ -272,7 +278,7 @@ fn landing_links(image: &Image, seeds: &[Seed], find: &dyn Fn(Svma) -> Option<us
         for pad in pads.into_iter().filter(|&p| !s.range.contains(p)) {
             let Some(t) = find(pad).filter(|&t| t != i) else { continue };
             // A part has no name, or one that says what it is; of two without a name nobody calls the part, and compilers put it first.
-            let part_like = |n: usize| seeds[n].names.is_empty() || is_cold(image, &seeds[n]);
+            let part_like = |n: usize| seeds[n].names.is_empty() || cold[n];
             let called = |n: usize| called.contains(&seeds[n].range.start.0);
             links.push(match (part_like(i), part_like(t)) {
                 (true, false) => (i, t),

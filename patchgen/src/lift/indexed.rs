@@ -9,11 +9,13 @@ use super::tls::CALLER_SAVED;
 use super::{CodeRef, Field, Function, Insn, Slot, Target};
 use crate::addr::Svma;
 use crate::image::{Image, lsda::landing_pads};
+use foldhash::fast::FixedState;
 use iced_x86::{
     ConditionCode, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
     OpKind, Register,
 };
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Instructions that are looked at for one address, each as often as more registers may hold it there.
 const FAR: usize = 512;
@@ -46,7 +48,7 @@ const NEVER_RETURN: [&str; 17] = [
 ];
 
 /// Whether the address in a reference may be one that the code adds something to. True where that isn't seen.
-pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bool {
+pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, reference: &CodeRef) -> bool {
     let Ok(at) = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)) else {
         return true;
     };
@@ -63,7 +65,8 @@ pub(super) fn is_indexed(image: &Image, f: &Function, reference: &CodeRef) -> bo
         Mnemonic::Push => return false,
         _ => return true,
     }
-    let mut walk = Walk { image, f, factory: InstructionInfoFactory::new(), held: HashMap::new(), open: Vec::new() };
+    let (factory, held) = (InstructionInfoFactory::new(), HashMap::default());
+    let mut walk = Walk { image, callees, f, factory, held, open: Vec::new() };
     walk.runs_on(at, &first, bit(first.op0_register())).is_none() || walk.finds_sum().unwrap_or(true)
 }
 
@@ -76,10 +79,11 @@ fn bit(register: Register) -> u16 {
 /// Goes along all paths that may begin at one place. Its functions give None where a path leads out of sight.
 struct Walk<'a> {
     image: &'a Image,
+    callees: &'a Callees,
     f: &'a Function,
     factory: InstructionInfoFactory,
     /// By instruction: the registers that may hold the address before it.
-    held: HashMap<usize, u16>,
+    held: HashMap<usize, u16, FixedState>,
     open: Vec<usize>,
 }
 
@@ -114,9 +118,9 @@ impl Walk<'_> {
                 if self.ends(at) { Some(()) } else { self.runs_on(at, i, kept) }
             }
             FlowControl::Return | FlowControl::Exception => Some(()),
-            FlowControl::UnconditionalBranch => insn.local.map_or(Some(()), |place| self.enter(place, holders)),
+            FlowControl::UnconditionalBranch => insn.local().map_or(Some(()), |place| self.enter(place, holders)),
             FlowControl::ConditionalBranch => {
-                insn.local.map_or(Some(()), |place| self.enter(place, holders))?;
+                insn.local().map_or(Some(()), |place| self.enter(place, holders))?;
                 self.runs_on(at, i, holders)
             }
             FlowControl::IndirectBranch => match self.entries(at, i)? {
@@ -139,10 +143,9 @@ impl Walk<'_> {
     /// The registers that don't hold it any more after a call. A compiler may know which ones a function of the same unit leaves alone (GCC's
     /// `-fipa-ra`), that of the result among them where there is none.
     fn lost(&self, at: usize, call: &Instruction) -> u16 {
-        let near = self.f.insns[at].local.is_some() || matches!(self.target(at), Some(Target::Func { .. }));
+        let near = self.f.insns[at].local().is_some() || matches!(self.target(at), Some(Target::Func { .. }));
         if call.flow_control() == FlowControl::Call && near {
-            let mut factory = InstructionInfoFactory::new();
-            return clobbered(self.image, Svma(call.near_branch_target()), CALLS, &mut factory);
+            return self.callees.clobbered(self.image, Svma(call.near_branch_target()), CALLS);
         }
         caller_saved()
     }
@@ -245,16 +248,62 @@ fn caller_saved() -> u16 {
     CALLER_SAVED.iter().fold(0, |h, &r| h | bit(r))
 }
 
-/// Registers that a function leaves in another state on some path, so that no caller relies on them: those that its code writes and doesn't
-/// save, and all that a call may change if it calls what its compiler couldn't see. 0 where that isn't seen here.
-fn clobbered(image: &Image, start: Svma, depth: u32, factory: &mut InstructionInfoFactory) -> u16 {
-    let Some((_, fde)) = image.fde_at(start).filter(|(_, f)| f.range.start == start) else { return 0 };
-    let Some(code) = image.bytes(start, fde.range.size()) else { return 0 };
-    let (mut written, mut pushed, mut popped) = (0, 0, 0);
+/// What the code of one function does to the registers that a call may change.
+#[derive(Debug, Default)]
+struct Effects {
+    /// Written by its own code, or by calls of what its compiler couldn't see.
+    written: u16,
+    /// Saved at one place and loaded at another.
+    saved: u16,
+    /// The functions that it calls besides.
+    calls: Vec<Svma>,
+}
+
+/// Functions by what they leave of their callers' registers. Each is read once, when somebody asks.
+#[derive(Debug, Default)]
+pub(super) struct Callees {
+    effects: RwLock<HashMap<Svma, Arc<Effects>, FixedState>>,
+    /// By function and the calls that are followed.
+    clobbered: RwLock<HashMap<(Svma, u32), u16, FixedState>>,
+}
+
+impl Callees {
+    /// Registers that a function leaves in another state on some path, so that no caller relies on them: those that its code writes and
+    /// doesn't save, and all that a call may change if it calls what its compiler couldn't see. 0 where that isn't seen here.
+    fn clobbered(&self, image: &Image, start: Svma, depth: u32) -> u16 {
+        let key = (start, depth);
+        let known = self.clobbered.read().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        known.unwrap_or_else(|| {
+            let own = self.effects(image, start);
+            let deeper = depth.checked_sub(1).filter(|_| own.written != caller_saved());
+            let calls = deeper.into_iter().flat_map(|depth| own.calls.iter().map(move |&to| (to, depth)));
+            let written = calls.fold(own.written, |w, (to, depth)| w | self.clobbered(image, to, depth));
+            let clobbered = written & !own.saved;
+            self.clobbered.write().unwrap_or_else(PoisonError::into_inner).insert(key, clobbered);
+            clobbered
+        })
+    }
+
+    fn effects(&self, image: &Image, start: Svma) -> Arc<Effects> {
+        let known = self.effects.read().unwrap_or_else(PoisonError::into_inner).get(&start).cloned();
+        known.unwrap_or_else(|| {
+            let own = Arc::new(effects(image, start).unwrap_or_default());
+            self.effects.write().unwrap_or_else(PoisonError::into_inner).insert(start, own.clone());
+            own
+        })
+    }
+}
+
+/// None where the code isn't seen.
+fn effects(image: &Image, start: Svma) -> Option<Effects> {
+    let (_, fde) = image.fde_at(start).filter(|(_, f)| f.range.start == start)?;
+    let code = image.bytes(start, fde.range.size())?;
+    let mut factory = InstructionInfoFactory::new();
+    let (mut written, mut pushed, mut popped, mut calls) = (0, 0, 0, Vec::new());
     for i in &mut decode::decoder(code, start) {
         let one = if i.op_count() > 0 && i.op0_kind() == OpKind::Register { bit(i.op0_register()) } else { 0 };
         match (i.mnemonic(), i.flow_control()) {
-            (Mnemonic::INVALID, _) => return 0,
+            (Mnemonic::INVALID, _) => return None,
             (Mnemonic::Push, _) => pushed |= one,
             (Mnemonic::Pop, _) => popped |= one,
             (Mnemonic::Mov, _)
@@ -266,16 +315,31 @@ fn clobbered(image: &Image, start: Svma, depth: u32, factory: &mut InstructionIn
             (_, FlowControl::IndirectCall) => written |= caller_saved(),
             (_, FlowControl::Call) => {
                 let target = Svma(i.near_branch_target());
-                written |= match depth {
-                    _ if image.plt_at(target).is_some() => caller_saved(),
-                    0 => 0,
-                    _ => clobbered(image, target, depth - 1, factory),
-                };
+                match image.plt_at(target) {
+                    Some(_) => written |= caller_saved(),
+                    None => calls.push(target),
+                }
             }
-            _ => written |= writes(&i, factory),
+            _ => written |= plainly_writes(&i).unwrap_or_else(|| writes(&i, &mut factory)),
         }
     }
-    (written | popped) & !(pushed & popped) & caller_saved()
+    calls.sort_unstable();
+    calls.dedup();
+    Some(Effects { written: (written | popped) & caller_saved(), saved: pushed & popped, calls })
+}
+
+/// As [`writes`], of the instructions that most code consists of: asking for all that one does takes long.
+fn plainly_writes(i: &Instruction) -> Option<u16> {
+    use Mnemonic::{Add, And, Cmp, Lea, Mov, Movsx, Movsxd, Movzx, Or, Sub, Test, Xor};
+    match i.mnemonic() {
+        Cmp | Test => Some(0),
+        _ if i.is_jcc_short_or_near() => Some(0),
+        Add | And | Lea | Mov | Movsx | Movsxd | Movzx | Or | Sub | Xor => match i.op0_kind() {
+            OpKind::Register => Some(bit(i.op0_register())),
+            _ => Some(0),
+        },
+        _ => None,
+    }
 }
 
 pub(super) fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {

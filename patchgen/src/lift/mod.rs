@@ -196,8 +196,20 @@ pub struct Insn {
     /// First of its references in [`Function::refs`], and how many (0 to 2).
     pub first_ref: u32,
     pub ref_count: u8,
+    /// Where a branch within the function leads. There are millions of instructions: an `Option` would take half as much again.
+    local_part: u8,
+    local_offset: u32,
+}
+
+/// In `Insn::local_part`: no such branch.
+const NO_PART: u8 = u8::MAX;
+
+impl Insn {
     /// Local branch target (part, offset), for jmp/jcc/call within the function.
-    pub local: Option<(u8, u32)>,
+    #[must_use]
+    pub fn local(&self) -> Option<(u8, u32)> {
+        (self.local_part != NO_PART).then_some((self.local_part, self.local_offset))
+    }
 }
 
 /// Why a function can't be re-linked. It can still be proven equal, byte for byte.

@@ -1,6 +1,7 @@
 //! What an address in an image denotes.
 
 use super::data::Objects;
+use super::indexed::Callees;
 use super::space::Space;
 use super::{Slot, Target};
 use crate::addr::{DataId, FuncId, Svma, SvmaRange, SymbolId};
@@ -59,6 +60,8 @@ pub(super) struct TlsMap {
     vars: Vec<(u64, u64, SymbolId)>,
     /// Size of the block as the thread pointer sees it: memory size rounded up to the alignment (psABI variant II).
     pub block: u64,
+    /// The image has pairs or descriptors of its own block, which the dynamic linker fills in.
+    pub dynamic: bool,
 }
 
 impl TlsMap {
@@ -72,7 +75,9 @@ impl TlsMap {
             .collect();
         vars.sort_unstable();
         let block = image.tls.map_or(0, |(_, size, align)| size.next_multiple_of(align.max(1)));
-        TlsMap { vars, block }
+        let of_block =
+            |r: &DynReloc| matches!(r, DynReloc::DtpMod { import: None } | DynReloc::TlsDesc { import: None, .. });
+        TlsMap { vars, block, dynamic: image.dynamic.values().any(of_block) }
     }
     /// The variable at an offset in the block.
     pub fn at(&self, offset: i64) -> Option<SymbolId> {
@@ -127,6 +132,7 @@ pub(super) struct Resolver<'a> {
     pub objects: &'a Objects,
     pub tls: &'a TlsMap,
     pub labels: HashMap<Svma, &'a str>,
+    pub callees: Callees,
 }
 
 impl<'a> Resolver<'a> {
@@ -147,7 +153,7 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        Resolver { image, space, code, objects, tls, labels }
+        Resolver { image, space, code, objects, tls, labels, callees: Callees::default() }
     }
 
     fn label(&self, a: Svma) -> Option<Target> {

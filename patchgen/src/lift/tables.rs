@@ -3,7 +3,7 @@
 use super::decode::{Use, decoder};
 use super::functions::Seed;
 use super::space::Space;
-use super::{Field, JumpTable, Unprovable};
+use super::{Field, Insn, JumpTable, Unprovable};
 use crate::addr::Svma;
 use crate::image::{Image, SectionKind};
 use iced_x86::{FlowControl, Mnemonic, OpKind};
@@ -98,11 +98,16 @@ fn extent(image: &Image, space: &Space, body: &Body<'_>, at: Svma, field: Field,
     Some(Found { table: JumpTable { at, field, entries }, cut_at: cut.then_some(next) })
 }
 
-/// Compares each recovered table with the bound check before the jump that uses it.
-pub(super) fn check_bounds(image: &Image, body: &Body<'_>, tables: &[JumpTable]) -> Vec<Unprovable> {
+/// Compares each recovered table with the bound check before the jump that uses it. `insns`: what was decoded of each part.
+pub(super) fn check_bounds(
+    image: &Image,
+    body: &Body<'_>,
+    insns: &[Option<Vec<Insn>>],
+    tables: &[JumpTable],
+) -> Vec<Unprovable> {
     let mut bad = Vec::new();
-    for seed in &body.parts {
-        let Some(piece) = &seed.piece else { continue };
+    for (seed, insns) in body.parts.iter().zip(insns) {
+        let (Some(piece), Some(insns)) = (&seed.piece, insns) else { continue };
         for &jump in &piece.indirect {
             let jump = jump as usize;
             let from = jump.saturating_sub(LOOK_BACK);
@@ -112,8 +117,8 @@ pub(super) fn check_bounds(image: &Image, body: &Body<'_>, tables: &[JumpTable])
             let Some(table) = raws[lo..hi].iter().rev().find_map(|r| tables.iter().find(|t| t.at.0 == r.addr)) else {
                 continue;
             };
-            let start = piece.insns[from].offset;
-            let stop = piece.insns[jump].offset;
+            let start = insns[from].offset;
+            let stop = insns[jump].offset;
             let Some(bytes) = image.bytes(piece.range.start.plus(u64::from(start)), u64::from(stop - start)) else {
                 continue;
             };

@@ -84,20 +84,23 @@ pub(super) fn names_variable(image: &Image, a: Svma) -> bool {
 /// Adds references for thread-local operands that have no relocation-like form of their own.
 /// `tables`: targets of jump tables, by instruction offset, where nothing is known of the registers.
 pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
+    if tls.block == 0 {
+        return;
+    }
     let pair_at: Vec<u32> = piece
         .raws
         .iter()
-        .filter(|r| r.how == Use::Derived && is_block_pair(image, Svma(r.addr)))
+        .filter(|r| tls.dynamic && r.how == Use::Derived && is_block_pair(image, Svma(r.addr)))
         .map(|r| r.insn)
         .filter(|&n| !names_variable(image, piece.range.start.plus(u64::from(piece.insns[n as usize].offset))))
         .collect();
     let indexed = piece.raws.iter().any(|r| r.how == Use::Tp);
     let first = |a: u64| matches!(image.dynamic_at(Svma(a)), Some(DynReloc::TlsDesc { import: None, offset: 0, .. }));
     let descriptors: Vec<u32> =
-        piece.raws.iter().filter(|r| r.how == Use::Derived && first(r.addr)).map(|r| r.insn).collect();
+        piece.raws.iter().filter(|r| tls.dynamic && r.how == Use::Derived && first(r.addr)).map(|r| r.insn).collect();
     let sources = Sources { pairs: pair_at, descriptors };
     let (pair_at, described) = (&sources.pairs, !sources.descriptors.is_empty());
-    if tls.block == 0 || (!piece.reads_tp && pair_at.is_empty() && !indexed && !piece.fs_register && !described) {
+    if !piece.reads_tp && pair_at.is_empty() && !indexed && !piece.fs_register && !described {
         return;
     }
     let Some(bytes) = image.bytes(piece.range.start, piece.range.size()) else { return };
