@@ -28,7 +28,7 @@ pub struct Drift {
 impl Drift {
     /// None where the difference isn't a wide one.
     #[must_use]
-    pub fn measure(compared: &Compared) -> Option<Drift> {
+    pub fn measure(compared: &Compared<'_>) -> Option<Drift> {
         let functions = &compared.new.lifted.functions;
         let size = |i: usize| functions[i].parts.iter().map(|p| p.size()).sum::<u64>();
         let changes = &compared.changes;

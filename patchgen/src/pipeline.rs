@@ -60,11 +60,20 @@ pub fn load_to(depth: Depth, path: &Path, debug: Option<&Path>, debug_dirs: &[Pa
     Ok(Loaded { image, lifted, debug, no_debug })
 }
 
+/// One build, as far as it is read.
+#[derive(Debug)]
+pub struct Opened<'d> {
+    pub image: &'d Image,
+    pub lifted: &'d Lifted,
+    /// Kept open: lines and units that one phase has read serve the next.
+    pub debug: Option<DebugInfo<'d>>,
+}
+
 /// Two builds compared.
 #[derive(Debug)]
-pub struct Compared {
-    pub old: Loaded,
-    pub new: Loaded,
+pub struct Compared<'d> {
+    pub old: Opened<'d>,
+    pub new: Opened<'d>,
     pub pairs: Correlation,
     pub changes: ChangeSet,
     /// Changed functions of the new build that are not to be touched.
@@ -83,10 +92,10 @@ pub struct Compared {
     pub built_with: Vec<&'static str>,
 }
 
-impl Compared {
+impl Compared<'_> {
     /// Leaves the changed functions of that name as they are in the old build; gives whether there are any.
     pub fn leave(&mut self, name: &str) -> bool {
-        let image = &self.new.image;
+        let image = self.new.image;
         let named = |f: &Function| f.name == name || f.names.iter().any(|&s| image.symbol(s).name == name);
         let changed = self.changes.changed.iter().map(|c| c.new);
         let found: Vec<FuncId> = changed.filter(|f| named(&self.new.lifted.functions[f.index()])).collect();
@@ -96,7 +105,7 @@ impl Compared {
 
     /// Asks that the variables of that name get their new initial value; gives whether there are any for which it changed.
     pub fn reset(&mut self, name: &str) -> bool {
-        let image = &self.new.image;
+        let image = self.new.image;
         let changed = self.changes.data_changed.iter().filter(|c| c.diff == DataDiff::Content).map(|c| c.new);
         let wanted = changed.filter(|d| {
             let datum = &self.new.lifted.data[d.index()];
@@ -110,10 +119,10 @@ impl Compared {
 
     pub fn analysis(&self) -> Analysis<'_> {
         Analysis {
-            old_image: &self.old.image,
-            new_image: &self.new.image,
-            old: &self.old.lifted,
-            new: &self.new.lifted,
+            old_image: self.old.image,
+            new_image: self.new.image,
+            old: self.old.lifted,
+            new: self.new.lifted,
             pairs: &self.pairs,
             changes: &self.changes,
             left: &self.left,
@@ -121,20 +130,17 @@ impl Compared {
     }
 }
 
-/// The debug information of a build; None where it has none.
-///
-/// # Errors
-/// When it is damaged.
-pub fn open(loaded: &Loaded) -> Result<Option<DebugInfo<'_>>, ImageError> {
-    loaded.debug.as_ref().map(|data| DebugInfo::open(&loaded.image, data)).transpose()
-}
-
-/// Reads what the units of a build declare.
-fn survey(loaded: &Loaded) -> Result<Option<(DebugInfo<'_>, Survey)>, ImageError> {
-    let Some(mut info) = open(loaded)? else { return Ok(None) };
-    let survey = Survey::read(&info)?;
+/// Opens the debug information of a build that has some; with `whole`, reads what its units declare.
+fn open<'d>(
+    image: &Image,
+    debug: Option<&'d DebugData>,
+    whole: bool,
+) -> Result<(Option<DebugInfo<'d>>, Option<Survey>), ImageError> {
+    let Some(data) = debug else { return Ok((None, None)) };
+    let mut info = DebugInfo::open(image, data)?;
+    let survey = whole.then(|| Survey::read(&info)).transpose()?;
     info.forget_survey();
-    Ok(Some((info, survey)))
+    Ok((Some(info), survey))
 }
 
 /// A part of the debug information that isn't there: types in it can't be compared.
@@ -177,40 +183,38 @@ fn stamped(stamps: &Stamps) -> Vec<Finding> {
 ///
 /// # Errors
 /// When debug information is there and damaged.
-pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, ImageError> {
-    let (a, b) = (Side { image: &old.image, lifted: &old.lifted }, Side { image: &new.image, lifted: &new.lifted });
-    let (pairs, surveys) = rayon::join(
+pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Result<Compared<'d>, ImageError> {
+    let a = Side { image: &old.image, lifted: &old.lifted };
+    let Loaded { image, lifted, debug: new_debug, no_debug } = new;
+    let (image, new_debug): (&Image, Option<&DebugData>) = (image, new_debug.as_ref());
+    let b = Side { image, lifted };
+    let whole = old.debug.is_some() && new_debug.is_some();
+    let (mut pairs, (was, is)) = rayon::join(
         || correlate::correlate(a, b),
-        || match (&old.debug, &new.debug) {
-            (Some(_), Some(_)) => Some(rayon::join(|| survey(&old), || survey(&new))),
-            _ => None,
-        },
+        || rayon::join(|| open(a.image, old.debug.as_ref(), whole), || open(b.image, new_debug, whole)),
     );
-    let mut pairs = pairs;
-    let debug = match surveys {
-        Some((x, y)) => x?.zip(y?),
-        None => None,
-    };
-    if let Some(((x, p), (y, q))) = &debug {
-        let was = Scoped { image: &old.image, lifted: &old.lifted, info: x, variables: p.variables() };
-        let is = Scoped { image: &new.image, lifted: &new.lifted, info: y, variables: q.variables() };
+    let ((old_info, old_survey), (new_info, new_survey)) = (was?, is?);
+    let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
+    if let Some(((x, p), (y, q))) = debug {
+        let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables() };
+        let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables() };
         correlate::pair_by_scope(&mut pairs, was, is);
     }
     let mut changes = compare::compare(a, b, &pairs, stamps);
     let mut findings = Vec::new();
-    let calls = Calls::of(&old.image, &old.lifted);
+    let calls = Calls::of(a.image, a.lifted);
     let (mut instances, mut moving) = (Instances::new(), (migrate::Found::default(), Instances::new()));
-    let types = match &debug {
+    let types = match debug {
         Some(((x, p), (y, q))) => {
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_number(at), &|at| y.line_number(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
             let types = types::surveyed_changes((x, p), (y, q));
             let analysis = Analysis {
-                old_image: &old.image,
-                new_image: &new.image,
-                old: &old.lifted,
-                new: &new.lifted,
+                old_image: a.image,
+                new_image: b.image,
+                old: a.lifted,
+                new: b.lifted,
                 pairs: &pairs,
                 changes: &changes,
                 left: &BTreeSet::new(),
@@ -224,8 +228,8 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
             Some(types)
         }
         None => {
-            for (loaded, which) in [(&old, "old"), (&new, "new")] {
-                if let Some(e) = &loaded.no_debug {
+            for (no_debug, which) in [(&old.no_debug, "old"), (&*no_debug, "new")] {
+                if let Some(e) = no_debug {
                     findings.push(Finding {
                         severity: Severity::Review,
                         code: codes::NO_DEBUG_INFO.0,
@@ -243,12 +247,12 @@ pub fn compare(old: Loaded, new: Loaded, stamps: &Stamps) -> Result<Compared, Im
         }
     };
     findings.extend(stamped(stamps));
-    let settled = settle::settle(&new.image, &new.lifted, &changes, debug.as_ref().map(|(_, (y, q))| (y, q)))?;
-    let built_with = debug.as_ref().map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
-    drop(debug);
-    let mut new = new;
-    settled.apply(&mut new.lifted);
+    let settled = settle::settle(b.image, b.lifted, &changes, debug.map(|(_, is)| is))?;
+    let built_with = debug.map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
+    settled.apply(lifted);
     let (left, reset) = (BTreeSet::new(), BTreeSet::new());
+    let old = Opened { image: &old.image, lifted: &old.lifted, debug: old_info };
+    let new = Opened { image, lifted, debug: new_info };
     Ok(Compared { old, new, pairs, changes, left, reset, types, calls, instances, moving, findings, built_with })
 }
 
@@ -268,7 +272,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// When debug information is damaged.
-pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
+pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> {
     let analysis = compared.analysis();
     let (found, if_moved) = &compared.moving;
     let none = Migrations::new();
@@ -310,20 +314,15 @@ pub fn plan(compared: &Compared, replace: bool) -> Result<Plan, ImageError> {
     }
     findings.sort();
     findings.dedup();
-    place(compared, &mut findings)?;
+    place(compared, &mut findings);
     Ok(Plan { set, patch, findings, start_only })
 }
 
 /// Adds the source line of each finding's function.
-fn place(compared: &Compared, findings: &mut [Finding]) -> Result<(), ImageError> {
-    let lacks = |f: &Finding| f.place.is_none() && !f.symbol.is_empty();
-    if !findings.iter().any(lacks) {
-        return Ok(());
-    }
-    let Some(info) = open(&compared.new)? else { return Ok(()) };
-    for finding in findings.iter_mut().filter(|f| lacks(f)) {
+fn place(compared: &Compared<'_>, findings: &mut [Finding]) {
+    let Some(info) = &compared.new.debug else { return };
+    for finding in findings.iter_mut().filter(|f| f.place.is_none() && !f.symbol.is_empty()) {
         let entry = compared.new.lifted.functions.iter().find(|f| f.name == finding.symbol).map(|f| f.parts[0].start);
         finding.place = entry.and_then(|at| info.line_of(at)).map(|p| p.to_string());
     }
-    Ok(())
 }

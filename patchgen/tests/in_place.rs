@@ -17,7 +17,8 @@ fn build(bench: &Bench, compiler: &str, flags: &str, source: &str) {
 
 fn plan(bench: &Bench, replace: bool) -> (Vec<String>, Vec<String>, Plan) {
     let load = |name: &str| pipeline::load(&bench.path(name), None, &[]).expect("an image");
-    let compared = pipeline::compare(load("old"), load("new"), &Stamps::default()).expect("compared");
+    let (old, mut new) = (load("old"), load("new"));
+    let compared = pipeline::compare(&old, &mut new, &Stamps::default()).expect("compared");
     let plan = pipeline::plan(&compared, replace).expect("planned");
     let name = |id: patchgen::addr::FuncId| compared.new.lifted.functions[id.index()].name.clone();
     let edited = plan.set.in_place.iter().map(|f| name(f.new)).collect();
@@ -149,7 +150,8 @@ fn line_numbers_alone_are_left() {
     let (edited, replaced, _) = plan(&bench, false);
     assert_eq!((edited, replaced.len()), (vec!["constant".to_owned()], 0));
     let load = |name: &str| pipeline::load(&bench.path(name), None, &[]).expect("an image");
-    let compared = pipeline::compare(load("old"), load("new"), &Stamps::default()).expect("compared");
+    let (old, mut new) = (load("old"), load("new"));
+    let compared = pipeline::compare(&old, &mut new, &Stamps::default()).expect("compared");
     let lines = compared.changes.changed.iter().filter(|c| c.cause == patchgen::compare::Cause::LineNumber);
     assert_eq!(lines.count(), 1);
 }

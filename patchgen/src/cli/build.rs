@@ -140,7 +140,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut phases = Phases::start();
     let accepted = Accepted::parse(&args.accept)?;
     let stamps = args.texts.stamps()?;
-    let mut compared = Vec::new();
+    let mut loaded = Vec::new();
     let builds = pairs(args)?;
     let debug = builds.iter().flat_map(|p| [p.old_debug.as_deref(), p.new_debug.as_deref()]).flatten();
     file::not_an_input(&args.output, builds.iter().flat_map(|p| [p.old.as_path(), &p.new]).chain(debug))?;
@@ -149,10 +149,14 @@ pub fn run(args: &Args) -> Outcome {
             || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir),
             || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),
         );
-        phases.end("load and lift");
-        compared.push(pipeline::compare(old?, new?, &stamps)?);
-        phases.end("compare");
+        loaded.push((old?, new?));
     }
+    phases.end("load and lift");
+    let mut compared = Vec::new();
+    for (old, new) in &mut loaded {
+        compared.push(pipeline::compare(old, new, &stamps)?);
+    }
+    phases.end("compare");
     for name in &args.leave {
         let found: Vec<bool> = compared.iter_mut().map(|c| c.leave(name)).collect();
         if !found.contains(&true) {
@@ -192,7 +196,7 @@ struct Finished {
     exit: ExitCode,
 }
 
-fn finish(args: &Args, accepted: &Accepted, compared: &[Compared], plans: &[Plan]) -> Result<Finished, Failure> {
+fn finish(args: &Args, accepted: &Accepted, compared: &[Compared<'_>], plans: &[Plan]) -> Result<Finished, Failure> {
     let findings: BTreeSet<Finding> = plans.iter().flat_map(|p| p.findings.iter().cloned()).collect();
     let findings: Vec<Finding> = findings.into_iter().rev().collect();
     let stop = findings.iter().any(|f| accepted.stops(f));
@@ -220,7 +224,7 @@ fn finish(args: &Args, accepted: &Accepted, compared: &[Compared], plans: &[Plan
         .filter(|(_, p)| !p.set.is_empty())
         .map(|(c, p)| {
             let payload = emit::payload(&p.patch)?;
-            Ok(ModulePatch { old: &c.old.image, new: &c.new.image, patch: &p.patch, payload })
+            Ok(ModulePatch { old: c.old.image, new: c.new.image, patch: &p.patch, payload })
         })
         .collect::<Result<Vec<_>, emit::EmitError>>();
     let labels = Labels {
@@ -295,7 +299,7 @@ pub(super) struct FindingReport {
     help: Option<String>,
 }
 
-fn module_report(compared: &Compared, plan: &Plan) -> ModuleReport {
+fn module_report(compared: &Compared<'_>, plan: &Plan) -> ModuleReport {
     let function = |new: FuncId, cause: Cause| {
         let change = compared.changes.changed.iter().find(|c| c.new == new);
         FunctionReport {

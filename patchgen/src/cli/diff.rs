@@ -4,12 +4,12 @@ use super::build::{FindingReport, finding_report, finding_text};
 use super::{Builds, IgnoredText, Outcome, Phases, print, print_json};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::bundle::Failure;
-use crate::compare::{Cause, DataDiff, FuncChange, Stamps, text};
+use crate::compare::{Cause, DataDiff, FuncChange, text};
 use crate::correlate::Side;
 use crate::diag::Severity;
 use crate::drift::Drift;
 use crate::lift::{Function, Lifted};
-use crate::pipeline::{self, Compared, Depth, Loaded, Plan};
+use crate::pipeline::{self, Compared, Depth, Loaded, Opened, Plan};
 use crate::report::Reasons;
 use patchfmt::ExitCode;
 use serde::Serialize;
@@ -116,16 +116,21 @@ fn fate(plan: &Plan, new: FuncId) -> &'static str {
 }
 
 /// The instruction at an address of a function.
-fn instruction(loaded: &Loaded, f: &Function, at: Svma, line: Option<String>) -> Option<Place> {
+fn instruction(build: &Opened<'_>, f: &Function, at: Svma, line: Option<String>) -> Option<Place> {
     let found = f.insns.iter().find(|i| f.parts[usize::from(i.part)].start.plus(u64::from(i.offset)) == at)?;
-    let side = Side { image: &loaded.image, lifted: &loaded.lifted };
+    let side = Side { image: build.image, lifted: build.lifted };
     Some(Place { address: at.to_string(), line, instruction: text::instruction(side, f, found) })
 }
 
 /// Where two literals look alike.
 const BEHIND_ITS_END: &str = "what may belong to the literal, behind its end, differs";
 
-fn changed(compared: &Compared, plan: &Plan, reasons: &Reasons<'_>, change: &FuncChange) -> Result<Changed, Failure> {
+fn changed(
+    compared: &Compared<'_>,
+    plan: &Plan,
+    reasons: &Reasons<'_, '_>,
+    change: &FuncChange,
+) -> Result<Changed, Failure> {
     let (old, new) = (&compared.old, &compared.new);
     let reason = reasons.of(change)?;
     let (f, g) = (&old.lifted.functions[change.old.index()], &new.lifted.functions[change.new.index()]);
@@ -134,7 +139,7 @@ fn changed(compared: &Compared, plan: &Plan, reasons: &Reasons<'_>, change: &Fun
     let alike = was.as_ref().zip(is.as_ref()).is_some_and(|(a, b)| a.instruction == b.instruction);
     let behind = (change.cause == Cause::Literal && alike).then(|| BEHIND_ITS_END.to_owned());
     Ok(Changed {
-        name: name(&new.lifted, change.new),
+        name: name(new.lifted, change.new),
         unit: g.unit.as_deref().map(str::to_owned),
         cause: reason.cause,
         note: reason.note.or(behind),
@@ -145,8 +150,8 @@ fn changed(compared: &Compared, plan: &Plan, reasons: &Reasons<'_>, change: &Fun
     })
 }
 
-fn report(c: &Compared, plan: &Plan) -> Result<Report, Failure> {
-    let (old, new) = (&c.old.lifted, &c.new.lifted);
+fn report(c: &Compared<'_>, plan: &Plan) -> Result<Report, Failure> {
+    let (old, new) = (c.old.lifted, c.new.lifted);
     let reasons = Reasons::new(c, &c.changes.changed.iter().collect::<Vec<_>>())?;
     let changed: Vec<Changed> =
         c.changes.changed.iter().map(|f| changed(c, plan, &reasons, f)).collect::<Result<_, _>>()?;
@@ -277,8 +282,11 @@ fn text(r: &Report) -> String {
 pub fn run(args: &Args) -> Outcome {
     let mut phases = Phases::start();
     let depth = if args.no_types { Depth::Code } else { Depth::Types };
-    let compared = compared(&args.builds, &args.debug_dir, depth, &args.texts.stamps()?)?;
-    phases.end("load, lift and compare");
+    let stamps = args.texts.stamps()?;
+    let (old, mut new) = load(&args.builds, &args.debug_dir, depth)?;
+    phases.end("load and lift");
+    let compared = pipeline::compare(&old, &mut new, &stamps)?;
+    phases.end("compare");
     let plan = pipeline::plan(&compared, false)?;
     phases.end("check and link");
     let report = report(&compared, &plan)?;
@@ -294,19 +302,15 @@ pub fn run(args: &Args) -> Outcome {
     let exit = exit(&plan);
     // The process ends here: the kernel is quicker to take back a million small pieces.
     std::mem::forget(compared);
+    std::mem::forget((old, new));
     Ok(exit)
 }
 
-/// Loads and compares two builds.
-pub(super) fn compared(
-    builds: &Builds,
-    debug_dir: &[PathBuf],
-    depth: Depth,
-    stamps: &Stamps,
-) -> Result<Compared, Failure> {
+/// Loads two builds side by side.
+pub(super) fn load(builds: &Builds, debug_dir: &[PathBuf], depth: Depth) -> Result<(Loaded, Loaded), Failure> {
     let (old, new) = rayon::join(
         || pipeline::load_to(depth, &builds.old, builds.old_debug.as_deref(), debug_dir),
         || pipeline::load_to(depth, &builds.new, builds.new_debug.as_deref(), debug_dir),
     );
-    Ok(pipeline::compare(old?, new?, stamps)?)
+    Ok((old?, new?))
 }

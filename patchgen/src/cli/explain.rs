@@ -1,6 +1,6 @@
 //! `patchgen explain`: a code, or one function of two builds.
 
-use super::diff::compared;
+use super::diff::load;
 use super::{Builds, Outcome, print, print_json};
 use crate::bundle::Failure;
 use crate::compare::Stamps;
@@ -81,7 +81,8 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn function(name: &str, builds: &Builds, debug_dir: &[PathBuf], json: bool) -> Outcome {
-    let compared = compared(builds, debug_dir, Depth::Types, &Stamps::default())?;
+    let (old, mut new) = load(builds, debug_dir, Depth::Types)?;
+    let compared = pipeline::compare(&old, &mut new, &Stamps::default())?;
     let plan = pipeline::plan(&compared, false)?;
     let found = explained::find(&compared, name);
     if found.is_empty() {

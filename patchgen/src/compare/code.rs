@@ -244,7 +244,7 @@ pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn,
     if x.part != y.part {
         return Some(Diff::Code);
     }
-    match (x.local, y.local) {
+    match (x.local(), y.local()) {
         (Some(s), Some(t)) => {
             if !same_branch(a, b, x, y) || a.place(s) != b.place(t) {
                 return Some(Diff::Code);

@@ -118,7 +118,7 @@ fn surroundings(side: Side<'_>, f: &Function, r: &CodeRef, around: RangeInclusiv
 fn masked(side: Side<'_>, f: &Function, i: &Insn) -> Option<Vec<u8>> {
     let at = f.parts[usize::from(i.part)].start.plus(u64::from(i.offset));
     let mut bytes = side.image.bytes(at, u64::from(i.len))?.to_vec();
-    if i.local.is_some() {
+    if i.local().is_some() {
         // A branch within the function: its kind counts, neither its length nor its distance.
         let kind = if bytes[0] == 0x0f { bytes[1] & 0x7f } else { bytes[0] };
         return Some(vec![kind]);

@@ -28,7 +28,7 @@ pub fn instruction(side: Side<'_>, f: &Function, i: &Insn) -> String {
     let refs = f.refs.get(i.first_ref as usize..).and_then(|r| r.get(..usize::from(i.ref_count))).unwrap_or_default();
     let mut names: Vec<(u64, String)> =
         refs.iter().map(|r| (held(side.image, f, r).0, target(side, f, &r.target))).collect();
-    if let Some((part, offset)) = i.local {
+    if let Some((part, offset)) = i.local() {
         names.push((decoded.near_branch_target(), place(part, offset)));
     }
     let mut formatter = IntelFormatter::with_options(Some(Box::new(Names(names))), None);

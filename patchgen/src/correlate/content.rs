@@ -45,7 +45,7 @@ impl<'a> Shapes<'a> {
                 let from = (r.field_at - r.insn) as usize;
                 buffer[from..len.min(from + r.field.size())].fill(0);
             }
-            if insn.local.is_some() && insn.ref_count == 0 {
+            if insn.local().is_some() && insn.ref_count == 0 {
                 // A branch within the function: its kind counts, neither its length nor its distance.
                 let kind = if buffer[0] == 0x0f { buffer[1] & 0x7f } else { buffer[0] };
                 sink(&[kind]);

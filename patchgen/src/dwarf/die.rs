@@ -34,7 +34,7 @@ pub(crate) enum Linkage<'i> {
 }
 
 /// One entry. Which fields mean something depends on the tag.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Node<'i> {
     /// From the start of the unit, in bytes.
     pub offset: u32,
@@ -71,7 +71,7 @@ pub(crate) struct Node<'i> {
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Entries in the order of the file, so that offsets ascend and children follow their parent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Table<'i> {
     pub nodes: Vec<Node<'i>>,
     /// For each 64 bytes of the unit: where entries start (a bit each), and how many start before.
@@ -231,14 +231,14 @@ impl<'i> DebugInfo<'i> {
             let index = out.nodes.len() as u32;
             let parent = open.last().map_or(NONE, |&(_, i)| i);
             if plan.skip || (reading == Reading::Survey && out.is_repeated(plan.tag, parent)) {
-                at.pass_over(u, plan, abbrev.attributes(), depth)?;
+                at.pass_over(u, &plan, abbrev.attributes(), depth)?;
                 continue;
             }
             let specs = abbrev.attributes();
             // Filled where it lies: it is large.
             out.nodes.push(Node::new(offset, plan.tag, parent, index + 1));
             let node = &mut out.nodes[index as usize];
-            for step in &plan.steps {
+            for step in plans.steps(&plan) {
                 match *step {
                     Step::Skip(from, to) => at.raw.skip_attributes(&specs[from..to])?,
                     Step::Read(i) => {
@@ -306,12 +306,29 @@ impl<'i> DebugInfo<'i> {
 
     /// The entries of one unit, kept. A unit that can't be read is empty here; [`DebugInfo::read_into`] reports it.
     pub(crate) fn table(&self, unit: u32, reading: Reading) -> &Table<'i> {
-        self.kept(unit, reading).get_or_init(|| {
-            let mut out = Table::default();
-            match self.read_into(unit, reading, &mut out) {
-                Ok(()) => out,
-                Err(_) => Table::default(),
-            }
+        let read = |room: &mut Table<'i>| match self.read_into(unit, reading, room) {
+            // As large as need be.
+            Ok(()) => room.clone(),
+            Err(_) => Table::default(),
+        };
+        self.kept(unit, reading).get_or_init(|| self.spare.with(read))
+    }
+
+    /// Shows `f` the entries of one unit. They are kept where units refer to each other's, because somebody asks for them again; else they only
+    /// lie in a spare table.
+    pub(crate) fn with_table<T>(
+        &self,
+        unit: u32,
+        reading: Reading,
+        spare: &Spare<'i>,
+        f: impl FnOnce(&Table<'i>) -> T,
+    ) -> gimli::Result<T> {
+        if self.is_entangled() {
+            return self.try_table(unit, reading).map(f);
+        }
+        spare.with(|table| {
+            self.read_into(unit, reading, table)?;
+            Ok(f(table))
         })
     }
 

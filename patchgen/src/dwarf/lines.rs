@@ -69,12 +69,15 @@ impl<'i> DebugInfo<'i> {
         // Several rows of one address stay, the last of which describes its instruction; but the end of a sequence gives way to the
         // start of the next.
         out.rows.sort_by_key(|r| (r.at, r.file != END));
-        let next: Vec<Svma> = out.rows.iter().skip(1).map(|r| r.at).collect();
-        let mut i = 0;
-        out.rows.retain(|r| {
-            i += 1;
-            r.file != END || next.get(i - 1) != Some(&r.at)
-        });
+        let mut kept = 0;
+        for i in 0..out.rows.len() {
+            let row = out.rows[i];
+            if row.file != END || out.rows.get(i + 1).is_none_or(|next| next.at != row.at) {
+                out.rows[kept] = row;
+                kept += 1;
+            }
+        }
+        out.rows.truncate(kept);
         Ok(out)
     }
 

@@ -76,6 +76,8 @@ pub struct DebugInfo<'i> {
     lines: Vec<OnceLock<Lines>>,
     /// Entries of units that are looked at more than once: all, and those that a survey needs.
     tables: [Vec<OnceLock<die::Table<'i>>>; 2],
+    spare: Spare<'i>,
+    entangled: bool,
     missing: Vec<ImageError>,
     /// Where the TLS block of the image would be, were it at its template, with its full size.
     tls: Option<SvmaRange>,
@@ -104,6 +106,8 @@ impl<'i> DebugInfo<'i> {
             ranges: Vec::new(),
             lines: Vec::new(),
             tables: [Vec::new(), Vec::new()],
+            spare: Spare::default(),
+            entangled: false,
             missing: data.missing.clone(),
             tls: image.tls.map(|(template, size, _)| SvmaRange::new(template.start, size)),
         };
@@ -111,6 +115,8 @@ impl<'i> DebugInfo<'i> {
         info.cover(image).map_err(|e| malformed(&data.path, e))?;
         info.lines = info.units.iter().map(|_| OnceLock::new()).collect();
         info.tables = [(), ()].map(|()| info.units.iter().map(|_| OnceLock::new()).collect());
+        let lto = |p: &[u8]| p.starts_with(b"GNU GIMPLE") || p.windows(5).any(|w| w == b"-flto");
+        info.entangled = info.units.iter().any(|u| u.partial || lto(u.producer));
         Ok(info)
     }
 
@@ -249,8 +255,7 @@ impl<'i> DebugInfo<'i> {
 
     /// Units refer to each other's entries, as link-time optimisation and dwz make them: each is read once and kept.
     pub(crate) fn is_entangled(&self) -> bool {
-        let lto = |p: &[u8]| p.starts_with(b"GNU GIMPLE") || p.windows(5).any(|w| w == b"-flto");
-        self.units.iter().any(|u| u.partial || lto(u.producer))
+        self.entangled
     }
 
     /// Whether entries of a unit may refer to other units' entries, by the forms that its abbreviations have (DWARF 5, 7.5.3).

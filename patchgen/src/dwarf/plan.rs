@@ -11,7 +11,7 @@ pub(super) enum Step {
     Read(usize),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub tag: DwTag,
     /// Passed over with all that is inside it.
@@ -19,7 +19,8 @@ pub(super) struct Plan {
     pub children: bool,
     /// Has DW_AT_location.
     pub located: bool,
-    pub steps: Vec<Step>,
+    /// In [`Plans::steps`].
+    steps: (usize, usize),
     /// Which attribute is DW_AT_sibling.
     pub sibling: Option<usize>,
 }
@@ -30,6 +31,8 @@ pub(super) struct Plans {
     reading: Reading,
     dense: Vec<Option<Plan>>,
     other: std::collections::HashMap<u64, Plan>,
+    /// Of all plans.
+    steps: Vec<Step>,
 }
 
 /// Codes above this go to a map.
@@ -37,25 +40,31 @@ const DENSE: usize = 1 << 14;
 
 impl Plans {
     pub fn new(reading: Reading) -> Plans {
-        Plans { reading, dense: Vec::new(), other: std::collections::HashMap::new() }
+        Plans { reading, dense: Vec::new(), other: std::collections::HashMap::new(), steps: Vec::new() }
     }
 
-    pub fn of(&mut self, abbrev: &Abbreviation) -> &Plan {
+    pub fn steps(&self, plan: &Plan) -> &[Step] {
+        &self.steps[plan.steps.0..plan.steps.1]
+    }
+
+    pub fn of(&mut self, abbrev: &Abbreviation) -> Plan {
+        let (reading, steps) = (self.reading, &mut self.steps);
         match usize::try_from(abbrev.code()) {
             Ok(code) if code < DENSE => {
                 if code >= self.dense.len() {
                     self.dense.resize_with((code + 1).next_power_of_two(), || None);
                 }
-                self.dense[code].get_or_insert_with(|| plan(abbrev, self.reading))
+                *self.dense[code].get_or_insert_with(|| plan(abbrev, reading, steps))
             }
-            _ => self.other.entry(abbrev.code()).or_insert_with(|| plan(abbrev, self.reading)),
+            _ => *self.other.entry(abbrev.code()).or_insert_with(|| plan(abbrev, reading, steps)),
         }
     }
 }
 
-fn plan(abbrev: &Abbreviation, reading: Reading) -> Plan {
+/// Appends the steps to `steps`.
+fn plan(abbrev: &Abbreviation, reading: Reading, steps: &mut Vec<Step>) -> Plan {
     let specs = abbrev.attributes();
-    let mut steps: Vec<Step> = Vec::new();
+    let first = steps.len();
     for (i, spec) in specs.iter().enumerate() {
         let needed = match reading {
             Reading::Full => true,
@@ -64,7 +73,7 @@ fn plan(abbrev: &Abbreviation, reading: Reading) -> Plan {
         };
         if needed && read(spec.name()) {
             steps.push(Step::Read(i));
-        } else if let Some(Step::Skip(_, to)) = steps.last_mut() {
+        } else if let Some(Step::Skip(_, to)) = steps[first..].last_mut() {
             *to = i + 1;
         } else {
             steps.push(Step::Skip(i, i + 1));
@@ -79,7 +88,7 @@ fn plan(abbrev: &Abbreviation, reading: Reading) -> Plan {
         skip: !(wanted(abbrev.tag()) || inlined) || (reading == Reading::Survey && on_stack),
         located: location.is_some(),
         children: abbrev.has_children(),
-        steps,
+        steps: (first, steps.len()),
         sibling: specs.iter().enumerate().find(|(_, s)| s.name() == dw::DW_AT_sibling).map(|(i, _)| i),
     }
 }

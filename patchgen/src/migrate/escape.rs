@@ -287,13 +287,13 @@ impl<'a> Walk<'_, 'a> {
                 self.next(at, state);
             }
             FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
-                match insn.local {
+                match insn.local() {
                     Some(place) => self.branch(place, state)?,
                     None => self.tail_call(insn, state)?,
                 }
                 self.next(at, state);
             }
-            FlowControl::UnconditionalBranch => match insn.local {
+            FlowControl::UnconditionalBranch => match insn.local() {
                 Some(place) => self.branch(place, state)?,
                 None => self.tail_call(insn, state)?,
             },

@@ -6,7 +6,7 @@ use crate::compare::{Base, Cause, FuncChange, Shift, shifts};
 use crate::correlate::Side;
 use crate::dwarf::{DebugInfo, Spare, UnitId};
 use crate::image::ImageError;
-use crate::pipeline::{self, Compared};
+use crate::pipeline::{Compared, Opened};
 use crate::types::{Aggregate, Outline, TypeDiff, TypeName, outline};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -33,41 +33,38 @@ type UnitKey = (bool, u32);
 
 /// Both builds with their debug information at hand.
 #[derive(Debug)]
-pub struct Reasons<'a> {
-    compared: &'a Compared,
-    old: Option<DebugInfo<'a>>,
-    new: Option<DebugInfo<'a>>,
-    outlines: RefCell<HashMap<UnitKey, Rc<Outline<'a>>>>,
+pub struct Reasons<'a, 'd> {
+    compared: &'a Compared<'d>,
+    outlines: RefCell<HashMap<UnitKey, Rc<Outline<'d>>>>,
     /// Entries in the new build of the functions of which it matters what they touch.
     displaced: BTreeSet<Svma>,
 }
 
-impl<'a> Reasons<'a> {
+impl<'a, 'd> Reasons<'a, 'd> {
     /// To be asked about some of `changes`.
     ///
     /// # Errors
     /// When debug information is damaged.
-    pub fn new(compared: &'a Compared, changes: &[&FuncChange]) -> Result<Reasons<'a>, ImageError> {
-        let (old, new) = rayon::join(|| pipeline::open(&compared.old), || pipeline::open(&compared.new));
+    pub fn new(compared: &'a Compared<'d>, changes: &[&FuncChange]) -> Result<Reasons<'a, 'd>, ImageError> {
         let displaced = changes.iter().filter(|c| c.cause == Cause::Displacement);
         let displaced = displaced.map(|c| compared.new.lifted.functions[c.new.index()].parts[0].start).collect();
-        let mut reasons = Reasons { compared, old: old?, new: new?, outlines: RefCell::default(), displaced };
-        let read = read_ahead(compared, reasons.old.as_ref(), reasons.new.as_ref(), &reasons.displaced, changes)?;
-        reasons.outlines = RefCell::new(read.into_iter().map(|(unit, outline)| (unit, Rc::new(outline))).collect());
-        Ok(reasons)
+        let read = read_ahead(compared, &displaced, changes)?;
+        let outlines = RefCell::new(read.into_iter().map(|(unit, outline)| (unit, Rc::new(outline))).collect());
+        Ok(Reasons { compared, outlines, displaced })
     }
 
-    fn info(&self, new: bool) -> Option<&DebugInfo<'a>> {
-        if new { self.new.as_ref() } else { self.old.as_ref() }
+    fn info(&self, new: bool) -> Option<&'a DebugInfo<'d>> {
+        let build = if new { &self.compared.new } else { &self.compared.old };
+        build.debug.as_ref()
     }
 
     /// `file:line` of an instruction of the old build.
     pub fn old_line(&self, at: Svma) -> Option<String> {
-        Some(self.old.as_ref()?.line_of(at)?.to_string())
+        Some(self.info(false)?.line_of(at)?.to_string())
     }
 
     pub fn new_line(&self, at: Svma) -> Option<String> {
-        Some(self.new.as_ref()?.line_of(at)?.to_string())
+        Some(self.info(true)?.line_of(at)?.to_string())
     }
 
     /// # Errors
@@ -81,7 +78,7 @@ impl<'a> Reasons<'a> {
         Ok(refined.unwrap_or_else(|| Reason::new(change.cause.word(), None)))
     }
 
-    fn outline(&self, new: bool, at: Svma, members: bool) -> Result<Option<Rc<Outline<'a>>>, ImageError> {
+    fn outline(&self, new: bool, at: Svma, members: bool) -> Result<Option<Rc<Outline<'d>>>, ImageError> {
         let Some((info, unit)) = self.info(new).and_then(|i| Some((i, i.unit_at(at)?))) else { return Ok(None) };
         let known = self.outlines.borrow().get(&(new, unit.0)).cloned();
         if let Some(known) = known.filter(|o| o.members.is_some() || !members) {
@@ -93,14 +90,14 @@ impl<'a> Reasons<'a> {
     }
 
     /// The function in whose source text an instruction is.
-    fn owner(&self, new: bool, at: Svma) -> Result<Option<&'a [u8]>, ImageError> {
+    fn owner(&self, new: bool, at: Svma) -> Result<Option<&'d [u8]>, ImageError> {
         let Some(place) = self.info(new).and_then(|i| i.line_of(at)) else { return Ok(None) };
         let outline = self.outline(new, at, false)?;
         Ok(outline.and_then(|o| o.function_at(&place.file, place.line)))
     }
 
     /// What the source calls the function of the new build that begins there.
-    fn own_name(&self, entry: Svma) -> Result<Option<&'a [u8]>, ImageError> {
+    fn own_name(&self, entry: Svma) -> Result<Option<&'d [u8]>, ImageError> {
         Ok(self.outline(true, entry, false)?.and_then(|o| o.entries.get(&entry).copied()))
     }
 
@@ -124,7 +121,7 @@ impl<'a> Reasons<'a> {
     fn displacement(&self, change: &FuncChange) -> Result<Option<Reason>, ImageError> {
         let (old, new) = (&self.compared.old, &self.compared.new);
         let (f, g) = (&old.lifted.functions[change.old.index()], &new.lifted.functions[change.new.index()]);
-        let side = |l: &'a pipeline::Loaded| Side { image: &l.image, lifted: &l.lifted };
+        let side = |b: &'a Opened<'d>| Side { image: b.image, lifted: b.lifted };
         let list = shifts(side(old), f, side(new), g);
         let Some(first) = list.iter().find(|s| s.base == Base::Register).or(list.first()) else { return Ok(None) };
         let shown = |what: &str| format!("{what} {} -> {}", hex(first.old), hex(first.new));
@@ -163,14 +160,13 @@ struct Needs {
     members: bool,
 }
 
-/// Reads the units that will be asked for side by side: their lines, which `old` and `new` keep, and their outlines.
-fn read_ahead<'a>(
-    compared: &Compared,
-    old: Option<&DebugInfo<'a>>,
-    new: Option<&DebugInfo<'a>>,
+/// Reads the units that will be asked for side by side: their lines, which the builds keep, and their outlines.
+fn read_ahead<'d>(
+    compared: &Compared<'d>,
     displaced: &BTreeSet<Svma>,
     changes: &[&FuncChange],
-) -> Result<Vec<(UnitKey, Outline<'a>)>, ImageError> {
+) -> Result<Vec<(UnitKey, Outline<'d>)>, ImageError> {
+    let (old, new) = (compared.old.debug.as_ref(), compared.new.debug.as_ref());
     let mut units: BTreeMap<UnitKey, Needs> = BTreeMap::new();
     let none = BTreeSet::new();
     let (spare_old, spare_new) = (Spare::default(), Spare::default());

@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::include::Role;
 use crate::lift::{Data, DataKind, Function, Lifted};
 use crate::link::{Definition, Out, OutSection};
-use crate::pipeline::{Compared, Loaded, Plan};
+use crate::pipeline::{Compared, Opened, Plan};
 use std::fmt::Write as _;
 
 /// The phases that can be shown.
@@ -27,11 +27,11 @@ pub enum Phase {
 
 /// The phase's value for one pair of builds.
 #[must_use]
-pub fn dump(phase: Phase, compared: &Compared, plan: &Plan) -> String {
+pub fn dump(phase: Phase, compared: &Compared<'_>, plan: &Plan) -> String {
     let mut out = String::new();
     let builds = [("old", &compared.old), ("new", &compared.new)];
     match phase {
-        Phase::Image => builds.map(|(which, build)| image(which, &build.image, &mut out)).into_iter().collect(),
+        Phase::Image => builds.map(|(which, build)| image(which, build.image, &mut out)).into_iter().collect(),
         Phase::Lift => builds.map(|(which, build)| lifted(which, build, &mut out)).into_iter().collect(),
         Phase::Types => types(compared, &mut out),
         Phase::Correlate => correlation(compared, &mut out),
@@ -67,11 +67,11 @@ fn image(which: &str, image: &Image, out: &mut String) {
     }
 }
 
-fn side(build: &Loaded) -> Side<'_> {
-    Side { image: &build.image, lifted: &build.lifted }
+fn side<'d>(build: &Opened<'d>) -> Side<'d> {
+    Side { image: build.image, lifted: build.lifted }
 }
 
-fn lifted(which: &str, build: &Loaded, out: &mut String) {
+fn lifted(which: &str, build: &Opened<'_>, out: &mut String) {
     line!(out, "{which} functions");
     for f in &build.lifted.functions {
         code(side(build), f, out);
@@ -114,7 +114,7 @@ fn code(side: Side<'_>, f: &Function, out: &mut String) {
 }
 
 /// A name that doesn't depend on where the linker put it, as far as there is one.
-fn data_name(build: &Loaded, d: &Data) -> String {
+fn data_name(build: &Opened<'_>, d: &Data) -> String {
     match d.kind {
         DataKind::Named => d.name.clone(),
         DataKind::String => {
@@ -124,14 +124,14 @@ fn data_name(build: &Loaded, d: &Data) -> String {
     }
 }
 
-fn datum(build: &Loaded, d: &Data, out: &mut String) {
+fn datum(build: &Opened<'_>, d: &Data, out: &mut String) {
     line!(out, "  {}: {:?} {:?} size {:#x}", data_name(build, d), d.kind, d.section, d.range.size());
     for r in &d.refs {
         line!(out, "    +{:#x} {:?} -> {}", r.at, r.field, text::data_target(side(build), &r.target));
     }
 }
 
-fn types(c: &Compared, out: &mut String) {
+fn types(c: &Compared<'_>, out: &mut String) {
     let Some(types) = &c.types else {
         line!(out, "no debug information");
         return;
@@ -157,11 +157,11 @@ fn types(c: &Compared, out: &mut String) {
     }
 }
 
-fn correlation(c: &Compared, out: &mut String) {
+fn correlation(c: &Compared<'_>, out: &mut String) {
     let name = |l: &Lifted, f: FuncId| text::function(&l.functions[f.index()]);
-    let data = |build: &Loaded, d: DataId| data_name(build, &build.lifted.data[d.index()]);
+    let data = |build: &Opened<'_>, d: DataId| data_name(build, &build.lifted.data[d.index()]);
     for Pair { old, new, why } in c.pairs.func_to_old.iter().flatten() {
-        line!(out, "function {} = {} ({why:?})", name(&c.old.lifted, *old), name(&c.new.lifted, *new));
+        line!(out, "function {} = {} ({why:?})", name(c.old.lifted, *old), name(c.new.lifted, *new));
     }
     for Pair { old, new, why } in c.pairs.data_to_old.iter().flatten() {
         line!(out, "data {} = {} ({why:?})", data(&c.old, *old), data(&c.new, *new));
@@ -171,21 +171,21 @@ fn correlation(c: &Compared, out: &mut String) {
     }
 }
 
-fn changes(c: &Compared, out: &mut String) {
+fn changes(c: &Compared<'_>, out: &mut String) {
     let name = |l: &Lifted, f: FuncId| text::function(&l.functions[f.index()]);
-    let data = |build: &Loaded, d: DataId| data_name(build, &build.lifted.data[d.index()]);
+    let data = |build: &Opened<'_>, d: DataId| data_name(build, &build.lifted.data[d.index()]);
     line!(out, "same {}", c.changes.same);
     for f in &c.changes.changed {
-        line!(out, "changed {}: {} {}", name(&c.new.lifted, f.new), f.cause.word(), f.detail);
+        line!(out, "changed {}: {} {}", name(c.new.lifted, f.new), f.cause.word(), f.detail);
         for edit in f.edits.iter().flatten() {
             line!(out, "  part {}+{:#x} = {:02x?}", edit.part, edit.offset, edit.bytes);
         }
     }
     for f in &c.changes.new_funcs {
-        line!(out, "new function {}", name(&c.new.lifted, *f));
+        line!(out, "new function {}", name(c.new.lifted, *f));
     }
     for f in &c.changes.gone_funcs {
-        line!(out, "gone function {}", name(&c.old.lifted, *f));
+        line!(out, "gone function {}", name(c.old.lifted, *f));
     }
     for d in &c.changes.data_changed {
         line!(out, "changed data {}: {:?}", data(&c.new, d.new), d.diff);
@@ -198,7 +198,7 @@ fn changes(c: &Compared, out: &mut String) {
     }
 }
 
-fn included(c: &Compared, plan: &Plan, out: &mut String) {
+fn included(c: &Compared<'_>, plan: &Plan, out: &mut String) {
     let name = |f: FuncId| text::function(&c.new.lifted.functions[f.index()]);
     let data = |d: DataId| data_name(&c.new, &c.new.lifted.data[d.index()]);
     let set = &plan.set;

@@ -7,7 +7,7 @@ use crate::correlate::{Side, Why};
 use crate::image::ImageError;
 use crate::include::{Binder, Place, SlotKey};
 use crate::lift::{Function, Insn};
-use crate::pipeline::{self, Compared, Loaded, Plan};
+use crate::pipeline::{Compared, Opened, Plan};
 use crate::types::holders;
 use patchfmt::codes::Code;
 use serde::Serialize;
@@ -87,9 +87,9 @@ fn why(w: Why) -> &'static str {
     }
 }
 
-fn named(loaded: &Loaded, name: &str) -> Vec<FuncId> {
-    let functions = loaded.lifted.functions.iter().enumerate();
-    let is = |f: &Function| text::function(f) == name || f.names.iter().any(|&s| loaded.image.symbol(s).name == name);
+fn named(build: &Opened<'_>, name: &str) -> Vec<FuncId> {
+    let functions = build.lifted.functions.iter().enumerate();
+    let is = |f: &Function| text::function(f) == name || f.names.iter().any(|&s| build.image.symbol(s).name == name);
     functions.filter(|(_, f)| is(f)).map(|(i, _)| FuncId::from(i)).collect()
 }
 
@@ -116,7 +116,7 @@ impl Subject {
         }
     }
 
-    fn name(self, c: &Compared) -> String {
+    fn name(self, c: &Compared<'_>) -> String {
         match self {
             Subject::Pair(_, new) | Subject::OnlyNew(new) => text::function(&c.new.lifted.functions[new.index()]),
             Subject::OnlyOld(old) => text::function(&c.old.lifted.functions[old.index()]),
@@ -125,7 +125,7 @@ impl Subject {
 }
 
 /// The functions of that name: pairs, and those that only one build has.
-pub fn find(c: &Compared, name: &str) -> Vec<Subject> {
+pub fn find(c: &Compared<'_>, name: &str) -> Vec<Subject> {
     let mut found: BTreeSet<Subject> = BTreeSet::new();
     found.extend(named(&c.new, name).into_iter().map(|n| match c.pairs.func_to_old[n.index()] {
         Some(p) => Subject::Pair(p.old, n),
@@ -138,11 +138,11 @@ pub fn find(c: &Compared, name: &str) -> Vec<Subject> {
     found.into_iter().collect()
 }
 
-fn side(l: &Loaded) -> Side<'_> {
-    Side { image: &l.image, lifted: &l.lifted }
+fn side<'d>(build: &Opened<'d>) -> Side<'d> {
+    Side { image: build.image, lifted: build.lifted }
 }
 
-fn build(l: &Loaded, id: FuncId) -> Build {
+fn build(l: &Opened<'_>, id: FuncId) -> Build {
     let f = &l.lifted.functions[id.index()];
     Build {
         names: f.names.iter().map(|&s| l.image.symbol(s).name.clone()).collect(),
@@ -157,7 +157,7 @@ fn build(l: &Loaded, id: FuncId) -> Build {
 
 /// # Errors
 /// When debug information is damaged.
-pub fn explain(c: &Compared, plan: &Plan, subject: Subject) -> Result<Explained, ImageError> {
+pub fn explain(c: &Compared<'_>, plan: &Plan, subject: Subject) -> Result<Explained, ImageError> {
     let (old, new) = (subject.in_old(), subject.in_new());
     let change = new.and_then(|n| c.changes.changed.iter().find(|f| f.new == n));
     let reasons = Reasons::new(c, change.as_slice())?;
@@ -212,7 +212,8 @@ struct Line {
 fn lines(side: Side<'_>, f: &Function) -> Vec<Line> {
     let line = |i: &Insn| {
         let text = text::instruction(side, f, i);
-        let key = if i.local.is_some() { text.split(' ').next().unwrap_or_default().to_owned() } else { text.clone() };
+        let key =
+            if i.local().is_some() { text.split(' ').next().unwrap_or_default().to_owned() } else { text.clone() };
         Line { at: f.parts[usize::from(i.part)].start.plus(u64::from(i.offset)), text, key }
     };
     f.insns.iter().filter(|i| !i.nop).map(line).collect()
@@ -283,7 +284,7 @@ fn side_by_side(list: Vec<(Option<usize>, Option<usize>)>) -> Vec<(Option<usize>
     out
 }
 
-fn differences(c: &Compared, reasons: &Reasons<'_>, old: FuncId, new: FuncId) -> Vec<Hunk> {
+fn differences(c: &Compared<'_>, reasons: &Reasons<'_, '_>, old: FuncId, new: FuncId) -> Vec<Hunk> {
     let a = lines(side(&c.old), &c.old.lifted.functions[old.index()]);
     let b = lines(side(&c.new), &c.new.lifted.functions[new.index()]);
     let pairs = align(&a, &b);
@@ -318,7 +319,7 @@ fn differences(c: &Compared, reasons: &Reasons<'_>, old: FuncId, new: FuncId) ->
         .collect()
 }
 
-fn references(c: &Compared, plan: &Plan, id: FuncId) -> Vec<Reference> {
+fn references(c: &Compared<'_>, plan: &Plan, id: FuncId) -> Vec<Reference> {
     let f = &c.new.lifted.functions[id.index()];
     let mut binder = Binder::new(c.analysis());
     binder.moved.clone_from(&plan.set.moved);
@@ -337,8 +338,8 @@ fn references(c: &Compared, plan: &Plan, id: FuncId) -> Vec<Reference> {
         .collect()
 }
 
-fn bound(c: &Compared, place: &Place) -> String {
-    let (old, new) = (&c.old.lifted, &c.new.lifted);
+fn bound(c: &Compared<'_>, place: &Place) -> String {
+    let (old, new) = (c.old.lifted, c.new.lifted);
     match place {
         Place::Old(at) => match old.func_at.get(at) {
             Some(f) => format!("old {at} ({})", text::function(&old.functions[f.index()])),
@@ -359,7 +360,7 @@ fn bound(c: &Compared, place: &Place) -> String {
 }
 
 /// What a slot of the patch holds.
-pub(super) fn slot(c: &Compared, key: &SlotKey) -> String {
+pub(super) fn slot(c: &Compared<'_>, key: &SlotKey) -> String {
     match key {
         SlotKey::Import(import, _) => format!("`{}`", c.new.image.import(*import).name),
         SlotKey::Address(place) => bound(c, place),
@@ -372,11 +373,11 @@ pub(super) fn slot(c: &Compared, key: &SlotKey) -> String {
 }
 
 /// Types with another layout that the function holds or points to values of.
-fn types(c: &Compared, name: &str) -> Result<Vec<String>, ImageError> {
+fn types(c: &Compared<'_>, name: &str) -> Result<Vec<String>, ImageError> {
     let Some(types) = c.types.as_ref().filter(|t| !t.layouts.is_empty()) else { return Ok(Vec::new()) };
-    let Some(info) = pipeline::open(&c.new)? else { return Ok(Vec::new()) };
+    let Some(info) = &c.new.debug else { return Ok(Vec::new()) };
     let names: BTreeSet<String> = types.layouts.iter().map(|l| l.name.clone()).collect();
-    let found = holders(&info, &names)?;
+    let found = holders(info, &names)?;
     let mine =
         |n: &str| n == name || n.strip_prefix(name).is_some_and(|rest| rest.starts_with("::") || rest.starts_with('('));
     let touched: BTreeSet<String> =

@@ -5,7 +5,7 @@ use super::shape::Shapes;
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, is_aggregate};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef, Reading};
+use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table};
 use crate::image::ImageError;
 use gimli::constants as dw;
 use std::collections::btree_map::Entry;
@@ -85,17 +85,16 @@ fn known<T: PartialEq>(
 }
 
 /// Shows the types of the variables at these addresses, as far as units of `info` have them.
-pub(super) fn visit(
-    info: &DebugInfo<'_>,
+pub(super) fn visit<'i>(
+    info: &DebugInfo<'i>,
     units: &BTreeSet<u32>,
     wanted: &BTreeSet<Svma>,
     mut show: impl FnMut(Svma, &mut Shapes<'_, '_>, Option<DieRef>),
 ) -> Result<(), ImageError> {
-    for &unit in units {
-        let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        let view = View { info, unit, local: &table, reading: Reading::Full };
+    let mut variables = |unit: u32, local: &Table<'i>| {
+        let view = View { info, unit, local, reading: Reading::Full };
         let mut shapes = Shapes::new(view);
-        for node in table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_variable) {
+        for node in local.nodes.iter().filter(|n| n.tag == dw::DW_TAG_variable) {
             let Some(Home::At(at)) = node.home else { continue };
             if !wanted.contains(&at) {
                 continue;
@@ -104,6 +103,11 @@ pub(super) fn visit(
             let ty = node.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
             show(at, &mut shapes, ty);
         }
+    };
+    let spare = Spare::default();
+    for &unit in units {
+        info.with_table(unit, Reading::Full, &spare, |table| variables(unit, table))
+            .map_err(|e| crate::dwarf::malformed(info.path(), e))?;
     }
     Ok(())
 }

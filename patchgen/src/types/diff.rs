@@ -73,18 +73,18 @@ enum Change {
     Variable(VarChange),
 }
 
-/// The same order as in `differing`; what can't be found again is left out. Units are read two at a time, not kept.
+/// The same order as in `differing`; what can't be found again is left out. Units are read two at a time.
 fn describe(old: &DebugInfo<'_>, new: &DebugInfo<'_>, differing: Vec<Differing>) -> Vec<Change> {
     let mut by_units: BTreeMap<(u32, u32), Vec<(usize, Differing)>> = BTreeMap::new();
     for (i, d) in differing.into_iter().enumerate() {
         by_units.entry((d.old.at.unit, d.new.at.unit)).or_default().push((i, d));
     }
-    let (entangled_old, entangled_new) = (old.is_entangled(), new.is_entangled());
     let (spare_old, spare_new) = (Spare::default(), Spare::default());
     let of_units = |((a, b), group): ((u32, u32), Vec<(usize, Differing)>)| {
-        with_unit(old, a, entangled_old, &spare_old, |x| {
-            with_unit(new, b, entangled_new, &spare_new, |y| {
-                let one = |(i, d)| Some((i, describe_one(&mut Shapes::new(x), &mut Shapes::new(y), d)?));
+        with_unit(old, a, &spare_old, |x| {
+            with_unit(new, b, &spare_new, |y| {
+                let (mut x, mut y) = (Shapes::new(x), Shapes::new(y));
+                let one = |(i, d)| Some((i, describe_one(&mut x, &mut y, d)?));
                 group.into_iter().filter_map(one).collect::<Vec<_>>()
             })
         })
@@ -94,14 +94,8 @@ fn describe(old: &DebugInfo<'_>, new: &DebugInfo<'_>, differing: Vec<Differing>)
     all.into_iter().map(|(_, change)| change).collect()
 }
 
-fn with_unit<'i, T>(
-    info: &DebugInfo<'i>,
-    unit: u32,
-    entangled: bool,
-    spare: &Spare<'i>,
-    f: impl FnOnce(View<'_, 'i>) -> T,
-) -> T {
-    if entangled {
+fn with_unit<'i, T>(info: &DebugInfo<'i>, unit: u32, spare: &Spare<'i>, f: impl FnOnce(View<'_, 'i>) -> T) -> T {
+    if info.is_entangled() {
         return f(View::kept(info, unit, Reading::Full));
     }
     spare.with(|table| {

@@ -86,6 +86,19 @@ struct Read {
     elsewhere: bool,
 }
 
+impl Read {
+    fn nothing() -> Read {
+        Read {
+            found: Vec::new(),
+            variables: Vec::new(),
+            entries: Vec::new(),
+            known: Vec::new(),
+            methods: false,
+            elsewhere: true,
+        }
+    }
+}
+
 /// So many units are read before they are merged: bounds what is in memory.
 const BATCH: u32 = 64;
 
@@ -97,11 +110,11 @@ impl Survey {
     pub fn read(info: &DebugInfo<'_>) -> Result<Survey, ImageError> {
         let mut out = Survey::default();
         let mut ids: HashMap<Shaped, u32, foldhash::fast::FixedState> = HashMap::default();
-        let (count, entangled, tables) = (info.units.len() as u32, info.is_entangled(), Spare::default());
+        let (count, tables) = (info.units.len() as u32, Spare::default());
         for start in (0..count).step_by(BATCH as usize) {
             let units = start..count.min(start + BATCH);
             let batch: Vec<Result<Read, ImageError>> =
-                units.clone().into_par_iter().map(|u| tables.with(|table| unit(info, u, entangled, table))).collect();
+                units.clone().into_par_iter().map(|u| unit(info, u, &tables)).collect();
             for (of, read) in units.zip(batch) {
                 let read = read?;
                 out.variables.extend(read.variables);
@@ -189,28 +202,18 @@ impl Survey {
     }
 }
 
-/// `table` is room for the unit's entries, where others won't ask for them.
-fn unit<'i>(info: &DebugInfo<'i>, unit: u32, entangled: bool, table: &mut Table<'i>) -> Result<Read, ImageError> {
-    let mut out = Read {
-        found: Vec::new(),
-        variables: Vec::new(),
-        entries: Vec::new(),
-        known: Vec::new(),
-        methods: false,
-        elsewhere: true,
-    };
-    // Partial units count as parts of those that import them: a supplementary file has those of other programs too.
+/// Reads a unit. Partial units count as parts of those that import them: a supplementary file has those of other programs too.
+fn unit<'i>(info: &DebugInfo<'i>, unit: u32, spare: &Spare<'i>) -> Result<Read, ImageError> {
     if info.units[unit as usize].partial {
-        return Ok(out);
+        return Ok(Read::nothing());
     }
-    let malformed = |e| crate::dwarf::malformed(info.path(), e);
-    let table: &Table<'i> = match entangled {
-        true => info.try_table(unit, Reading::Survey).map_err(malformed)?,
-        false => {
-            info.read_into(unit, Reading::Survey, table).map_err(malformed)?;
-            table
-        }
-    };
+    let read = info.with_table(unit, Reading::Survey, spare, |table| surveyed(info, unit, table));
+    read.map_err(|e| crate::dwarf::malformed(info.path(), e))?
+}
+
+/// What the entries of a unit, and of those that it imports, declare.
+fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Read, ImageError> {
+    let mut out = Read::nothing();
     let view = View { info, unit, local: table, reading: Reading::Survey };
     let imported = info.imported(table, Reading::Survey);
     if info.units[unit as usize].full {
@@ -223,7 +226,7 @@ fn unit<'i>(info: &DebugInfo<'i>, unit: u32, entangled: bool, table: &mut Table<
     out.found.push((unit, declarations(&mut shapes)));
     let mut broken = shapes.broken;
     out.methods |= points_to_methods(&mut shapes);
-    out.elsewhere = entangled || info.refers_elsewhere(unit);
+    out.elsewhere = info.is_entangled() || info.refers_elsewhere(unit);
     out.entries = entries(table);
     out.known = known(table);
     for part in imported {

@@ -103,7 +103,7 @@ impl<'i> Outline<'i> {
     }
 }
 
-/// Reads one unit; its entries aren't kept. Members on demand only, and what functions touch only of those that begin at one of `asked`.
+/// Reads one unit. Members on demand only, and what functions touch only of those that begin at one of `asked`.
 ///
 /// # Errors
 /// When its debug information is damaged.
@@ -114,10 +114,10 @@ pub(crate) fn outline<'i>(
     asked: &BTreeSet<Svma>,
     spare: &Spare<'i>,
 ) -> Result<Outline<'i>, ImageError> {
-    spare.with(|table| {
-        info.read_into(unit.0, Reading::Full, table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
-        Ok(read(View { info, unit: unit.0, local: table, reading: Reading::Full }, members, asked))
-    })
+    let outline = info.with_table(unit.0, Reading::Full, spare, |local| {
+        read(View { info, unit: unit.0, local, reading: Reading::Full }, members, asked)
+    });
+    outline.map_err(|e| crate::dwarf::malformed(info.path(), e))
 }
 
 fn read<'i>(view: View<'_, 'i>, members: bool, asked: &BTreeSet<Svma>) -> Outline<'i> {

@@ -45,14 +45,15 @@ impl Parts {
         if self.unclear {
             return Part::Either;
         }
-        let upto: Vec<(u64, (u64, Part))> = self.by_start.range(..at + WORD).rev().map(|(s, p)| (*s, *p)).collect();
-        let covering = &upto[..upto.iter().position(|(_, (end, _))| *end <= at).unwrap_or(upto.len())];
-        match covering {
-            [] => Part::Either,
-            [(start, (_, Part::Address))] if *start == at => Part::Address,
-            _ if covering.iter().all(|(_, (_, part))| *part == Part::Number) => Part::Number,
-            _ => Part::Either,
+        let before = self.by_start.range(..at + WORD).rev();
+        let mut covering = before.take_while(|(_, (end, _))| *end > at).map(|(start, (_, part))| (*start, *part));
+        let Some((start, first)) = covering.next() else { return Part::Either };
+        let second = covering.next();
+        if second.is_none() && first == Part::Address && start == at {
+            return Part::Address;
         }
+        let mut others = second.into_iter().chain(covering);
+        if first == Part::Number && others.all(|(_, part)| part == Part::Number) { Part::Number } else { Part::Either }
     }
 
     fn add(&mut self, start: u64, size: u64, part: Part) {

@@ -112,7 +112,7 @@ fn holder(holders: &BTreeMap<u64, (u64, FuncId)>, at: u64) -> Option<&FuncId> {
 fn is_local(f: &Function, at: u64) -> bool {
     f.insns.iter().any(|i| {
         let start = f.parts[usize::from(i.part)].start.0 + u64::from(i.offset);
-        i.local.is_some() && start < at && at < start + u64::from(i.len)
+        i.local().is_some() && start < at && at < start + u64::from(i.len)
     })
 }
 
