@@ -25,7 +25,7 @@ fn work(verb: &Verb) -> Result<Report> {
         Verb::List { pid } => cmd::show::list(pid.pid),
         Verb::Blocked { pid } => cmd::show::blocked(pid.pid),
         Verb::Verify { pid } => cmd::show::verify(pid.pid),
-        Verb::Recover { pid } => cmd::recover::run(pid.pid),
+        Verb::Recover { pid, switching } => cmd::recover::run(pid.pid, switching),
         Verb::Attach { pid, trust, allow_seccomp } => cmd::attach::run(pid.pid, trust.as_deref(), *allow_seccomp),
         Verb::Helper { .. } => Err(Error::internal("a helper helps nobody but the loader")),
     }

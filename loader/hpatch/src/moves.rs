@@ -1,7 +1,5 @@
-//! Variables that change places, or get another value, while every thread stands still.
-//!
-//! Those that are moved are copied before the code changes: whoever finds the switch half done, with all of the code as it was, has nothing to
-//! copy back. Values that are set come last, since they overwrite what can't be had again.
+//! Variables that change places, or get another value, while every thread stands still. In which order, and what a killed command leaves, is said
+//! in [`crate::recovery`].
 
 use std::io;
 

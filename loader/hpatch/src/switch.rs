@@ -17,12 +17,14 @@ use crate::check::unwind::Unwinder;
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
 use crate::moves::{self, Copies};
+use crate::recovery::{self, Recovery};
 use crate::target::Target;
-use crate::target::control::{Control, Patch};
+use crate::target::compose::Rider;
+use crate::target::control::{Control, Edit, Patch};
 use crate::threads;
 use crate::trace::halt::{Halt, Halter};
 use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopper};
-use crate::write::{Failed, Step, Steps};
+use crate::write::{Failed, GATE, Step, Steps};
 
 /// The first attempts are plain stops: most processes need no more.
 const FIRST_PURSUIT: u32 = 3;
@@ -34,10 +36,29 @@ const VIGIL: Duration = Duration::from_secs(1);
 pub enum Direction {
     Apply,
     Revert,
-    /// Takes back what a killed command left half-way: nobody's place is checked, because threads may already be on both sides.
-    Recover,
+    /// Ends what a killed command left half-way, one way or the other.
+    Recover(Recovery),
     /// Nothing is written: a reverted bundle's code is only seen to be out of use.
     Drain,
+}
+
+impl Direction {
+    /// Whether the new bytes are written, or the old ones.
+    fn to_new(self) -> bool {
+        match self {
+            Direction::Apply => true,
+            Direction::Revert | Direction::Drain => false,
+            Direction::Recover(r) => r.to_new(),
+        }
+    }
+
+    fn copies(self) -> bool {
+        match self {
+            Direction::Apply | Direction::Revert => true,
+            Direction::Drain => false,
+            Direction::Recover(r) => r.copies,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,73 +133,83 @@ struct Switch<'a> {
     patch: &'a Patch,
     direction: Direction,
     steps: Steps<'a>,
-    /// Copied before and behind the steps.
     moved: Copies,
     reset: Copies,
     forbidden: Forbidden,
+    /// Whether anybody's place matters.
+    checks: bool,
     unwinder: Option<Unwinder>,
     /// For programs with coroutines.
     deep: Option<Deep>,
 }
 
-/// The code that must not be in use.
-pub fn forbidden(patch: &Patch, direction: Direction) -> Forbidden {
-    // A thread at a detour has yet to enter the function; one at an edit is in its middle.
-    let replaced = |func: u32| patch.funcs.get(func as usize).is_some_and(|f| !f.0.edited());
-    match direction {
-        Direction::Apply => {
-            let mut ranges = patch.old_ranges.clone();
-            // Inside a change of bytes nobody may stand, whatever the ranges say.
-            ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
-            let mut allowed: Vec<u64> = patch.funcs.iter().filter(|f| !f.0.edited()).map(|f| f.0.entry).collect();
-            allowed.extend(patch.edits.iter().filter(|e| replaced(e.func)).map(|e| e.addr));
-            Forbidden::new(ranges, patch.old_sites.clone(), allowed)
-        }
-        Direction::Revert | Direction::Drain => {
-            let mut ranges = patch.new_ranges.clone();
-            ranges.extend(patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 }));
-            // A thread that is about to execute the jump will execute the old bytes.
-            let allowed = patch.edits.iter().filter(|e| replaced(e.func)).map(|e| e.addr).collect();
-            Forbidden::new(ranges, patch.new_sites.clone(), allowed)
-        }
-        Direction::Recover => Forbidden::default(),
-    }
+/// A thread at a detour has yet to enter the function; one at an edit is in its middle.
+fn replaced(patch: &Patch, func: u32) -> bool {
+    patch.funcs.get(func as usize).is_some_and(|f| !f.0.edited())
+}
+
+/// Inside a change of bytes nobody may stand, whatever the ranges say.
+fn with_edits(patch: &Patch, ranges: &[Range]) -> Vec<Range> {
+    let edits = patch.edits.iter().map(|e| Range { start: e.addr, end: e.end(), func: e.func, reserved: 0 });
+    ranges.iter().copied().chain(edits).collect()
+}
+
+/// The code that must not be in use when the patch is applied.
+pub fn old_code(patch: &Patch) -> Forbidden {
+    let mut allowed: Vec<u64> = patch.funcs.iter().filter(|f| !f.0.edited()).map(|f| f.0.entry).collect();
+    allowed.extend(patch.edits.iter().filter(|e| replaced(patch, e.func)).map(|e| e.addr));
+    Forbidden::new(with_edits(patch, &patch.old_ranges), patch.old_sites.clone(), allowed)
+}
+
+/// The code that must not be in use when it is taken back.
+pub fn new_code(patch: &Patch) -> Forbidden {
+    // A thread that is about to execute the jump will execute the old bytes.
+    let allowed = patch.edits.iter().filter(|e| replaced(patch, e.func)).map(|e| e.addr).collect();
+    Forbidden::new(with_edits(patch, &patch.new_ranges), patch.new_sites.clone(), allowed)
+}
+
+/// The patch's changes, to the new bytes or to the old ones.
+pub fn steps<'a>(patch: &'a Patch, to_new: bool) -> Steps<'a> {
+    let step = |e: &'a Edit| {
+        let (from, to) = if to_new { (&e.old, &e.new) } else { (&e.new, &e.old) };
+        // Where values change places, no thread may find the one function changed and the other not, not even after a killed command.
+        let copies = !patch.moves.is_empty();
+        let gate = patch.detours.iter().find(|d| copies && e.addr <= **d && **d + GATE <= e.end());
+        Step { addr: e.addr, func: e.func, from, to, gate: gate.map(|d| (d - e.addr) as usize) }
+    };
+    Steps::new(patch.edits.iter().map(step).collect())
 }
 
 /// Switches `patch` and leaves its record in the state that belongs to it. On an error the target runs as before.
 pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Options) -> Result<Outcome> {
-    let steps: Vec<Step<'_>> = patch
-        .edits
-        .iter()
-        .map(|e| match direction {
-            Direction::Apply => Step { addr: e.addr, code: e.func != u32::MAX, from: &e.old, to: &e.new },
-            Direction::Revert | Direction::Recover | Direction::Drain => {
-                Step { addr: e.addr, code: e.func != u32::MAX, from: &e.new, to: &e.old }
-            }
-        })
-        .collect();
+    let mut steps = steps(patch, direction.to_new());
+    let forbidden = match direction {
+        Direction::Apply => old_code(patch),
+        Direction::Revert | Direction::Drain => new_code(patch),
+        Direction::Recover(_) => recovery::forbidden(target, patch, &mut steps)?,
+    };
+    let moves = if direction.copies() { &patch.moves[..] } else { &[] };
+    let (moved, reset): (Vec<_>, Vec<_>) = if direction.to_new() {
+        moves.iter().copied().partition(|m| m.both_ways != 0)
+    } else {
+        (moves::back(moves).collect(), Vec::new())
+    };
     let mut s = Switch {
         target,
         patch,
         direction,
-        steps: Steps::new(steps),
-        moved: Copies::new(match direction {
-            Direction::Apply => patch.moves.iter().copied().filter(|m| m.both_ways != 0).collect(),
-            Direction::Revert | Direction::Recover => moves::back(&patch.moves).collect(),
-            Direction::Drain => Vec::new(),
-        }),
-        reset: Copies::new(match direction {
-            Direction::Apply => patch.moves.iter().copied().filter(|m| m.both_ways == 0).collect(),
-            Direction::Revert | Direction::Recover | Direction::Drain => Vec::new(),
-        }),
-        forbidden: forbidden(patch, direction),
+        steps,
+        moved: Copies::new(moved),
+        reset: Copies::new(reset),
+        checks: !matches!(direction, Direction::Recover(_)) || !forbidden.is_empty(),
+        forbidden,
         unwinder: None,
         deep: None,
     };
     s.prefault()?;
     let own_stacks = patch.record.switches_stacks != 0;
     // Without the search no stack is suspended, on the operator's word.
-    if direction != Direction::Recover && options.search_suspended {
+    if s.checks && options.search_suspended {
         let stacks = Stacks::of(target, own_stacks);
         if !matches!(stacks, Stacks::Threads) {
             let deep = Deep::new(target, stacks, options.memory_limit, loader_memory(target)?);
@@ -240,7 +271,7 @@ impl Switch<'_> {
         loop {
             let attempt = out.attempts();
             // Every other attempt stops even so: what the look saw may be a stale word, which only frame tables clear.
-            let look = self.direction != Direction::Recover && attempt % 2 == 0;
+            let look = self.checks && attempt % 2 == 0;
             let mut hits =
                 if look { dry::look(target, &target.tasks()?, &mut scanner, &self.forbidden) } else { Vec::new() };
             if let Some(deep) = self.deep.as_mut().filter(|_| look && hits.is_empty()) {
@@ -346,7 +377,7 @@ impl Switch<'_> {
         let lookup = Lookup { maps_file: &self.target.maps_file, listed: listed.as_deref() };
         let reader = stopped.any_tid(self.target);
         let mut clear = true;
-        if self.direction != Direction::Recover {
+        if self.checks {
             scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
             self.clear(scanner, &stopped, reader)?;
             if self.direction == Direction::Apply && !self.patch.threads.is_empty() {
@@ -355,7 +386,7 @@ impl Switch<'_> {
             clear = scanner.hits.is_empty();
         }
         // After a killed command each place holds the one or the other.
-        let torn = self.direction == Direction::Recover;
+        let torn = matches!(self.direction, Direction::Recover(_));
         let mut written = if clear { self.steps.compare(&self.target.mem, reader, torn) } else { Ok(()) };
         let t1 = Instant::now();
         if clear && written.is_ok() {
@@ -404,7 +435,8 @@ impl Switch<'_> {
         match self.direction {
             Direction::Apply => (RecordState::Prepared, RecordState::Writing, RecordState::Live),
             Direction::Revert => (RecordState::Live, RecordState::Reverting, RecordState::Reverted),
-            Direction::Recover => (RecordState::Reverting, RecordState::Reverting, RecordState::Reverted),
+            Direction::Recover(r) if r.to_new() => (r.was, r.was, RecordState::Live),
+            Direction::Recover(r) => (r.was, r.was, RecordState::Reverted),
             Direction::Drain => (RecordState::Reverted, RecordState::Reverted, RecordState::Reverted),
         }
     }
@@ -421,10 +453,14 @@ impl Switch<'_> {
 
     /// ...and last of all that it isn't any more: a recovery in between finds it and knows the others by it.
     fn end(&self, done: bool) -> std::result::Result<(), Failed> {
-        let pick = |before, after| if done { after } else { before };
-        self.patch.riders.iter().try_for_each(|r| self.set_state(r.state_addr, pick(r.before, r.after)))?;
         let (before, _, after) = self.states();
-        self.set_state(self.patch.state_addr(), pick(before, after))
+        let others = match self.direction {
+            Direction::Recover(r) => r.onward,
+            _ => done,
+        };
+        let state = |r: &Rider| if others { r.after } else { r.before };
+        self.patch.riders.iter().try_for_each(|r| self.set_state(r.state_addr, state(r)))?;
+        self.set_state(self.patch.state_addr(), if done { after } else { before })
     }
 
     /// Writes and reads back, after [`Steps::compare`]. On a failure what was written is taken back at once, and the state with it.
@@ -433,24 +469,48 @@ impl Switch<'_> {
         if self.direction == Direction::Apply {
             threads::begin(mem, &self.patch.threads, stopped.threads())?;
         }
-        self.begin()?;
-        fault("writing");
-        // A killed command that had the code as it was before has copied nothing that counts, or has copied it already.
-        let skip = self.direction == Direction::Recover && !self.steps.untouched;
-        let moved = if skip { Ok(()) } else { self.moved.run(mem) };
-        if !self.moved.is_empty() {
-            fault("moved");
+        // What is half-way is known as such, until it isn't any more.
+        let recovers = matches!(self.direction, Direction::Recover(_));
+        if !recovers {
+            self.begin()?;
         }
-        let written = moved.and_then(|()| self.steps.write(mem, tid)).and_then(|()| self.reset.run(mem));
+        fault("writing");
+        let written = self.change(tid, recovers);
         if written.is_err() {
+            let mem = &self.target.mem;
             self.reset.take_back(mem);
             self.steps.take_back(mem);
             self.moved.take_back(mem);
-            self.end(false)?;
+            if !recovers {
+                self.end(false)?;
+            }
             return written;
         }
         fault("written");
         self.end(true)
+    }
+
+    /// Values are copied while the functions that use them are closed. The order is what [`recovery`] goes by.
+    fn change(&mut self, tid: i32, recovers: bool) -> std::result::Result<(), Failed> {
+        let mem = &self.target.mem;
+        let gates = self.steps.has_gates();
+        if gates && !recovers {
+            self.steps.close(mem)?;
+            fault("closed");
+        }
+        self.moved.run(mem)?;
+        if !self.moved.is_empty() {
+            fault("moved");
+        }
+        // Without gates a value that is set comes last: what it overwrites can't be had again.
+        if !gates {
+            self.steps.write(mem, tid)?;
+        }
+        self.reset.run(mem)?;
+        if !self.reset.is_empty() {
+            fault("set");
+        }
+        if gates { self.steps.write(mem, tid) } else { Ok(()) }
     }
 
     fn failed(&self, e: Failed) -> Error {

@@ -1,5 +1,6 @@
 //! Functions that are edited in place: the same safe point as for a detour, and every order of bundles on one function.
 
+use super::moved::dying;
 use super::{Case, Pair, special};
 use crate::bundle::{self, Signer};
 use crate::compile;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "edited, busy function", hazards: "S1", run: busy },
+    Case { name: "edited, killed and in use", hazards: "S1,S13", run: killed_and_busy },
     Case { name: "edited, 32 threads, 60 cycles", hazards: "S4,S6", run: hammer },
     Case { name: "edited over replaced", hazards: "S12", run: over_replaced },
     Case { name: "edited over edited", hazards: "S12", run: over_edited },
@@ -51,6 +53,27 @@ fn busy() -> Result<()> {
         };
     }
     value(&mut target, OLD, "reverted")?;
+    target.finish()
+}
+
+/// What a killed command has edited isn't edited back while a thread is in the middle of it.
+fn killed_and_busy() -> Result<()> {
+    let pair = Pair::make("edits", "edits-killed")?;
+    let mut target = pair.start()?;
+    let output = dying("apply", &target, &[&pair.bundle.to_string_lossy()], "written", false)?;
+    if output.code() == Some(0) {
+        // A release build has no such switch.
+        return target.finish();
+    }
+    value(&mut target, NEW, "killed when all was written")?;
+    target.ask("enter")?;
+    let refused = target::hpatch("recover", target.pid(), &["--timeout", "1"])?.expect(7)?;
+    check!(refused.text().contains("wait_for_work"), "the busy function isn't named: {}", refused.describe());
+    value(&mut target, NEW, "after the refusal")?;
+    check!(target.ask("leave")? == "left", "the thread didn't leave");
+    target::hpatch("recover", target.pid(), &[])?.expect(0)?;
+    value(&mut target, OLD, "recovered")?;
+    target.verify()?.expect(0)?;
     target.finish()
 }
 

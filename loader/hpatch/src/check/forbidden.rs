@@ -72,6 +72,11 @@ impl Forbidden {
         Self { ranges, sites: Sites::new(sites), allowed }
     }
 
+    /// Nobody can be in the way.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty() && self.sites.is_empty()
+    }
+
     /// The range that `addr` lies in, whatever stands there.
     pub fn range_of(&self, addr: u64) -> Option<&Range> {
         // Ranges may nest (an edit inside a function): look back until no earlier one can reach this far.

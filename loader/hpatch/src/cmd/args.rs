@@ -162,10 +162,12 @@ pub enum Verb {
         #[command(flatten)]
         pid: Pid,
     },
-    /// Take back what a killed command left half-way.
+    /// Take back what a killed command left half-way, or end it.
     Recover {
         #[command(flatten)]
         pid: Pid,
+        #[command(flatten)]
+        switching: Switching,
     },
     /// Bring the loader into a process that wasn't started with it.
     Attach {
@@ -215,7 +217,7 @@ impl Verb {
     pub fn switches(&self) -> Option<i32> {
         match self {
             Self::Apply { which, .. } | Self::Revert { which, .. } => which.pid,
-            Self::Recover { pid } => Some(pid.pid),
+            Self::Recover { pid, .. } => Some(pid.pid),
             _ => None,
         }
     }

@@ -91,7 +91,7 @@ fn said(answer: crate::target::control::Answer) -> Result<crate::target::control
 fn request(pid: i32, verb: &Verb) -> Result<(String, Vec<u8>, Duration)> {
     let mut words: Vec<String> = vec!["hpatch".into(), verb.name().into(), "--pid".into(), "PID".into()];
     let mut bytes = Vec::new();
-    let mut timeout = 10.0;
+    let timeout;
     let flag = |on: bool, name: &str| on.then(|| name.to_owned());
     match verb {
         Verb::Apply { bundle, how, switching, .. } => {
@@ -115,7 +115,11 @@ fn request(pid: i32, verb: &Verb) -> Result<(String, Vec<u8>, Duration)> {
             words.extend(flag(switching.ignore_suspended, "--ignore-suspended"));
             words.extend(["--timeout".into(), switching.timeout.to_string(), id.clone()]);
         }
-        Verb::Recover { .. } => {}
+        Verb::Recover { switching, .. } => {
+            timeout = switching.timeout;
+            words.extend(flag(switching.ignore_suspended, "--ignore-suspended"));
+            words.extend(["--timeout".into(), switching.timeout.to_string()]);
+        }
         _ => return Err(Error::internal(format!("{} of process {pid} has no such way", verb.name()))),
     }
     let request = json!({ "words": words, "kill": std::env::var(fault::KILL).ok() }).to_string();

@@ -8,6 +8,7 @@ use hpatch_core::abi::{LoaderState, Op, RecordState};
 
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::recovering;
+use crate::recovery;
 use crate::switch::{self, Direction, Options};
 use crate::target::Target;
 use crate::target::compose;
@@ -31,7 +32,7 @@ impl Session {
     /// Takes the loader of a process, and first takes back what a killed command left half-way.
     pub fn open(pid: i32) -> Result<Self> {
         let s = Self::open_unrecovered(pid)?;
-        s.recover()?;
+        s.recover(Options::default())?;
         s.release_unused()?;
         Ok(s)
     }
@@ -122,32 +123,57 @@ impl Session {
         self.control.records(&self.target)
     }
 
-    /// Takes back every record that a killed command left half-way. Gives their ids.
-    pub fn recover(&self) -> Result<Vec<String>> {
-        let mut done = Vec::new();
+    /// Takes back what a killed command left half-way, or brings it to its end.
+    pub fn recover(&self, options: Options) -> Result<Vec<Recovered>> {
+        let mut done: Vec<Recovered> = Vec::new();
         let records = self.records()?;
         let half_way = |p: &&Patch| p.is(RecordState::Writing) || p.is(RecordState::Reverting);
-        // Records that give way to a new one go back with it, so they have no turn of their own.
+        // Records that give way to a new one go with it, so they have no turn of their own.
         let leader = |p: &Patch| records.iter().find(|l| l.addr == p.record.superseded_by).filter(half_way).is_some();
-        for p in records.iter().rev().filter(half_way).filter(|p| !leader(p)) {
+        let mut waiting: Vec<&Patch> = records.iter().rev().filter(half_way).filter(|p| !leader(p)).collect();
+        while let Some(&first) = waiting.first() {
+            // One bundle's copies are reverted together.
+            let same = |p: &&Patch| {
+                let reverted = p.is(RecordState::Reverting) && first.is(RecordState::Reverting);
+                p.addr == first.addr || reverted && p.record.bundle_sha256 == first.record.bundle_sha256
+            };
+            let (turn, others): (Vec<&Patch>, Vec<&Patch>) = waiting.iter().copied().partition(same);
+            let Some(all) = compose::together(turn.into_iter().cloned().collect()) else { break };
             let going: Vec<Patch> =
-                records.iter().rev().filter(|g| g.record.superseded_by == p.addr).cloned().collect();
-            let all = compose::in_place_of(p.clone(), &going, RecordState::Live);
+                records.iter().rev().filter(|g| g.record.superseded_by == first.addr).cloned().collect();
+            let all = compose::in_place_of(all, &going, RecordState::Reverted);
+            let recovery = recovery::decide(&self.target, &all)?;
             recovering(true);
-            let recovered = switch::run(&self.target, &all, Direction::Recover, Options::default());
+            let recovered = switch::run(&self.target, &all, Direction::Recover(recovery), options);
             recovering(false);
             recovered?;
-            done.push(p.id.clone());
+            done.push(Recovered { id: first.id.clone(), live: recovery.to_new(), ended: recovery.onward });
+            waiting = others;
         }
         // After the switch, or instead of it, nobody waits for anybody's place.
         for p in records.iter().filter(|p| p.record.superseded_by != 0) {
             self.target.mem.write_u64(p.superseded_by_addr(), 0).map_err(|_| self.target.vanished())?;
         }
         if !done.is_empty() {
-            eprintln!("note: took back what a killed command left half-way: {}", done.join(", "));
+            eprintln!("note: left half-way by a killed command: {}", describe(&done));
         }
         Ok(done)
     }
+}
+
+/// What became of a half-way bundle.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    pub id: String,
+    pub live: bool,
+    /// The command's work was brought to its end, not taken back.
+    pub ended: bool,
+}
+
+/// `took back fix-1, fix-2 is live`.
+pub fn describe(all: &[Recovered]) -> String {
+    let one = |r: &Recovered| if r.live { format!("{} is live", r.id) } else { format!("took back {}", r.id) };
+    all.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 impl Drop for Session {

@@ -14,7 +14,7 @@ use crate::check::dry;
 use crate::check::report::Blockers;
 use crate::check::scan::Scanner;
 use crate::error::{Error, Exit, Result, code};
-use crate::switch::{self, Direction, boot_time};
+use crate::switch::{self, boot_time};
 use crate::target::Target;
 use crate::target::control::{Control, Patch, state_name};
 
@@ -163,7 +163,7 @@ pub fn blocked(pid: i32) -> Result<Report> {
     let mut all = Vec::new();
     for p in control.records(&target)?.iter().filter(|p| p.is(RecordState::Live) || p.is(RecordState::Prepared)) {
         let revert = p.is(RecordState::Live);
-        let forbidden = switch::forbidden(p, if revert { Direction::Revert } else { Direction::Apply });
+        let forbidden = if revert { switch::new_code(p) } else { switch::old_code(p) };
         let hits = dry::look(&target, &tasks, &mut scanner, &forbidden);
         let mut b = Blockers::default();
         b.add(&target, p, revert, true, &hits);

@@ -1,10 +1,11 @@
 //! A command that changes a process runs in a child. If that is killed half-way, the parent takes the change back at once; if the
 //! parent is killed, the child finishes its work.
 
-use super::session::Session;
+use super::session::{Recovered, Session};
 use super::ways::Way;
 use crate::error::{Exit, Result, code};
 use crate::fault;
+use crate::switch::Options;
 use crate::trace::door;
 
 /// Signals that must not end the worker while threads are stopped.
@@ -46,6 +47,10 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
             eprintln!("  = no change was half-way: `hpatch status --pid {pid}` says what is live");
             Exit::Internal as u8
         }
+        Ok(done) if done.iter().any(|r| r.ended) => {
+            eprintln!("  = its work was brought to its end");
+            Exit::Internal as u8
+        }
         Ok(_) => {
             eprintln!("  = the process is as before");
             Exit::RolledBack as u8
@@ -58,8 +63,8 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
 }
 
 /// The way that the worker went is open still.
-fn recover(pid: i32) -> Result<Vec<String>> {
-    let once = || Session::open_unrecovered(pid).and_then(|s| s.recover());
+fn recover(pid: i32) -> Result<Vec<Recovered>> {
+    let once = || Session::open_unrecovered(pid).and_then(|s| s.recover(Options::default()));
     door::go_by_signals(fault::way() == Some(Way::Signals));
     match once() {
         Err(e) if e.code == code::PTRACE_DENIED => {

@@ -52,6 +52,7 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
     // First everything goes back to where it was before those that go.
     let back = going.iter().flat_map(|g| moves::back(&g.moves));
     patch.moves = back.chain(patch.moves.iter().copied()).collect();
+    patch.detours.extend(going.iter().flat_map(|g| &g.detours));
     for e in &patch.edits {
         change += 1;
         for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
@@ -91,6 +92,7 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
         all.new_ranges.extend(r.new_ranges.into_iter().map(|n| hpatch_core::abi::Range { func: shift(n.func), ..n }));
         all.new_sites.extend(r.new_sites);
         all.moves.extend(r.moves);
+        all.detours.extend(r.detours);
         all.record.switches_stacks |= r.record.switches_stacks;
         all.units.extend(r.units);
         all.funcs.extend(r.funcs);
@@ -128,6 +130,7 @@ mod tests {
             riders: Vec::new(),
             threads: Vec::new(),
             moves: Vec::new(),
+            detours: Vec::new(),
         }
     }
 

@@ -278,6 +278,8 @@ pub struct Patch {
     pub threads: Vec<Begin>,
     /// Bytes of variables that are copied in the stop, in this order.
     pub moves: Vec<Move>,
+    /// Where functions lead to their replacements, or did: at these places they can be entered, and closed.
+    pub detours: Vec<u64>,
 }
 
 impl Patch {
@@ -324,10 +326,13 @@ impl Patch {
         if edits.windows(2).any(|p| p[0].end() > p[1].addr) {
             return Err(broken("writes overlap"));
         }
+        let detour = |e: &&Edit| funcs.get(e.func as usize).is_some_and(|f: &(Func, String)| !f.0.edited());
+        let detours = edits.iter().filter(detour).map(|e| e.addr).collect();
         Ok(Self {
             addr,
             id,
             units,
+            detours,
             edits,
             funcs,
             old_ranges: mem.read_pods(r.old_ranges, count(r.old_range_count)?).map_err(fail)?,
@@ -360,6 +365,7 @@ impl Patch {
         let units = &self.units;
         let stays = |addr: u64| units.iter().any(|(u, _)| (u.lo..u.hi).contains(&addr));
         self.edits.retain(|e| stays(e.addr));
+        self.detours.retain(|d| stays(*d));
         self.moves.retain(|m| stays(if m.both_ways != 0 { m.from } else { m.to }));
     }
 

@@ -1,0 +1,109 @@
+//! What becomes of a switch that a killed command left half-way: it is taken back, or brought to its end.
+//!
+//! A patch that copies values (variables that move, or are set) first closes every function that it replaces, with a jump to itself. Then it
+//! copies, and then it opens them again by writing what belongs there. At no moment can both the old and the new code be entered, so however
+//! far a killed command came, one of the two places of each value is the one that counts:
+//!
+//! | what stands there | threads have used | so |
+//! |---|---|---|
+//! | one function isn't closed | the former code | it goes back: nothing that was copied counts |
+//! | all are closed | neither | it goes on: everything is copied (again), and they are opened |
+//! | one is open again | the latter code | it goes on: everything was copied, the rest is opened |
+//!
+//! That is the same for a revert, with the new code as the former. Nobody's place has to be looked at: when the functions were closed nobody was
+//! in them, and where not all were closed nothing is changed that anybody could have seen.
+//!
+//! A patch that copies nothing goes back to the old code, because that is whole. Threads may be on both sides. Only functions that are edited in
+//! place must not be in use, because who is in the middle of one would go on with other operands than it began with. Where all of the code is
+//! written and a value is still to be set (no function has a gate) that is done.
+
+use hpatch_core::abi::{Range, RecordState};
+
+use crate::check::forbidden::Forbidden;
+use crate::error::{Error, Exit, Result, code};
+use crate::switch;
+use crate::target::Target;
+use crate::target::control::Patch;
+use crate::write::{Failed, Stands, Step, Steps};
+
+/// What is to be done with one half-way record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// `Writing` or `Reverting`.
+    pub was: RecordState,
+    /// It is brought to the end that it was meant for.
+    pub onward: bool,
+    /// Values are copied.
+    pub copies: bool,
+}
+
+impl Recovery {
+    /// Whether the patch is live then.
+    pub fn to_new(self) -> bool {
+        self.onward == (self.was == RecordState::Writing)
+    }
+}
+
+/// Looks how far the killed command came. Nobody changes code meanwhile: the caller has the process's lock.
+pub fn decide(target: &Target, patch: &Patch) -> Result<Recovery> {
+    let was = if patch.is(RecordState::Writing) { RecordState::Writing } else { RecordState::Reverting };
+    let mut steps = switch::steps(patch, was == RecordState::Writing);
+    let unknown = |e| unknown(target, &e);
+    steps.read(&target.mem, target.live_tid).map_err(unknown)?;
+    let stands = steps.stand().map_err(unknown)?;
+    let (onward, copies) = if stands.is_empty() {
+        without_gates(was, !patch.moves.is_empty(), &steps)
+    } else {
+        let (open, reopened) = (stands.contains(&Stands::Open), stands.contains(&Stands::Reopened));
+        if open && reopened {
+            let e = Error::new(code::BYTES_CHANGED, Exit::Refused, format!("{} can't be recovered", patch.id));
+            return Err(e.note("some of its functions were opened again before others were closed"));
+        }
+        (!open, !open && !reopened)
+    };
+    Ok(Recovery { was, onward, copies })
+}
+
+/// Whether it goes on, and whether values are copied.
+fn without_gates(was: RecordState, copies: bool, steps: &Steps<'_>) -> (bool, bool) {
+    let untouched = steps.found().all(|(s, found)| found == s.from);
+    let done = steps.found().all(|(s, found)| found == s.to);
+    match was {
+        RecordState::Writing => (copies && done && !untouched, copies && done && !untouched),
+        _ => (!untouched, false),
+    }
+}
+
+/// Whose code must not be in use: functions that are edited in place and hold anything but what they are to hold.
+pub fn forbidden(target: &Target, patch: &Patch, steps: &mut Steps<'_>) -> Result<Forbidden> {
+    steps.read(&target.mem, target.live_tid).map_err(|e| unknown(target, &e))?;
+    let edited = |s: &Step<'_>| patch.funcs.get(s.func as usize).is_some_and(|f| f.0.edited());
+    let pending: Vec<(u64, u64, u32)> = steps
+        .found()
+        .filter(|(s, found)| edited(s) && *found != s.to)
+        .map(|(s, _)| (s.addr, s.end(), s.func))
+        .collect();
+    let holds = |r: &&Range| pending.iter().any(|p| r.start < p.1 && p.0 < r.end);
+    let mut ranges: Vec<Range> = patch.old_ranges.iter().chain(&patch.new_ranges).filter(holds).copied().collect();
+    let returns = |site: &&u64| ranges.iter().any(|r| r.start < **site && **site <= r.end);
+    let sites = patch.old_sites.iter().chain(&patch.new_sites).filter(returns).copied().collect();
+    ranges.extend(pending.iter().map(|&(start, end, func)| Range { start, end, func, reserved: 0 }));
+    Ok(Forbidden::new(ranges, sites, patch.detours.clone()))
+}
+
+fn unknown(target: &Target, e: &Failed) -> Error {
+    if !target.is_alive() {
+        return target.vanished();
+    }
+    match e {
+        Failed::Differs { addr, .. } => Error::new(
+            code::BYTES_CHANGED,
+            Exit::Refused,
+            format!("the bytes at {addr:#x} are none that a killed command can have left"),
+        )
+        .help("another tool (a debugger, a tracer, a profiler's probe) may have written there"),
+        Failed::Io(addr, e) => {
+            Error::new(code::READ_BACK_DIFFERS, Exit::Refused, format!("cannot read the text at {addr:#x}: {e}"))
+        }
+    }
+}
