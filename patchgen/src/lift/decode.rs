@@ -1,7 +1,6 @@
 //! Linear decoding of one stretch of code: instructions and the raw places in them that hold an address.
 
 use super::space::Space;
-use super::stacks;
 use super::{Field, Insn, NO_PART, Unprovable};
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageKind};
@@ -131,7 +130,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
         }
         goes_on = matches!(flow, FlowControl::Next | FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend)
             && !faults(&i);
-        piece.writes_stack |= stacks::writes_stack(&i);
+        piece.writes_stack |= hpatch_stacks::writes_stack(&i);
         if flow == FlowControl::IndirectBranch {
             piece.indirect.push(index);
         }

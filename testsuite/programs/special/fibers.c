@@ -6,13 +6,25 @@
 #include <stdint.h>
 
 // Saves what a call keeps, gives the stack pointer to `*from`, and goes on where `to` was left.
+#define SWITCH(binding) \
+    __asm__(binding " switch_to\n.type switch_to, @function\n" \
+            "switch_to:\n.cfi_startproc\n" \
+            "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n" \
+            "mov %rsp, (%rdi)\nmov %rsi, %rsp\n" \
+            "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n" \
+            ".cfi_endproc\n.size switch_to, . - switch_to\n")
+
+#if defined LIBRARY
+SWITCH(".globl");
+#else
+#if defined ELSEWHERE
+// In a library of which the bundle knows nothing.
+#include <dlfcn.h>
+static void (*switch_to)(void **from, void *to);
+#else
 void switch_to(void **from, void *to);
-__asm__(".local switch_to\n.type switch_to, @function\n"
-        "switch_to:\n.cfi_startproc\n"
-        "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
-        "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
-        "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
-        ".cfi_endproc\n.size switch_to, . - switch_to\n");
+SWITCH(".local");
+#endif
 
 static void *home, *inside;
 static char *stack;
@@ -50,4 +62,12 @@ void command(const char *line) {
         memset(stack, 0, 64 * 1024);
         free(stack);
     }
+#if defined ELSEWHERE
+    if (!strncmp(line, "library ", 8)) {
+        void *library = dlopen(line + 8, RTLD_NOW);
+        *(void **)&switch_to = library ? dlsym(library, "switch_to") : NULL;
+        puts(switch_to ? "loaded" : "not found");
+    }
+#endif
 }
+#endif

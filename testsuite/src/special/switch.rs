@@ -1,13 +1,14 @@
 //! The moment of the switch: busy functions, many threads, signals, children, killed tools.
 
-use super::{Case, Pair, answers, compiled};
+use super::{Case, Pair, answers, compiled, folder, special};
 use crate::bundle::{self, Signer};
 use crate::compile;
-use crate::process::Output;
+use crate::process::{self, Output};
 use crate::program::{Config, Program};
 use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
 use crate::{Result, check, fail, paths};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +21,11 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "blocking calls", hazards: "S5", run: blocking_calls },
     Case { name: "signals", hazards: "S5,S6", run: signals },
     Case { name: "coroutine", hazards: "S2", run: coroutine },
+    Case { name: "coroutine in a static program", hazards: "S2", run: coroutine_static },
     Case { name: "coroutines over", hazards: "S2", run: coroutines_over },
     Case { name: "fibers of its own", hazards: "S2", run: fibers },
+    Case { name: "fibers of a library", hazards: "S2", run: fibers_elsewhere },
+    Case { name: "interrupted, and its handler left", hazards: "S2", run: preempted },
     Case { name: "words left over", hazards: "S1,S2", run: left_over },
     Case { name: "two bundles", hazards: "S12", run: stacked },
     Case { name: "two appliers", hazards: "S13,S14", run: racing },
@@ -160,23 +164,63 @@ fn coroutine() -> Result<()> {
     answers(&mut target, "value", "101", "patched")
 }
 
+/// The C library's switch is code of the program itself here, which imports nothing, and the loader comes when it runs.
+fn coroutine_static() -> Result<()> {
+    let pair = Pair::built(&special("coroutine")?, "coroutine-static", &Config::new(&[("kind", "static")]))?;
+    Signer::shared()?.sign(&pair.bundle)?;
+    let mut target = Target::attached(&pair.builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+    target.ask("suspend")?;
+    let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    check!(refused.text().contains("a suspended stack"), "the coroutine isn't named: {}", refused.describe());
+    answers(&mut target, "resume", "2", "resumed")?;
+    let bundle = pair.bundle.to_string_lossy();
+    target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
+    answers(&mut target, "value", "101", "patched")?;
+    target.finish()
+}
+
 /// A program that switches stacks in assembly of its own, which no import tells of: the bundle does. The suspended frame is found like any other,
 /// and when it has come to its end nothing stands in the way.
 fn fibers() -> Result<()> {
     let pair = Pair::make("fibers", "fibers")?;
-    let mut target = pair.start()?;
+    suspended(pair.start()?, &pair.bundle)
+}
+
+/// While a frame of `value` is suspended it is found, named, and waited for.
+fn suspended(mut target: Target, bundle: &Path) -> Result<()> {
     answers(&mut target, "suspend", "suspended", "before")?;
-    let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    let refused = target.apply_within(bundle, 1)?.expect(7)?;
     for word in ["HP1201", "value"] {
         check!(refused.text().contains(word), "`{word}` isn't said of the suspended function: {}", refused.describe());
     }
     answers(&mut target, "value", "2", "refused")?;
     answers(&mut target, "resume", "2", "resumed")?;
-    target.apply(&pair.bundle)?.expect(0)?;
+    target.apply(bundle)?.expect(0)?;
     answers(&mut target, "value", "101", "patched")?;
     target.revert("fix")?.expect(0)?;
     answers(&mut target, "value", "2", "reverted")?;
     target.finish()
+}
+
+/// The switch is in a library that the bundle isn't about, under no known name: its code tells.
+fn fibers_elsewhere() -> Result<()> {
+    let (program, config, folder) = (special("fibers")?, Config::new(&[]), folder("fibers-elsewhere")?);
+    let old = compile::build(&program, &config, &folder.join("old"), &["ELSEWHERE"])?;
+    let new = compile::build(&program, &config, &folder.join("new"), &["ELSEWHERE", "NEW"])?;
+    let (bundle, library) = (folder.join("fix.hpatch"), folder.join("library.so"));
+    bundle::build_signed(Signer::shared()?, &old.module, &new.module, &bundle, "fix")?;
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-DLIBRARY", "-I"]).arg(paths::programs().join("driver"));
+    process::run_ok(cc.arg("-o").arg(&library).arg(&program.source), Duration::from_secs(60))?;
+    let mut target = Target::start(&old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+    answers(&mut target, &format!("library {}", library.display()), "loaded", "before")?;
+    suspended(target, &bundle)
+}
+
+/// Where the function goes on stands in the signal frame of a handler that waits on its own stack, and nowhere else.
+fn preempted() -> Result<()> {
+    let pair = Pair::make("preempted", "preempted")?;
+    suspended(pair.start()?, &pair.bundle)
 }
 
 /// A program that could have coroutines. While it has none, memory shows that, and neither a word that an earlier call left on the stack nor

@@ -1,12 +1,13 @@
 //! The check of memory that no stack pointer leads to: programs that switch stacks by themselves (coroutines) keep suspended frames
 //! anywhere. Every word of writable private memory is compared with the return sites; a match is taken for a suspended frame, unless memory
-//! also shows that there is no suspended stack at all.
+//! also shows that there is no suspended stack at all. A signal handler that was left by a switch of stacks has its signal frame somewhere,
+//! which says where the interrupted function goes on.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::forbidden::{Forbidden, Sites};
-use super::scan::{Hit, Use, View};
+use super::scan::{CONTEXT, Hit, SELECTORS, Use, View};
 use super::stacks::Stacks;
 use crate::target::Target;
 use crate::target::maps::{self, Mapping};
@@ -15,6 +16,23 @@ use crate::target::mem::{IoVecs, Piece, read_pieces};
 const PAGE: u64 = 4096;
 /// Bits of `/proc/PID/pagemap` (Documentation/admin-guide/mm/pagemap.rst).
 const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+
+/// From the program counter in a signal frame to its selectors, in bytes.
+const PC_BEFORE: u64 = (CONTEXT - 1) * 8;
+
+/// What is looked for.
+enum Word {
+    /// A return site, or the sign of a context.
+    Known(u64),
+    /// The program counter in a signal frame.
+    Interrupted(u64),
+}
+
+fn read_word(reader: i32, addr: u64, iov: &mut IoVecs) -> Option<u64> {
+    let mut word = [0];
+    let got = read_pieces(reader, &[Piece { addr, len: 8, at: 0 }], &mut word, iov).ok()?;
+    (got == 8).then_some(word[0])
+}
 
 /// Buffers and files of the deep check. Make it before the stop.
 #[derive(Debug)]
@@ -80,11 +98,19 @@ impl Deep {
             }
         }
         let known = hits.len();
-        let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), |slot, addr| {
-            if signs.contains(addr) {
-                others = true;
-            } else if hits.len() < known + 64 && !own.iter().any(|o| o.0 <= slot && slot < o.1) {
-                let func = super::scan::func_of(forbidden, addr);
+        let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), |slot, word| {
+            let (addr, func) = match word {
+                Word::Known(addr) if signs.contains(addr) => {
+                    others = true;
+                    return;
+                }
+                Word::Known(addr) => (addr, super::scan::func_of(forbidden, addr)),
+                Word::Interrupted(pc) => match forbidden.executing(pc) {
+                    Some(range) => (pc, range.func),
+                    None => return,
+                },
+            };
+            if hits.len() < known + 64 && !own.iter().any(|o| o.0 <= slot && slot < o.1) {
                 hits.push(Hit { tid: 0, how: Use::Suspended { slot }, addr, func });
             }
         });
@@ -96,13 +122,14 @@ impl Deep {
         whole.is_ok() && !others
     }
 
-    /// Gives to `found` the place of every word of writable private memory that is one of `words`. An error is where the limit was reached.
+    /// Gives to `found` the place of every word of writable private memory that is one of `words`, or the program counter in a signal frame. An
+    /// error is where the limit was reached.
     fn sweep(
         &mut self,
         list: &[Mapping],
         reader: i32,
         words: &Sites,
-        mut found: impl FnMut(u64, u64),
+        mut found: impl FnMut(u64, Word),
     ) -> Result<(), u64> {
         self.bytes = 0;
         for m in list.iter().filter(|m| m.read && m.write && !m.shared) {
@@ -124,7 +151,7 @@ impl Deep {
     }
 
     /// Looks at a run of pages that exist, from `at` on; gives where to go on.
-    fn stretch(&mut self, at: u64, stop: u64, reader: i32, words: &Sites, found: &mut impl FnMut(u64, u64)) -> u64 {
+    fn stretch(&mut self, at: u64, stop: u64, reader: i32, words: &Sites, found: &mut impl FnMut(u64, Word)) -> u64 {
         let most = ((stop - at) / PAGE).min(512);
         let n = most.max(1) as usize;
         let exists = match self.pagemap.read_exact_at(&mut self.pages[..n * 8], at / PAGE * 8) {
@@ -142,9 +169,16 @@ impl Deep {
         let piece = Piece { addr: at, len: (end - at) as usize & !7, at: 0 };
         let got = read_pieces(reader, &[piece], &mut self.words, &mut self.iov).unwrap_or(0);
         self.bytes += got as u64;
-        for (i, w) in self.words[..got / 8].iter().enumerate() {
-            if words.contains(*w) {
-                found(at + i as u64 * 8, *w);
+        for i in 0..got / 8 {
+            let (word, slot) = (self.words[i], at + i as u64 * 8);
+            if words.contains(word) {
+                found(slot, Word::Known(word));
+            } else if word == SELECTORS && slot >= PC_BEFORE {
+                let pc = match i.checked_sub(PC_BEFORE as usize / 8) {
+                    Some(before) => Some(self.words[before]),
+                    None => read_word(reader, slot - PC_BEFORE, &mut self.iov),
+                };
+                pc.into_iter().for_each(|pc| found(slot - PC_BEFORE, Word::Interrupted(pc)));
             }
         }
         // Behind a page that can't be read there may be others.

@@ -5,6 +5,7 @@ pub mod dry;
 pub mod forbidden;
 pub mod foreign;
 pub mod inside;
+pub mod own;
 pub mod report;
 pub mod scan;
 pub mod stacks;

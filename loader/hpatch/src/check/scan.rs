@@ -17,13 +17,13 @@ const RED_ZONE: u64 = 128;
 /// Words in the shortest piece but the last of a stack.
 const LEAST: usize = 512;
 /// Words that a context reaches back from its selectors.
-const CONTEXT: u64 = 3;
+pub const CONTEXT: u64 = 3;
 /// Pieces in one read.
 const BATCH: usize = 256;
 /// Words that the buffer holds.
 const BUFFER: usize = 256 * 1024;
 /// `cs` = 0x33, `gs` = `fs` = 0, `ss` = 0x2b in `uc_mcontext`: the kernel's mark of a 64-bit user context.
-const SELECTORS: u64 = 0x002b_0000_0000_0033;
+pub const SELECTORS: u64 = 0x002b_0000_0000_0033;
 /// Most bytes of a stack that are taken up to the thread-local storage above it without asking where its mapping ends.
 const DIRECT: u64 = 64 << 10;
 /// Stacks that one thread may have: its own, an alternate one for signals, and room for doubt.

@@ -1,4 +1,4 @@
-//! Whether a program may have stacks that no thread is on: it imports a function that moves a thread to another one.
+//! Whether a program may have stacks that no thread is on: it imports a function that moves a thread to another one, or has one of its own.
 //!
 //! The C library's contexts are the usual case, and there is a sign of them: `makecontext` lays the address of a piece of the library's code
 //! at the top of every stack that it prepares, for the stack's first function to return to. Where that word lies nowhere in memory, no such
@@ -7,7 +7,9 @@
 use std::mem::zeroed;
 
 use super::forbidden::Sites;
+use super::own;
 use crate::target::Target;
+use crate::target::control::LIBRARY;
 use crate::target::elf;
 use crate::target::maps;
 use crate::target::mem::Mem;
@@ -57,7 +59,9 @@ impl Stacks {
             let has = |list: &[&[u8]]| list.iter().any(|name| contains(&names, name));
             if m.is_libc() {
                 makers.push(m);
-            } else if has(OTHERS) {
+            } else if m.path.ends_with(LIBRARY) {
+                // It goes to its own stack and comes back, and no application's frame is on that.
+            } else if has(OTHERS) || own::switches(&target.mem, m, &maps) {
                 return Self::Others;
             } else if has(CONTEXTS) {
                 contexts = true;

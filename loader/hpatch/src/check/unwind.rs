@@ -5,8 +5,8 @@
 //! doubt (no table entry, an unreadable slot, a stack pointer that doesn't grow) nothing is cleared.
 
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EvaluationResult, LittleEndian, Location, ParsedEhFrameHdr, Pointer,
-    Register, RegisterRule, UnwindContext, UnwindSection, Value, X86_64,
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EvaluationResult, FrameDescriptionEntry, LittleEndian, Location,
+    ParsedEhFrameHdr, Pointer, Register, RegisterRule, UnwindContext, UnwindSection, Value, X86_64,
 };
 
 use super::scan::{Hit, Use};
@@ -29,7 +29,7 @@ const SP: usize = 7;
 
 /// Frame tables of one module, copied from the target's memory.
 #[derive(Debug)]
-struct Module {
+pub struct Frames {
     start: u64,
     end: u64,
     eh_frame: EhFrame<Slice>,
@@ -40,7 +40,7 @@ struct Module {
 /// Frame tables of a process. Loading them takes milliseconds and happens while the process runs.
 #[derive(Debug)]
 pub struct Unwinder {
-    modules: Vec<Module>,
+    modules: Vec<Frames>,
 }
 
 impl Unwinder {
@@ -48,11 +48,11 @@ impl Unwinder {
         let mut u = Self { modules: Vec::new() };
         let Ok(maps) = target.maps() else { return u };
         u.modules
-            .extend(modules::loaded(&target.mem, &maps).iter().filter_map(|m| Module::load(&target.mem, m, &maps)));
+            .extend(modules::loaded(&target.mem, &maps).iter().filter_map(|m| Frames::load(&target.mem, m, &maps)));
         if let Ok(Some(control)) = Control::find_in(target, &maps) {
             for p in control.records(target).unwrap_or_default() {
                 for (unit, _) in p.units.iter().filter(|u| u.0.eh_frame != 0) {
-                    u.modules.extend(Module::payload(&target.mem, unit));
+                    u.modules.extend(Frames::payload(&target.mem, unit));
                 }
             }
         }
@@ -72,7 +72,7 @@ impl Unwinder {
         }
     }
 
-    fn module(&self, pc: u64) -> Option<&Module> {
+    fn module(&self, pc: u64) -> Option<&Frames> {
         self.modules.iter().find(|m| m.start <= pc && pc < m.end)
     }
 
@@ -145,8 +145,8 @@ fn read_table(mem: &Mem, from: u64, to: u64) -> Option<Slice> {
     Some(Slice::new(bytes.leak(), LittleEndian))
 }
 
-impl Module {
-    fn load(mem: &Mem, m: &modules::Module, maps: &[Mapping]) -> Option<Self> {
+impl Frames {
+    pub fn load(mem: &Mem, m: &modules::Module, maps: &[Mapping]) -> Option<Self> {
         let table = elf::program_headers(mem, m.base)?.into_iter().find(|p| p.kind == PT_GNU_EH_FRAME)?;
         let (hdr_at, size) = (m.image.bias.wrapping_add(table.vaddr), table.size);
         let bases = BaseAddresses::default().set_eh_frame_hdr(hdr_at);
@@ -172,12 +172,21 @@ impl Module {
         Some(Self { start: unit.map, end, eh_frame, header: None, bases })
     }
 
+    fn entry(&self, at: u64) -> Option<FrameDescriptionEntry<Slice>> {
+        match self.header.as_ref().and_then(ParsedEhFrameHdr::table) {
+            Some(t) => t.fde_for_address(&self.eh_frame, &self.bases, at, EhFrame::cie_from_offset).ok(),
+            None => self.eh_frame.fde_for_address(&self.bases, at, EhFrame::cie_from_offset).ok(),
+        }
+    }
+
+    /// First and last avma (exclusive) of the function around `at`, or of that part of it.
+    pub fn function(&self, at: u64) -> Option<(u64, u64)> {
+        self.entry(at).map(|fde| (fde.initial_address(), fde.initial_address().wrapping_add(fde.len())))
+    }
+
     /// Finds the caller of the frame at `at`, and puts its registers in `r`.
     fn step(&self, at: u64, r: &mut [u64; 16], mem: &Mem, context: &mut UnwindContext<usize>) -> Option<Step> {
-        let fde = match self.header.as_ref().and_then(ParsedEhFrameHdr::table) {
-            Some(t) => t.fde_for_address(&self.eh_frame, &self.bases, at, EhFrame::cie_from_offset).ok()?,
-            None => self.eh_frame.fde_for_address(&self.bases, at, EhFrame::cie_from_offset).ok()?,
-        };
+        let fde = self.entry(at)?;
         let row = fde.unwind_info_for_address(&self.eh_frame, &self.bases, context, at).ok()?;
         let before = *r;
         let reg = |n: Register| before.get(usize::from(n.0)).copied();

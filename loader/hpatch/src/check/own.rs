@@ -1,0 +1,100 @@
+//! Modules that move threads to other stacks by code of their own, which no name tells: a library with coroutines in assembly.
+//!
+//! All code of the process's modules is looked through while it runs. What may be an instruction that gives the stack pointer a value is rare;
+//! the functions around (as the frame tables know them) are decoded and judged as a whole.
+
+use hpatch_core::elf::PF_X;
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+
+use super::unwind::Frames;
+use crate::target::maps::Mapping;
+use crate::target::mem::Mem;
+use crate::target::modules::Module;
+
+/// Code that is read at once, in bytes. Pieces overlap, so that no candidate is cut.
+const PIECE: usize = 1 << 20;
+const OVERLAP: u64 = 2;
+/// Longer functions aren't decoded, in bytes.
+const LONGEST: u64 = 4 << 20;
+/// Parts that a function may have.
+const PARTS: usize = 16;
+
+/// avmas, half-open.
+type Part = (u64, u64);
+
+/// Whether a function of the module switches stacks. What isn't understood does.
+pub fn switches(mem: &Mem, m: &Module, maps: &[Mapping]) -> bool {
+    let Some(places) = candidates(mem, m) else { return true };
+    if places.is_empty() {
+        return false;
+    }
+    let Some(frames) = Frames::load(mem, m, maps) else { return true };
+    let mut judged: Part = (0, 0);
+    for place in places {
+        if (judged.0..judged.1).contains(&place) {
+            continue;
+        }
+        let Some(part) = frames.function(place) else { return true };
+        if function_switches(mem, &frames, part).unwrap_or(true) {
+            return true;
+        }
+        judged = part;
+    }
+    false
+}
+
+/// avmas at which the stack pointer may be written, ascending.
+fn candidates(mem: &Mem, m: &Module) -> Option<Vec<u64>> {
+    let mut found = Vec::new();
+    let mut piece = vec![0; PIECE];
+    for s in m.image.segments().iter().filter(|s| s.flags & PF_X != 0) {
+        let mut at = m.image.bias.wrapping_add(s.svma);
+        let end = at.checked_add(s.size)?;
+        while at < end {
+            let here = &mut piece[..(end - at).min(PIECE as u64) as usize];
+            mem.read(at, here).ok()?;
+            found.extend(hpatch_stacks::candidates(here).map(|offset| at + offset as u64));
+            at += here.len() as u64;
+            if at < end {
+                at -= OVERLAP;
+            }
+        }
+    }
+    found.dedup();
+    Some(found)
+}
+
+/// The function with this part, and with others that it jumps into the middle of: where the stack pointer's new value comes from may be there.
+fn function_switches(mem: &Mem, frames: &Frames, part: Part) -> Option<bool> {
+    let mut parts = vec![part];
+    let mut code = Vec::new();
+    let mut next = 0;
+    while let Some(&(start, end)) = parts.get(next) {
+        next += 1;
+        let here = decode(mem, start, end)?;
+        for target in here.iter().filter(|i| is_jump(i)).map(Instruction::near_branch_target) {
+            let known = parts.iter().any(|p| (p.0..p.1).contains(&target));
+            match frames.function(target).filter(|p| !known && p.0 != target) {
+                Some(_) if parts.len() == PARTS => return None,
+                Some(other) => parts.push(other),
+                None => {}
+            }
+        }
+        code.extend(here);
+        if !hpatch_stacks::switches(&code) {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+fn is_jump(i: &Instruction) -> bool {
+    let jumps = matches!(i.flow_control(), FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch);
+    jumps && i.near_branch_target() != 0
+}
+
+fn decode(mem: &Mem, start: u64, end: u64) -> Option<Vec<Instruction>> {
+    let len = end.checked_sub(start).filter(|len| *len <= LONGEST)?;
+    let bytes = mem.read_vec(start, len as usize).ok()?;
+    Some(Decoder::with_ip(64, &bytes, start, DecoderOptions::NONE).into_iter().collect())
+}
