@@ -4,6 +4,7 @@ use crate::base64;
 use crate::codes::{self, Code};
 use crate::ssh::Fields;
 use core::fmt;
+use p256::elliptic_curve::point::AffineCoordinates;
 use sha2::{Digest, Sha256};
 
 pub const ED25519: &str = "ssh-ed25519";
@@ -19,6 +20,14 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
     /// The uncompressed point (SEC 1, section 2.3.3).
     EcdsaP256([u8; 65]),
+}
+
+/// The key with this uncompressed point, if it is on the curve. Not from the point's general form: what only compressed ones need would be
+/// carried into every process.
+pub(crate) fn p256_key(point: &[u8; 65]) -> Option<p256::ecdsa::VerifyingKey> {
+    let (x, y) = (point[1..33].first_chunk::<32>()?, point[33..].first_chunk::<32>()?);
+    let affine = p256::AffinePoint::from_coordinates(&(*x).into(), &(*y).into()).into_option();
+    affine.filter(|_| point[0] == 4).and_then(|a| p256::ecdsa::VerifyingKey::from_affine(a).ok())
 }
 
 impl PublicKey {
@@ -71,7 +80,7 @@ impl PublicKey {
     fn usable(&self) -> bool {
         match self {
             PublicKey::Ed25519(k) => ed25519_dalek::VerifyingKey::from_bytes(k).is_ok_and(|k| !k.is_weak()),
-            PublicKey::EcdsaP256(p) => p256::ecdsa::VerifyingKey::from_sec1_bytes(p).is_ok(),
+            PublicKey::EcdsaP256(p) => p256_key(p).is_some(),
         }
     }
 

@@ -95,7 +95,7 @@ impl<'a> SshSig<'a> {
                 let (r, s) = (f.mpint32().ok_or(BAD)?, f.mpint32().ok_or(BAD)?);
                 f.end().ok_or(BAD)?;
                 let signature = p256::ecdsa::Signature::from_scalars(r, s).map_err(|_| BAD)?;
-                let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point).map_err(|_| codes::SIG_INVALID)?;
+                let key = key::p256_key(point).ok_or(codes::SIG_INVALID)?;
                 key.verify(block, &signature).map_err(|_| codes::SIG_INVALID)
             }
         }
