@@ -4,7 +4,7 @@
 //! the functions around (as the frame tables know them) are decoded and judged as a whole.
 
 use hpatch_core::elf::PF_X;
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 use super::unwind::Frames;
 use crate::target::maps::Mapping;
@@ -16,6 +16,8 @@ const PIECE: usize = 1 << 20;
 const OVERLAP: u64 = 2;
 /// Longer functions aren't decoded, in bytes.
 const LONGEST: u64 = 4 << 20;
+/// Instructions between a switch and where it goes on, at most.
+const TAIL: u64 = 24;
 /// Parts that a function may have.
 const PARTS: usize = 16;
 
@@ -28,19 +30,44 @@ pub fn switches(mem: &Mem, m: &Module, maps: &[Mapping]) -> bool {
     if places.is_empty() {
         return false;
     }
-    let Some(frames) = Frames::load(mem, m, maps) else { return true };
+    let frames = Frames::load(mem, m, maps);
     let mut judged: Part = (0, 0);
     for place in places {
         if (judged.0..judged.1).contains(&place) {
             continue;
         }
-        let Some(part) = frames.function(place) else { return true };
-        if function_switches(mem, &frames, part).unwrap_or(true) {
+        let Some((frames, part)) = frames.as_ref().and_then(|f| Some((f, f.function(place)?))) else {
+            if ends_like_a_switch(mem, place) {
+                return true;
+            }
+            continue;
+        };
+        if function_switches(mem, frames, part).unwrap_or(true) {
             return true;
         }
         judged = part;
     }
     false
+}
+
+/// Whether what no frame table covers is code that gives the stack pointer a value, takes registers from there, and goes on elsewhere: tables of
+/// numbers that lie between functions look otherwise.
+fn ends_like_a_switch(mem: &Mem, place: u64) -> bool {
+    // The last page of code may end behind it.
+    let Some(code) = [TAIL * 8, TAIL, 2].into_iter().find_map(|len| decode(mem, place, place + len)) else {
+        return true;
+    };
+    if !code.first().is_some_and(hpatch_stacks::writes_stack) {
+        return false;
+    }
+    use Mnemonic::{
+        Add, Endbr64, Fldcw, Ldmxcsr, Lea, Mov, Movaps, Movdqa, Movups, Nop, Pop, Popfq, Push, Sub, Test, Xchg, Xor,
+    };
+    let moves =
+        [Add, Endbr64, Fldcw, Ldmxcsr, Lea, Mov, Movaps, Movdqa, Movups, Nop, Pop, Popfq, Push, Sub, Test, Xchg, Xor];
+    let behind = code.iter().find(|i| !moves.contains(&i.mnemonic()));
+    use FlowControl::{IndirectBranch, IndirectCall, Return, UnconditionalBranch};
+    behind.is_none_or(|i| matches!(i.flow_control(), Return | IndirectBranch | IndirectCall | UnconditionalBranch))
 }
 
 /// avmas at which the stack pointer may be written, ascending.

@@ -28,6 +28,10 @@ const OTHERS: &[&[u8]] = &[
     b"PyInit__greenlet\0",
 ];
 
+/// The loader goes to a stack of its own and comes back, with no application's frame on that; libffi goes to a piece of the stack that its
+/// function's caller made room in.
+const SAME: &[&str] = &[LIBRARY, "memfd:libhpatch_loader", "libffi.so"];
+
 /// What stacks a program may have.
 #[derive(Debug)]
 pub enum Stacks {
@@ -59,8 +63,8 @@ impl Stacks {
             let has = |list: &[&[u8]]| list.iter().any(|name| contains(&names, name));
             if m.is_libc() {
                 makers.push(m);
-            } else if m.path.ends_with(LIBRARY) {
-                // It goes to its own stack and comes back, and no application's frame is on that.
+            } else if SAME.iter().any(|name| m.file_name().starts_with(name)) {
+                // Nothing to be found in them.
             } else if has(OTHERS) || own::switches(&target.mem, m, &maps) {
                 return Self::Others;
             } else if has(CONTEXTS) {

@@ -22,9 +22,14 @@ impl Module {
         (self.base..self.end).contains(&addr)
     }
 
+    /// Its path without folders.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Whether it is the C library or the dynamic linker, by the name of its file.
     pub fn is_libc(&self) -> bool {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
+        let name = self.file_name();
         ["libc.so", "ld-", "ld."].iter().any(|start| name.starts_with(start)) || name.contains("musl")
     }
 }
