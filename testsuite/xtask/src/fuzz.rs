@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use testsuite::fuzz::{self, Case, Fixed, Source, Verdict};
 use testsuite::{Failure, Result, check};
 
@@ -17,13 +18,20 @@ pub fn seeds(text: &str) -> std::result::Result<Range<u64>, String> {
     parsed.filter(|range| !range.is_empty()).ok_or_else(|| format!("`{text}` isn't A..B with A below B"))
 }
 
-pub fn run(seeds: Range<u64>, source: Option<Source>, fixed: &Fixed, jobs: usize) -> Result<()> {
+/// `limit`: no further seed is begun after so long.
+pub fn run(
+    seeds: Range<u64>,
+    source: Option<Source>,
+    fixed: &Fixed,
+    jobs: usize,
+    limit: Option<Duration>,
+) -> Result<()> {
     setup::install(if source == Some(Source::Package) { setup::FUZZ_PACKAGES } else { setup::FUZZ })?;
     // Where that names other programs, those are meant.
     if std::env::var_os("HPATCH_BIN_DIR").is_none() {
         build::all(false)?;
     }
-    all(seeds, source, fixed, jobs)?;
+    all(seeds, source, fixed, jobs, limit)?;
     Ok(())
 }
 
@@ -36,23 +44,27 @@ const OF_PACKAGE: (&str, Range<u64>) = ("bzip2", 0..4);
 
 /// What every test run does, with everything in its place.
 pub fn sample() -> Result<()> {
-    let mut seen = all(SAMPLE, None, &Fixed::default(), 2)?;
+    let mut seen = all(SAMPLE, None, &Fixed::default(), 2, None)?;
     for seed in ONCE_WRONG {
-        seen += all(seed..seed + 1, None, &Fixed::default(), 1)?;
+        seen += all(seed..seed + 1, None, &Fixed::default(), 1, None)?;
     }
     check!(seen > 0, "no seed shows anything");
     let (program, seeds) = OF_PACKAGE;
-    all(seeds, Some(Source::Package), &Fixed { program: Some(program.to_owned()), ..Fixed::default() }, 2)?;
+    all(seeds, Some(Source::Package), &Fixed { program: Some(program.to_owned()), ..Fixed::default() }, 2, None)?;
     Ok(())
 }
 
 /// Prints what isn't right at once, and the sums at the end. Gives the number of pairs that were patched rightly and print different things.
-fn all(seeds: Range<u64>, source: Option<Source>, fixed: &Fixed, jobs: usize) -> Result<u64> {
+fn all(seeds: Range<u64>, source: Option<Source>, fixed: &Fixed, jobs: usize, limit: Option<Duration>) -> Result<u64> {
+    let start = Instant::now();
     let next = AtomicU64::new(seeds.start);
     let sums: Mutex<BTreeMap<String, u64>> = Mutex::default();
     let wrong: Mutex<Vec<u64>> = Mutex::default();
     let work = || -> Result<()> {
         loop {
+            if limit.is_some_and(|limit| start.elapsed() > limit) {
+                return Ok(());
+            }
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
                 return Ok(());
@@ -78,6 +90,9 @@ fn all(seeds: Range<u64>, source: Option<Source>, fixed: &Fixed, jobs: usize) ->
     });
     for result in results {
         result.map_err(|_| Failure("a worker panicked".to_owned()))??;
+    }
+    if next.load(Ordering::Relaxed) < seeds.end {
+        println!("the time was up at seed {}", next.load(Ordering::Relaxed));
     }
     let sums = sums.into_inner().map_err(|_| Failure("a worker panicked".to_owned()))?;
     for (what, count) in &sums {

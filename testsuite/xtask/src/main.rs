@@ -17,6 +17,7 @@ mod test;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use testsuite::fuzz::{Fixed, Source};
 use testsuite::{corpus as packages, suites};
 
@@ -124,6 +125,9 @@ enum Verb {
         /// How many at a time
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+        /// Begin no further pair after so many seconds
+        #[arg(long)]
+        seconds: Option<u64>,
     },
     /// Measure against a baseline in the same run
     Bench {
@@ -171,9 +175,13 @@ fn main() -> ExitCode {
         Verb::Soak { cycles } => soak::run(cycles),
         Verb::SelfDiff { roots } => self_diff::run(&roots),
         Verb::GroundTruth { images, only } => ground_truth::run(&images, only.as_deref()),
-        Verb::Fuzz { seeds, source, cc, opt, kind, ld, program, jobs } => {
-            fuzz::run(seeds, source.map(Source::from), &Fixed { cc, opt, kind, ld, program }, jobs)
-        }
+        Verb::Fuzz { seeds, source, cc, opt, kind, ld, program, jobs, seconds } => fuzz::run(
+            seeds,
+            source.map(Source::from),
+            &Fixed { cc, opt, kind, ld, program },
+            jobs,
+            seconds.map(Duration::from_secs),
+        ),
         Verb::Bench { what, pairs } => bench::run(what.as_deref(), &pairs),
     };
     match result {
