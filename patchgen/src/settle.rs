@@ -126,8 +126,8 @@ fn open(new: &Lifted, changes: &ChangeSet, of: impl Fn(&CodeRef) -> bool) -> Vec
     refs.filter(|(.., r)| of(r)).map(|(id, n, _)| (id, n)).collect()
 }
 
-/// Numbers in an image at fixed addresses that equal the place in a variable where an object of a class begins:
-/// as little a coincidence as the start of the variable.
+/// Numbers in an image at fixed addresses that equal the place in a variable where an array, a structure or a union begins: as little a
+/// coincidence as the start of the variable.
 fn addresses(
     new: &Lifted,
     changes: &ChangeSet,
@@ -144,10 +144,10 @@ fn addresses(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let parts = types::parts_of_class(info, &units_of(survey, &wanted), &wanted)?;
+    let parts = types::parts_with_extent(info, &units_of(survey, &wanted), &wanted)?;
     let begins = |(data, offset): (DataId, i64)| {
         let aligned = offset % 8 == 0;
-        aligned && parts.get(&start(data)).is_some_and(|p| p.contains(&offset.unsigned_abs()))
+        aligned && parts.get(&start(data)).is_some_and(|p| p.contains_key(&offset.unsigned_abs()))
     };
     Ok(open.into_iter().filter(|o| of(o).is_some_and(begins)).collect())
 }

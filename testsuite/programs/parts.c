@@ -1,7 +1,8 @@
 // Code that only the new build has computes with arrays inside of a large variable. Other arrays move against it, but none lies near: where an
-// array begins in the variable, that array is meant, and so is a place in it that is used beside its start.
-//#Hazard: C1,D1
-//#Matrix: cc=gcc,clang opt=-O2,-O1 kind=pie,shared
+// array begins in the variable, that array is meant, and so is a place in it that is used beside its start. At fixed addresses a number that
+// equals such a place is its address.
+//#Hazard: C1,C16,D1
+//#Matrix: cc=gcc,clang,gcc opt=-O2,-O1,-Os kind=pie,shared,nopie
 //#Expect: live
 //#Warm: put 7
 //#Call: sum 7
@@ -39,10 +40,11 @@ NOINLINE long walk(long n) {
         sum = sum * 31 + state.table[i] + state.work.pairs.values[i + n];
     return sum;
 }
+NOINLINE void show(const char *from) { puts(from + 1); }
 NOINLINE long others(void) { return between.b + behind.c; }
 NOINLINE const char *text(long n) {
     state.work.bytes[5] = 'x';
-    const char *from = &state.work.bytes[n - 4];
+    const char *from = &state.work.bytes[n];
     OPAQUE(from);
     return from;
 }
@@ -56,7 +58,7 @@ void command(const char *line) {
     if (sscanf(line, "sum %ld", &n) == 1)
         printf("%ld\n", walk(n) + others());
     if (sscanf(line, "text %ld", &n) == 1)
-        puts(text(n));
+        puts(text(n)), show(state.work.bytes);
     if (sscanf(line, "taken %ld", &n) == 1)
         printf("%d\n", state.table[n] + state.count + 6);
 #else

@@ -1,5 +1,5 @@
 //! What variables consist of: which are no arrays and hold none, so that nobody walks through them and forms the address behind them; and where
-//! in them objects of a class, arrays and structures begin.
+//! in them arrays, structures and unions begin.
 
 use super::shape::Shapes;
 use crate::addr::Svma;
@@ -26,23 +26,6 @@ pub fn single(
     let of = |shapes: &mut Shapes<'_, '_>, ty| {
         let alone = is_single(shapes, ty, 0) == Some(true);
         shapes.size(ty).filter(|_| alone && !shapes.broken)
-    };
-    known(info, units, wanted, of)
-}
-
-/// Of the variables at these addresses: where members and bases of class type begin in them, in bytes from their start. Not in arrays.
-///
-/// # Errors
-/// When debug information is damaged.
-pub fn parts_of_class(
-    info: &DebugInfo<'_>,
-    units: &BTreeSet<u32>,
-    wanted: &BTreeSet<Svma>,
-) -> Result<BTreeMap<Svma, BTreeSet<u64>>, ImageError> {
-    let of = |shapes: &mut Shapes<'_, '_>, ty| {
-        let mut starts = BTreeSet::new();
-        let whole = members(shapes, ty, 0, 0, &mut starts).is_some();
-        (whole && !shapes.broken).then_some(starts)
     };
     known(info, units, wanted, of)
 }
@@ -110,29 +93,6 @@ pub(super) fn visit<'i>(
             .map_err(|e| crate::dwarf::malformed(info.path(), e))?;
     }
     Ok(())
-}
-
-/// None where the type isn't whole.
-fn members(
-    shapes: &mut Shapes<'_, '_>,
-    ty: Option<DieRef>,
-    base: u64,
-    depth: u32,
-    out: &mut BTreeSet<u64>,
-) -> Option<()> {
-    if depth > DEPTH {
-        return None;
-    }
-    let bare = shapes.bare(ty)?;
-    shapes.size(ty)?;
-    if !is_aggregate(bare.node().tag) || bare.node().tag == dw::DW_TAG_union_type {
-        return Some(());
-    }
-    out.insert(base);
-    for field in shapes.fields(bare.at, depth) {
-        members(shapes, field.ty, base.checked_add(field.at? / 8)?, depth + 1, out)?;
-    }
-    Some(())
 }
 
 /// None where the type isn't whole.

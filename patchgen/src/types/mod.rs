@@ -17,7 +17,7 @@ mod shape;
 mod storage;
 mod words;
 
-pub use arrays::{parts_of_class, parts_with_extent, single};
+pub use arrays::{parts_with_extent, single};
 pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
 pub use index::Survey;
