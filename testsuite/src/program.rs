@@ -10,6 +10,7 @@
 //! //#Flags: -pthread            for every build
 //! //#Units: 2                   compiled twice into one module, with UNIT defined as 1 and 2
 //! //#Edits: 2                   at least so many functions are edited in place; without this line all are replaced (`--replace`)
+//! //#Most: 9                   no more than so many functions are replaced or edited
 //! //#Unwritten: HP0614          `patchgen rewrite` may refuse the bundle with this code: only a process has what it needs
 //! //#Accept: HP0516             findings that the author of the fix has reviewed
 //! //#Leave: f                   changed functions that are to stay old
@@ -55,6 +56,8 @@ pub struct Program {
     pub ignored_text: Vec<String>,
     /// Functions that must be edited in place, at least; None: none may be.
     pub edits: Option<u64>,
+    /// The largest number of functions that may be replaced or edited.
+    pub most: Option<u64>,
     /// Translation units made of the one source.
     pub units: u32,
     expects: Vec<(Vec<(String, String)>, Expect)>,
@@ -99,6 +102,7 @@ impl Program {
             reset: Vec::new(),
             ignored_text: Vec::new(),
             edits: None,
+            most: None,
             units: 1,
             expects: Vec::new(),
             warm: Vec::new(),
@@ -162,6 +166,7 @@ impl Program {
             "Flags" => self.flags.extend(value.split_whitespace().map(str::to_owned)),
             "Units" => self.units = value.parse().map_err(|_| Failure("a number is needed".to_owned()))?,
             "Edits" => self.edits = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
+            "Most" => self.most = Some(value.parse().map_err(|_| Failure("a number is needed".to_owned()))?),
             "Unwritten" => self.unwritten = Some(value.to_owned()),
             "Accept" => self.accepted.extend(value.split_whitespace().map(str::to_owned)),
             "Leave" => self.left.extend(value.split_whitespace().map(str::to_owned)),

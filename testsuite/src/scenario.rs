@@ -40,9 +40,12 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
     };
     check!(wanted, "expected {:?}, but patchgen build said {:?}:\n{}", program.expect(config), outcome.0, outcome.1);
     if matches!(outcome.0, Outcome::Live | Outcome::Start) {
-        let edited = bundle::inspect(&bundle)?.edited;
+        let summary = bundle::inspect(&bundle)?;
+        let edited = summary.edited;
         let fits = program.edits.map_or(edited == 0, |least| edited >= least);
         check!(fits, "{edited} functions are edited in place, expected {:?}:\n{}", program.edits, outcome.1);
+        let few = program.most.is_none_or(|most| summary.changed() <= most);
+        check!(few, "{} functions change, expected at most {:?}:\n{}", summary.changed(), program.most, outcome.1);
     }
     match outcome.0 {
         Outcome::Live => live_cycle(program, &builds, &bundle, config)?,

@@ -310,6 +310,30 @@ fn masked_equal<'a>(
     p.iter().zip(q).enumerate().all(|(i, (x, y))| hidden >> i & 1 == 1 || x == y)
 }
 
+/// What the references of two functions lead to, in pairs, where nothing else differs.
+pub(super) fn masked<'a>(a: &Body<'a>, b: &Body<'a>) -> Option<Vec<(&'a Target, &'a Target)>> {
+    let of = |f: &'a Function| f.insns.iter().filter(|i| !i.nop);
+    if of(a.f).count() != of(b.f).count() {
+        return None;
+    }
+    let mut out = Vec::new();
+    for (x, y) in of(a.f).zip(of(b.f)) {
+        let same = match (x.local, y.local) {
+            (Some(s), Some(t)) => same_branch(a, b, x, y) && a.place(s) == b.place(t),
+            (None, None) => {
+                let (r, s) = (|| paired(a.refs(x), b.refs(y)), || paired(b.refs(y), a.refs(x)));
+                out.extend(r().zip(s()).map(|(r, s)| (&r.target, &s.target)));
+                r().count() == s().count() && masked_equal(a.bytes(x), b.bytes(y), r(), s())
+            }
+            _ => false,
+        };
+        if x.part != y.part || !same {
+            return None;
+        }
+    }
+    Some(out)
+}
+
 /// Two branches within their functions: the same kind, whatever the length of their displacement.
 fn same_branch(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
     let (p, q) = (a.bytes(x), b.bytes(y));

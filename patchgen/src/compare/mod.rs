@@ -1,5 +1,6 @@
 //! Which functions and data are the same, changed, new or gone, and why.
 
+mod apart;
 mod code;
 mod in_place;
 mod same;

@@ -1,12 +1,13 @@
 //! When two targets, one of each image, are the same thing.
 
+use super::apart::Apart;
 use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::{Correlation, Side};
 use crate::image::{ImageKind, Section, SectionKind};
 use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
 use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 /// Both images, and how they are paired.
 #[derive(Debug)]
@@ -19,10 +20,12 @@ pub(super) struct Same<'a> {
     new_vars: HashMap<SymbolId, DataId>,
     /// Pairs of anonymous objects that were found equal, with all that they lead to.
     proven: RwLock<Assumed>,
+    /// Filled when it is first asked for.
+    apart: OnceLock<Option<Apart>>,
 }
 
 /// Pairs of anonymous objects taken as equal while they are being compared: a cycle has no difference of its own.
-type Assumed = HashSet<(DataId, DataId, i64, i64)>;
+pub(super) type Assumed = HashSet<(DataId, DataId, i64, i64)>;
 
 fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
     let mut map = HashMap::new();
@@ -51,7 +54,8 @@ const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None }
 
 impl<'a> Same<'a> {
     pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation, stamps: &'a Stamps) -> Same<'a> {
-        Same { old, new, pairs, stamps, old_vars: variables(old), new_vars: variables(new), proven: RwLock::default() }
+        let (old_vars, new_vars) = (variables(old), variables(new));
+        Same { old, new, pairs, stamps, old_vars, new_vars, proven: RwLock::default(), apart: OnceLock::new() }
     }
 
     /// Whether any thread-local variable of the new build isn't where it was in the block, or the block has another size.
@@ -229,7 +233,37 @@ impl<'a> Same<'a> {
                     return true;
                 }
                 self.literals((old.0, a, old.1), (new.0, b, new.1), site, assumed)
+                    || !direct && self.moved_apart(a.range.start.offset(old.1), b.range.start.offset(new.1), assumed)
             }
+        }
+    }
+
+    /// Constants of Rust code, as far as they reach.
+    fn moved_apart(&self, old: Svma, new: Svma, assumed: &mut Assumed) -> bool {
+        let apart = self.apart.get_or_init(|| Apart::new(self));
+        apart.as_ref().is_some_and(|apart| apart.equal(self, old.0, new.0, assumed))
+    }
+
+    /// Where the old image has a constant of Rust code without a name that the new one has at `new`, if the same code refers to both.
+    pub fn earlier_constant(&self, new: Svma) -> Option<Svma> {
+        let apart = self.apart.get_or_init(|| Apart::new(self));
+        apart.as_ref().and_then(|apart| apart.earlier(self, new.0)).map(Svma)
+    }
+
+    /// `n` bytes of constants, wherever they belong to.
+    pub fn stretch(&self, (from, to): (Svma, Svma), n: u64, assumed: &mut Assumed) -> bool {
+        let plain = |s: Side<'a>, at: Svma| s.image.dynamic.range(at..at.plus(n)).next().is_none();
+        if plain(self.old, from) && plain(self.new, to) {
+            let (x, y) = (self.old.image.bytes(from, n), self.new.image.bytes(to, n));
+            return x.is_some() && x == y;
+        }
+        let holding = |s: Side<'a>, at: Svma| {
+            let before = s.lifted.data_at.range(..=at).next_back().map(|(_, id)| &s.lifted.data[id.index()]);
+            before.filter(|d| d.range.contains(at) && at.0 + n <= d.range.end.0)
+        };
+        match (holding(self.old, from), holding(self.new, to)) {
+            (Some(a), Some(b)) => self.bytes((a, from), (b, to), n, assumed),
+            _ => false,
         }
     }
 

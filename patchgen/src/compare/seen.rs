@@ -64,6 +64,11 @@ impl<'a> Counterparts<'a> {
         meaning
     }
 
+    /// Where the old image has a nameless constant that the new one has at `new` and of which nothing says where it ends.
+    pub fn constant(&self, new: Svma) -> Option<Svma> {
+        self.same.earlier_constant(new)
+    }
+
     /// The addresses that the old body has at the same place of the same code as `reference` has in the new one, each with whether it means
     /// the same as things lie. `close`: the code around must be the same, too.
     pub fn earlier(&self, old: FuncId, new: FuncId, reference: &CodeRef, close: bool) -> Vec<(Svma, bool)> {

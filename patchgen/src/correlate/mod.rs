@@ -123,6 +123,12 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     let key = |side: &[Function], i: usize| name(side, i).map(|n| (n, side[i].unit.clone()));
     p.unique(Why::LocalName, |i| key(of, i), |i| key(nf, i));
     p.unique(Why::LocalName, |i| name(of, i), |i| name(nf, i));
+    // What thin link-time optimisation shares between units gets a number of the unit.
+    let own = |side: &[Function], i: usize| {
+        let name = side[i].name.split(".llvm.").next().unwrap_or_default();
+        names::is_rust(name).then(|| name.to_owned())
+    };
+    p.unique(Why::LocalName, |i| own(of, i), |i| own(nf, i));
     let stems = |side: &[Function]| -> Vec<Option<(String, Vec<&'static str>)>> {
         side.iter()
             .map(|f| {

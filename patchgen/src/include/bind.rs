@@ -551,6 +551,7 @@ impl<'a> Binder<'a> {
             _ => Ok(self
                 .literals
                 .find(self.analysis.new_image, self.analysis.new, id)
+                .or_else(|| if datum.open { self.counterparts.constant(datum.range.start) } else { None })
                 .map_or(carried, |at| Place::Old(at.offset(offset)))),
         }
     }

@@ -97,7 +97,8 @@ pub fn lift(image: &Image) -> Lifted {
             .collect();
     }
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
-    Lifted { functions, data, func_at, data_at: built.data_at, shapes: BTreeMap::new() }
+    let shapes = BTreeMap::new();
+    Lifted { functions, data, func_at, data_at: built.data_at, shapes, forms: built.objects.whole }
 }
 
 fn table_range(t: &JumpTable) -> SvmaRange {

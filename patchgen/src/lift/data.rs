@@ -9,7 +9,7 @@ use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use iced_x86::{Instruction, Mnemonic, OpKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
 pub(super) const FOLDED: u64 = 256;
@@ -43,6 +43,8 @@ pub(super) struct Objects {
     pub lookups: Vec<(DataId, Vec<Svma>)>,
     /// Constants without a symbol whose end their form and what follows agree on.
     pub ends: Ends,
+    /// Of them, those that are never part of another constant.
+    pub whole: BTreeSet<Svma>,
 }
 
 impl Objects {
@@ -372,7 +374,9 @@ fn anonymous(
         starts.sort_unstable();
         starts.dedup();
         let forms = Forms { image, space, code, starts: &starts };
-        objects.ends = forms.ends(seeds.iter().filter_map(|s| s.piece.as_ref()));
+        (objects.whole, objects.ends) = forms.ends(seeds.iter().filter_map(|s| s.piece.as_ref()));
+        hard.extend(objects.whole.iter().map(|at| at.0));
+        hard.sort_unstable();
     }
     // Without local symbols there is nothing that bounds an object but the next reference.
     let stripped = !image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
@@ -500,6 +504,7 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
         let t = tables.partition_point(|t| t.start <= a);
         t > 0 && tables[t - 1].contains(a)
     };
+    let rust = rust::is_there(image);
     let mut out = Vec::new();
     let mut groups = places.chunk_by(|a, b| a.at == b.at).peekable();
     while let Some(here) = groups.next() {
@@ -513,6 +518,14 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
         };
         let end = groups.peek().map_or(span.range.end, |next| Svma(next[0].at).min(span.range.end));
         let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
+        if rust
+            && let Some(targets) = rust::distances(image, space, (at, end), entry)
+            && adds_up(image, seeds, at)
+        {
+            let range = SvmaRange::new(at, 4 * targets.len() as u64);
+            out.push(Lookup { range, targets, whole: true });
+            continue;
+        }
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)
             && !targets.iter().any(|&t| in_table(t))

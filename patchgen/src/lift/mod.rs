@@ -23,7 +23,7 @@ pub use stacks::switches_stacks;
 
 use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use crate::image::Image;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What an address in an image denotes. Canonical: two images' targets can be compared after pairing the ids.
@@ -331,6 +331,8 @@ pub struct Lifted {
     pub data_at: BTreeMap<Svma, DataId>,
     /// What types say of variables, where a patch had to know it.
     pub shapes: BTreeMap<DataId, Shape>,
+    /// Where constants of Rust code begin whose form says what they are; empty in an image without such code.
+    pub forms: BTreeSet<Svma>,
 }
 
 /// Within so many bytes of an array a constant part of an index into it is looked for.

@@ -7,7 +7,7 @@
 use super::decode::{self, Piece, Raw, Use};
 use super::resolve::CodeMap;
 use super::space::Space;
-use crate::addr::Svma;
+use crate::addr::{Svma, SvmaRange};
 use crate::image::{DynReloc, Image, SectionKind};
 use iced_x86::OpKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,6 +27,23 @@ pub(super) fn is_there(image: &Image) -> bool {
     comment.is_some_and(|i| image.section_bytes(i.into()).windows(RUSTC.len()).any(|w| w == RUSTC))
 }
 
+/// The distances between two places, where they are nothing but distances to constants, and filler: what rustc makes of a `match` that gives
+/// texts.
+pub(super) fn distances(
+    image: &Image,
+    space: &Space,
+    (at, end): (Svma, Svma),
+    entry: impl Fn(u64) -> Option<Svma>,
+) -> Option<Vec<Svma>> {
+    let size = end.0.saturating_sub(at.0);
+    let table = SvmaRange { start: at, end };
+    let leads = |a: &Svma| space.at(*a).is_some_and(|s| s.kind == SectionKind::Rodata) && !table.contains(*a);
+    let targets: Vec<Svma> = (0..size / 4).map_while(|k| entry(k).filter(leads)).collect();
+    let rest = 4 * targets.len() as u64;
+    let filler = rest == size || image.bytes(at.plus(rest), size - rest).is_some_and(|b| b.iter().all(|b| *b == 0));
+    (targets.len() >= 2 && filler).then_some(targets)
+}
+
 const RUSTC: &[u8] = b"rustc version ";
 
 /// Everything that is known of one image.
@@ -39,23 +56,34 @@ pub(super) struct Forms<'a> {
 }
 
 impl Forms<'_> {
-    /// The ends that both witnesses agree on. `pieces`: all code.
-    pub fn ends<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) -> Ends {
-        let mut ends = Ends::new();
+    /// The ends that both witnesses agree on. `pieces`: all code. In front of them those of constants that are never part of another one.
+    pub fn ends<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) -> (BTreeSet<Svma>, Ends) {
+        let (mut whole, mut ends) = (BTreeSet::new(), Ends::new());
         for (i, &at) in self.starts.iter().enumerate() {
             let Some(span) = self.space.at(Svma(at)) else { continue };
             let next = self.starts.get(i + 1).copied().unwrap_or(u64::MAX).min(span.range.end.0);
-            let end = match span.kind {
-                SectionKind::Relro => self.location(at).or_else(|| self.vtable(at, next)),
+            let plain = match span.kind {
+                SectionKind::Relro => self.location(at),
                 SectionKind::Rodata => self.template(at),
                 _ => None,
             };
-            if let Some(end) = end.filter(|&end| self.is_filler(end, next)) {
+            let table = || Some(at).filter(|_| span.kind == SectionKind::Relro).and_then(|at| self.vtable(at, next));
+            if let Some(end) = plain.or_else(table).filter(|&end| self.is_filler(end, next)) {
                 ends.insert(at, end);
+                whole.extend(plain.map(|_| Svma(at)));
             }
         }
-        ends.extend(self.texts(pieces));
-        ends
+        let texts = self.texts(pieces);
+        whole.extend(texts.keys().filter(|&&at| self.follows_numbers(at)).map(|&at| Svma(at)));
+        ends.extend(texts);
+        (whole, ends)
+    }
+
+    /// Whether a text can't be part of the constant in front of it, which isn't one, or has an end.
+    fn follows_numbers(&self, at: u64) -> bool {
+        let before = self.starts.partition_point(|&s| s < at).checked_sub(1).map(|i| self.starts[i]);
+        let bytes = before.and_then(|b| self.image.bytes(Svma(b), at - b));
+        bytes.is_some_and(|b| b.iter().any(|b| *b < b' ' && !b.is_ascii_whitespace()))
     }
 
     /// Whether nothing but zeros up to an alignment lies between an end and the next start, or the one behind the name of a file.

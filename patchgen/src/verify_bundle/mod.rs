@@ -114,6 +114,7 @@ fn scan(prover: &mut Prover<'_>) {
     }
     prover.rust = rust::is_there(n);
     if prover.rust {
+        cuts.extend(texts.looked_up(n, &cuts));
         prover.texts = texts.ends(n, &cuts);
     }
     (prover.starts, prover.cuts) = (starts, cuts);

@@ -22,7 +22,9 @@ impl Name {
     }
 
     pub fn compare(&self, other: &Name) -> Option<Match> {
-        let units = self.file == other.file || self.file.is_none() || other.file.is_none();
+        // rustc spreads functions over units as it likes, and its names are of the whole crate.
+        let rust = is_hashed(&self.name) || self.name.starts_with("_R");
+        let units = rust || self.file == other.file || self.file.is_none() || other.file.is_none();
         if self.name == other.name && units {
             return Some(Match::Exact);
         }
@@ -30,16 +32,19 @@ impl Name {
     }
 }
 
+/// Whether a name ends in the hash that rustc gives one: `17h<16 digits>E`.
+fn is_hashed(name: &str) -> bool {
+    name.len()
+        .checked_sub(20)
+        .is_some_and(|hash| name.is_char_boundary(hash) && name[hash..].starts_with("17h") && name.ends_with('E'))
+}
+
 /// A name without what compilers number: `.constprop.0`, `.part.1`, `.lto_priv.2`, `.llvm.123`, `.45`, Rust's `17h<16 digits>E`.
 pub fn stem(name: &str) -> &str {
     let name = name.split('@').next().unwrap_or(name);
     let mut name = name.split(".llvm.").next().unwrap_or(name);
-    if let Some(hash) = name.len().checked_sub(20)
-        && name.is_char_boundary(hash)
-        && name[hash..].starts_with("17h")
-        && name.ends_with('E')
-    {
-        name = &name[..hash];
+    if is_hashed(name) {
+        name = &name[..name.len() - 20];
     }
     match name.char_indices().skip(1).find(|&(_, c)| c == '.') {
         Some((dot, _)) => &name[..dot],
@@ -77,5 +82,7 @@ mod tests {
         assert_eq!(a.compare(&b), Some(Match::Stem));
         assert_eq!(a.compare(&Name::new("init", None)), Some(Match::Exact));
         assert_eq!(a.compare(&Name::new("exit", None)), None);
+        let rust = |unit| Name::new("_ZN1a1b17h0123456789abcdefE", Some(unit));
+        assert_eq!(rust("a.cgu.0").compare(&rust("a.cgu.1")), Some(Match::Exact));
     }
 }

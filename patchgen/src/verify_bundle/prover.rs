@@ -255,6 +255,12 @@ impl<'a> Prover<'a> {
 
     /// A table of distances from its own start, to texts for instance: each leads to what the new image's leads to.
     fn distances(&mut self, p: u64, n: u64, len: u64) -> bool {
+        // Zeros up to what follows: a distance to the table itself is none.
+        let zero = |w: &World, table: u64, len: u64| w.signed32(table + len - 4) == Some(0);
+        let mut len = len;
+        while len >= 4 && len.is_multiple_of(4) && zero(self.p, p, len) && zero(self.n, n, len) {
+            len -= 4;
+        }
         // Without an instruction that adds them up, a table of one or two may as well be numbers.
         if len < 12 || !len.is_multiple_of(4) || !self.assumed.insert((p, n)) {
             return false;
@@ -288,9 +294,9 @@ impl<'a> Prover<'a> {
         let bytes = self.n.bytes_up_to(n, limit as usize);
         let text = |b: &u8| *b >= 0x20 && *b != 0x7f || (7..=13).contains(b) || *b == 0x1b;
         let mut run = bytes.iter().take_while(|b| text(b)).count();
-        if let (true, Err(e)) = (self.rust, std::str::from_utf8(&bytes[..run])) {
-            // Rust's texts are UTF-8, and what stands behind them may be anything.
-            run = e.valid_up_to();
+        if self.rust {
+            // Rust's texts end with nothing: what stands behind one is known only where something refers to it.
+            run = run.min(self.to_next(n) as usize);
         }
         let wide = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         if run > 0 && bytes.get(run) == Some(&0) {

@@ -7,6 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Instructions on either side of the address that may hold the length.
 const NEAR: usize = 6;
 
+/// Instructions behind the address of a table that may use it.
+const TABLE: usize = 24;
+
+/// Whether code that begins by taking an address loads a distance from there, by an index, and adds the two.
+fn adds_distances(insns: &[Insn], taken: &Insn) -> bool {
+    let Some(Operand::Reg(table)) = taken.operands.first() else { return false };
+    let load = |insn: &&Insn| {
+        insn.verb() == "movsxd"
+            && insn.operands.iter().any(|o| matches!(o, Operand::Mem { base, scale: 4, .. } if base == table))
+    };
+    let Some(loaded) = insns.iter().find(load).and_then(|insn| insn.operands.first()) else { return false };
+    let both = [Operand::Reg(*table), loaded.clone()];
+    insns.iter().any(|insn| insn.verb() == "add" && both.iter().all(|o| insn.operands.contains(o)))
+}
+
 /// Whether the image has code of rustc's: its library brings this function along.
 pub(super) fn is_there(world: &World) -> bool {
     world.functions.values().flat_map(|f| &f.names).any(|n| n.name == "rust_eh_personality")
@@ -17,6 +32,8 @@ pub(super) fn is_there(world: &World) -> bool {
 pub(super) struct Texts {
     /// Lengths that were seen beside an address, for each time that it was taken.
     lengths: BTreeMap<u64, Vec<Vec<u64>>>,
+    /// Where tables of distances begin: what a `match` is made of that gives texts.
+    tables: BTreeSet<u64>,
 }
 
 impl Texts {
@@ -33,9 +50,24 @@ impl Texts {
                 });
                 // A text without placeholders goes along with twice its length, and one.
                 let lengths = numbers.flat_map(|n| [Some(n), (n % 2 == 1).then_some(n / 2)]).flatten().collect();
-                self.lengths.entry(insn.end().wrapping_add_signed(*disp)).or_default().push(lengths);
+                let at = insn.end().wrapping_add_signed(*disp);
+                self.lengths.entry(at).or_default().push(lengths);
+                if adds_distances(&insns[i..insns.len().min(i + TABLE)], insn) {
+                    self.tables.insert(at);
+                }
             }
         }
+    }
+
+    /// What the tables of distances lead to.
+    pub fn looked_up(&self, world: &World, cuts: &BTreeSet<u64>) -> Vec<u64> {
+        let constant = |at: &u64| world.mapped(*at) && !world.writable(*at);
+        let of = |&table: &u64| {
+            let end = cuts.range(table + 1..).next().copied().unwrap_or(table);
+            let entry = move |at: u64| world.signed32(at).filter(|d| *d != 0).map(|d| table.wrapping_add_signed(d));
+            (table..end).step_by(4).map_while(entry).take_while(constant).collect::<Vec<u64>>()
+        };
+        self.tables.iter().flat_map(of).collect()
     }
 
     /// Ends of the texts of which every reference, in code and in data, has a length that leads to where something else begins.
