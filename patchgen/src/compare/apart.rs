@@ -1,7 +1,8 @@
 //! Constants of Rust code, which have neither symbols nor an end of their own: where one ends shows in what moves without it.
 //!
 //! What follows a constant is another one if the same code that referred to it in the old build refers, in the new one, to a place that is
-//! not as far from the constant as before. References into the middle of one constant keep their distance.
+//! not as far from the constant as before. References into the middle of one constant keep their distance, but for texts that end in a zero:
+//! one that is the tail of another may be that of a third in the other build.
 
 use super::code::{Body, masked};
 use super::same::{Assumed, Same};
@@ -41,13 +42,16 @@ impl Starts {
     }
 
     /// Whether what begins at `next` isn't part of what begins at `at`, which is at `there` in the other image. None where only code that
-    /// the other image doesn't have refers to it.
-    fn is_apart(&self, next: u64, at: u64, there: u64) -> Option<bool> {
+    /// the other image doesn't have refers to it. `images`: this one and the other.
+    fn is_apart(&self, next: u64, (at, there): (u64, u64), images: (&Image, &Image)) -> Option<bool> {
         if self.known.contains(&next) {
             return Some(true);
         }
         let distance = next - at;
-        self.others.get(&next).map(|o| o.iter().all(|o| o.wrapping_sub(there) != distance))
+        // A linker lets a text with a zero be the tail of another one, and chooses anew which.
+        let one_text = images.0.bytes(Svma(at), distance).is_some_and(|b| !b.contains(&0));
+        let tail = |o: u64| one_text && images.0.c_str(Svma(next)) == images.1.c_str(Svma(o));
+        self.others.get(&next).map(|o| o.iter().all(|&o| o.wrapping_sub(there) != distance && !tail(o)))
     }
 }
 
@@ -65,10 +69,13 @@ fn address(side: Side<'_>, target: &Target) -> Option<u64> {
 
 fn starts(side: Side<'_>) -> Starts {
     let tables = side.lifted.functions.iter().flat_map(|f| &f.tables).map(|t| t.at.0);
-    let named = side.lifted.data.iter().filter(|d| d.kind == DataKind::Named).map(|d| d.range.start.0);
+    // Thread-local variables lie behind their template in addresses only.
+    let constants =
+        || side.lifted.data.iter().filter(|d| matches!(d.section, SectionKind::Rodata | SectionKind::Relro));
+    let named = constants().filter(|d| d.kind == DataKind::Named).map(|d| d.range.start.0);
     let known: HashSet<u64> = tables.chain(named).chain(side.lifted.forms.iter().map(|at| at.0)).collect();
     let code = side.lifted.functions.iter().flat_map(|f| &f.refs).filter_map(|r| address(side, &r.target));
-    let data = side.lifted.data.iter().map(|d| d.range.start.0);
+    let data = constants().map(|d| d.range.start.0);
     let words = side.image.dynamic.values().filter_map(|r| match r {
         DynReloc::Relative { target } => Some(target.0),
         _ => None,
@@ -128,7 +135,7 @@ impl Apart {
     /// Where the old image has what the new one has at `there`, for the same code.
     pub fn earlier(&self, same: &Same<'_>, there: u64) -> Option<u64> {
         let known = self.new.others.get(&there)?;
-        known.iter().copied().find(|&at| self.equal(same, at, there, &mut Assumed::new()))
+        known.iter().copied().find(|&at| self.equal(same, at, there, &mut Assumed::default()))
     }
 
     /// Whether all that can belong to the constants at `from` and `to` is the same.
@@ -144,7 +151,8 @@ impl Apart {
             if !filler || !same.stretch((Svma(from + done), Svma(to + done)), common - done, assumed) {
                 return false;
             }
-            match (self.old.is_apart(p, from, to), self.new.is_apart(q, to, from)) {
+            let (old, new) = (same.old.image, same.new.image);
+            match (self.old.is_apart(p, (from, to), (old, new)), self.new.is_apart(q, (to, from), (new, old))) {
                 (Some(true), Some(true)) => return true,
                 // What follows came or went with code, and one build shows that the constant has just this length.
                 (Some(true), None) | (None, Some(true)) if left == right => return true,

@@ -19,13 +19,41 @@ pub(super) struct Same<'a> {
     old_vars: HashMap<SymbolId, DataId>,
     new_vars: HashMap<SymbolId, DataId>,
     /// Pairs of anonymous objects that were found equal, with all that they lead to.
-    proven: RwLock<Assumed>,
+    proven: RwLock<HashSet<Constants>>,
     /// Filled when it is first asked for.
     apart: OnceLock<Option<Apart>>,
 }
 
+/// Places in two anonymous objects.
+type Constants = (DataId, DataId, i64, i64);
+
 /// Pairs of anonymous objects taken as equal while they are being compared: a cycle has no difference of its own.
-pub(super) type Assumed = HashSet<(DataId, DataId, i64, i64)>;
+#[derive(Debug, Default)]
+pub(super) struct Assumed {
+    pairs: HashSet<Constants>,
+    /// The same in the order in which they came.
+    order: Vec<Constants>,
+    /// Found unequal.
+    refuted: HashSet<Constants>,
+}
+
+impl Assumed {
+    /// Whether the pair wasn't assumed before.
+    fn insert(&mut self, pair: Constants) -> bool {
+        let new = self.pairs.insert(pair);
+        if new {
+            self.order.push(pair);
+        }
+        new
+    }
+
+    /// Takes back what was assumed after the first `len`: it rested on something that turned out wrong.
+    fn keep(&mut self, len: usize) {
+        for pair in self.order.drain(len..) {
+            self.pairs.remove(&pair);
+        }
+    }
+}
 
 fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
     let mut map = HashMap::new();
@@ -99,17 +127,17 @@ impl<'a> Same<'a> {
     }
 
     pub fn targets(&self, old: &Target, new: &Target, site: Site<'_>) -> bool {
-        let mut assumed = Assumed::new();
+        let mut assumed = Assumed::default();
         let same = self.target(old, new, site, &mut assumed);
         // With everything true that it rests on. (At fixed addresses a word that isn't the same may be no address, and is left open.)
-        if same && !assumed.is_empty() && self.new.image.kind != ImageKind::Exec {
-            self.proven.write().unwrap_or_else(PoisonError::into_inner).extend(assumed);
+        if same && !assumed.pairs.is_empty() && self.new.image.kind != ImageKind::Exec {
+            self.proven.write().unwrap_or_else(PoisonError::into_inner).extend(assumed.pairs);
         }
         same
     }
 
     /// Two constants of unknown extent that a comparison before this one found equal, with all that they lead to.
-    fn is_proven(&self, pair: &(DataId, DataId, i64, i64)) -> bool {
+    fn is_proven(&self, pair: &Constants) -> bool {
         self.proven.read().unwrap_or_else(PoisonError::into_inner).contains(pair)
     }
 
@@ -226,14 +254,27 @@ impl<'a> Same<'a> {
             _ => {
                 let direct = matches!(site.access, Access::Direct { .. });
                 let blob = a.kind == DataKind::Blob && b.kind == DataKind::Blob;
-                if !direct && blob && self.is_proven(&(old.0, new.0, old.1, new.1)) {
+                let pair = (old.0, new.0, old.1, new.1);
+                if direct {
+                    return self.literals((old.0, a, old.1), (new.0, b, new.1), site, assumed);
+                }
+                if blob && self.is_proven(&pair) {
                     return true;
                 }
-                if !direct && !assumed.insert((old.0, new.0, old.1, new.1)) {
+                let before = assumed.order.len();
+                if assumed.refuted.contains(&pair) || !assumed.insert(pair) {
+                    return !assumed.refuted.contains(&pair);
+                }
+                if self.literals((old.0, a, old.1), (new.0, b, new.1), site, assumed) {
                     return true;
                 }
-                self.literals((old.0, a, old.1), (new.0, b, new.1), site, assumed)
-                    || !direct && self.moved_apart(a.range.start.offset(old.1), b.range.start.offset(new.1), assumed)
+                assumed.keep(before + 1);
+                let same = self.moved_apart(a.range.start.offset(old.1), b.range.start.offset(new.1), assumed);
+                if !same {
+                    assumed.keep(before);
+                    assumed.refuted.insert(pair);
+                }
+                same
             }
         }
     }
@@ -370,7 +411,7 @@ impl<'a> Same<'a> {
         if a.range.size() != b.range.size() {
             return false;
         }
-        let mut assumed = Assumed::new();
+        let mut assumed = Assumed::default();
         self.with_ambiguous(a, b, &mut assumed) || {
             let constant = is_constant(a) && is_constant(b) && a.refs.is_empty() && b.refs.is_empty();
             constant && self.stamped((a.range.start, a.range.size()), (b.range.start, b.range.size()))

@@ -70,13 +70,21 @@ impl Forms<'_> {
             let table = || Some(at).filter(|_| span.kind == SectionKind::Relro).and_then(|at| self.vtable(at, next));
             if let Some(end) = plain.or_else(table).filter(|&end| self.is_filler(end, next)) {
                 ends.insert(at, end);
-                whole.extend(plain.map(|_| Svma(at)));
+                whole.extend(plain.filter(|_| !self.may_be_tail(at, end)).map(|_| Svma(at)));
             }
         }
         let texts = self.texts(pieces);
-        whole.extend(texts.keys().filter(|&&at| self.follows_numbers(at)).map(|&at| Svma(at)));
+        let alone = |&(&at, &end): &(&u64, &u64)| self.follows_numbers(at) && !self.may_be_tail(at, end);
+        whole.extend(texts.iter().filter(alone).map(|(&at, _)| Svma(at)));
         ends.extend(texts);
         (whole, ends)
+    }
+
+    /// Whether a linker may have put a constant into the tail of another one, as it does with texts that end in a zero.
+    fn may_be_tail(&self, at: u64, end: u64) -> bool {
+        let zero = |at: u64| self.image.bytes(Svma(at), 1) == Some(&[0]);
+        let rodata = self.space.at(Svma(at)).is_some_and(|s| s.kind == SectionKind::Rodata);
+        rodata && !zero(at.wrapping_sub(1)) && (zero(end - 1) || zero(end))
     }
 
     /// Whether a text can't be part of the constant in front of it, which isn't one, or has an end.

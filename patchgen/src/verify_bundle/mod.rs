@@ -114,7 +114,8 @@ fn scan(prover: &mut Prover<'_>) {
     }
     prover.rust = rust::is_there(n);
     if prover.rust {
-        cuts.extend(texts.looked_up(n, &cuts));
+        prover.looked_up = texts.looked_up(n, &cuts);
+        cuts.extend(&prover.looked_up);
         prover.texts = texts.ends(n, &cuts);
     }
     (prover.starts, prover.cuts) = (starts, cuts);

@@ -29,6 +29,8 @@ pub struct Prover<'a> {
     pub rust: bool,
     /// Ends of its texts without a zero behind them.
     pub texts: BTreeMap<u64, u64>,
+    /// Texts that its tables of distances lead to.
+    pub looked_up: BTreeSet<u64>,
     /// Code that must be equal although no symbol says that it is the same function.
     pub pending_code: VecDeque<(u64, u64)>,
     /// Constants that were referred to, with their size.
@@ -61,6 +63,7 @@ impl<'a> Prover<'a> {
             cuts: BTreeSet::new(),
             rust: false,
             texts: BTreeMap::new(),
+            looked_up: BTreeSet::new(),
             pending_code: VecDeque::new(),
             pending_data: VecDeque::new(),
             references: 0,
@@ -284,6 +287,16 @@ impl<'a> Prover<'a> {
         next.min(self.n.section(n).map_or(n + 1, |s| s.end)) - n
     }
 
+    /// Rust's texts end with nothing: how much of `run` bytes there is up to what is no tail of what lies at `n`, since it has a symbol or doesn't
+    /// end in a zero itself.
+    fn to_other_text(&self, n: u64, run: usize) -> Option<u64> {
+        let zero = |at: u64| self.n.bytes(at, 1) == Some(&[0]);
+        let text = |at: u64| self.looked_up.contains(&at) || self.texts.get(&at).is_some_and(|&end| !zero(end));
+        let named = |at: u64| self.n.objects_at(at, false).any(|o| o.start == at);
+        let other = self.cuts.range(n + 1..n + 1 + run as u64).copied().find(|&at| text(at) || named(at));
+        other.map(|at| at - n)
+    }
+
     /// How much a reader could use of what lies at `n`: a string with its end, else everything up to what is known to be something else.
     fn extent(&self, p: u64, n: u64) -> u64 {
         if let Some(end) = self.texts.get(&n) {
@@ -295,8 +308,11 @@ impl<'a> Prover<'a> {
         let text = |b: &u8| *b >= 0x20 && *b != 0x7f || (7..=13).contains(b) || *b == 0x1b;
         let mut run = bytes.iter().take_while(|b| text(b)).count();
         if self.rust {
-            // Rust's texts end with nothing: what stands behind one is known only where something refers to it.
-            run = run.min(self.to_next(n) as usize);
+            // They are UTF-8, and what stands behind them may be anything.
+            run = std::str::from_utf8(&bytes[..run]).map_or_else(|e| e.valid_up_to(), str::len);
+            if let Some(len) = self.to_other_text(n, run) {
+                return len;
+            }
         }
         let wide = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         if run > 0 && bytes.get(run) == Some(&0) {

@@ -60,7 +60,7 @@ impl Texts {
     }
 
     /// What the tables of distances lead to.
-    pub fn looked_up(&self, world: &World, cuts: &BTreeSet<u64>) -> Vec<u64> {
+    pub fn looked_up(&self, world: &World, cuts: &BTreeSet<u64>) -> BTreeSet<u64> {
         let constant = |at: &u64| world.mapped(*at) && !world.writable(*at);
         let of = |&table: &u64| {
             let end = cuts.range(table + 1..).next().copied().unwrap_or(table);
