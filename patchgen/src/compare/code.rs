@@ -318,7 +318,7 @@ pub(super) fn masked<'a>(a: &Body<'a>, b: &Body<'a>) -> Option<Vec<(&'a Target, 
     }
     let mut out = Vec::new();
     for (x, y) in of(a.f).zip(of(b.f)) {
-        let same = match (x.local, y.local) {
+        let same = match (x.local(), y.local()) {
             (Some(s), Some(t)) => same_branch(a, b, x, y) && a.place(s) == b.place(t),
             (None, None) => {
                 let (r, s) = (|| paired(a.refs(x), b.refs(y)), || paired(b.refs(y), a.refs(x)));
