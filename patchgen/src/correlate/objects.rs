@@ -1,7 +1,7 @@
 //! Pairs data. A wrong pair loses or mixes up live state, so the evidence must be stronger than for functions.
 
 use super::pairing::Pairing;
-use super::{Side, Stem, Why, stem};
+use super::{Side, Stem, Why, names, stem};
 use crate::addr::{DataId, FuncId, SymbolId};
 use crate::image::{Binding, SectionKind};
 use crate::lift::{Data, DataKind, Slot, Target};
@@ -98,6 +98,9 @@ pub(super) fn pair(
         plain(d).filter(|_| lost).map(|(n, _, t)| (n, t, d.range.size(), d.section as u8))
     };
     p.unique(Why::LocalName, |i| unitless(&od[i]), |i| unitless(&nd[i]));
+    // rustc spreads what it compiles over units as it likes; its names are those of the whole crate.
+    let rust = |d: &Data| plain(d).filter(|_| names::is_rust(&d.name)).map(|(n, _, t)| (n, t));
+    p.unique(Why::LocalName, |i| rust(&od[i]), |i| rust(&nd[i]));
 
     let (old_users, new_users) = (users(old), users(new));
     let (old_held, new_held) = (held(old), held(new));
@@ -110,9 +113,11 @@ pub(super) fn pair(
     let key = |d: &Data| -> Option<(Stem, Option<Arc<str>>, bool)> {
         local(d).map(|(n, u, t)| (Stem { number: 0, ..stem(&n) }, u, t))
     };
-    {
+    // What isn't in its unit any more may have moved to another one with the code that uses it.
+    for with_unit in [true, false] {
+        let unit = |(s, u, t): (Stem, Option<Arc<str>>, bool)| (s, with_unit.then_some(u), t);
         let p = &mut p;
-        for ((s, ..), mut o, mut n) in p.groups(|i| key(&od[i]), |i| key(&nd[i])) {
+        for ((s, ..), mut o, mut n) in p.groups(|i| key(&od[i]).map(unit), |i| key(&nd[i]).map(unit)) {
             o.sort_by_key(|&i| stem(&od[i].name).number);
             n.sort_by_key(|&i| stem(&nd[i].name).number);
             unused(p, (&o, &old_users, &old_held), (&n, &new_users, &new_held));
