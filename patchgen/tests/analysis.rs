@@ -131,3 +131,34 @@ fn without_types_code_and_data_are_compared_all_the_same() {
     let (full, code) = (changed(&[]), changed(&["--no-types"]));
     assert!(code == full && code.len() >= FUNCTIONS, "{full:?}\n{code:?}");
 }
+
+/// What `diff` says of two builds of a program in two files.
+fn moved(old: (&str, &str), new: (&str, &str)) -> String {
+    let bench = Bench::new();
+    for (build, (a, b)) in [("old", old), ("new", new)] {
+        bench.write("a.c", &format!("int first(int x) {{ return x + 1; }}\n{a}"));
+        bench.write("b.c", &format!("int last(int x) {{ return x - 1; }}\n{b}"));
+        bench.run("gcc", &format!("-O2 -g -shared -fPIC -Wl,--build-id a.c b.c -o {build}.so"));
+    }
+    let folder = bench.path(".");
+    let mut diff = Command::new(env!("CARGO_BIN_EXE_patchgen"));
+    let out = diff.arg("diff").arg("--old").arg(folder.join("old.so")).arg("--new").arg(folder.join("new.so")).output();
+    let out = out.expect("patchgen runs");
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn a_static_variable_that_moves_to_another_file_keeps_its_state() {
+    let counter = |step: u32| format!("static int hits; int count(void) {{ hits += {step}; return hits; }}");
+    let said = moved((&counter(1), ""), ("", &counter(2)));
+    assert!(said.contains("1 changed"), "{said}");
+    assert!(said.contains("data: 0 changed, 0 new, 0 gone"), "{said}");
+}
+
+#[test]
+fn a_static_variable_of_the_same_name_in_another_file_is_not_taken_for_one_that_went() {
+    let one = "static int hits; int count(void) { return ++hits; }";
+    let other = "static int hits; int misses(void) { return --hits; }";
+    let said = moved((one, ""), ("", other));
+    assert!(said.contains("HP0302"), "{said}");
+}

@@ -121,7 +121,8 @@ pub(super) fn pair(
             o.sort_by_key(|&i| stem(&od[i].name).number);
             n.sort_by_key(|&i| stem(&nd[i].name).number);
             unused(p, (&o, &old_users, &old_held), (&n, &new_users, &new_held));
-            if !group(p, &o, &n, od, nd, &seen_old, &seen_new) && !by_content((old, &o), (new, &n), p) {
+            if !group(p, (&o, &n), (od, nd), (&seen_old, &seen_new), with_unit) && !by_content((old, &o), (new, &n), p)
+            {
                 ambiguous.insert((302, s.name));
             }
         }
@@ -191,15 +192,17 @@ fn constant<'a>(side: Side<'a>, i: usize) -> Option<&'a [u8]> {
     if d.is_plain_constant() { side.image.bytes(d.range.start, d.range.size()) } else { None }
 }
 
-/// Pairs objects of the same stem and unit. False where some of them could be one another.
+/// The functions that are in both images and use an object, in the old image's numbers.
+type Seen<'a> = &'a dyn Fn(usize) -> BTreeSet<usize>;
+
+/// Pairs objects of the same stem, and unit if `alone` is enough where no function uses them that both images have. False where some of them
+/// could be one another.
 fn group(
     p: &mut Pairing<DataId>,
-    o: &[usize],
-    n: &[usize],
-    od: &[Data],
-    nd: &[Data],
-    seen_old: &dyn Fn(usize) -> BTreeSet<usize>,
-    seen_new: &dyn Fn(usize) -> BTreeSet<usize>,
+    (o, n): (&[usize], &[usize]),
+    (od, nd): (&[Data], &[Data]),
+    (seen_old, seen_new): (Seen<'_>, Seen<'_>),
+    alone: bool,
 ) -> bool {
     let o: Vec<usize> = o.iter().copied().filter(|&i| p.to_new[i].is_none()).collect();
     let n: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
@@ -215,7 +218,7 @@ fn group(
     }
     let mut clear = true;
     for (users, (a, b)) in by_users {
-        if users.is_empty() && (o.len() > 1 || n.len() > 1) {
+        if users.is_empty() && (!alone || o.len() > 1 || n.len() > 1) {
             continue;
         }
         if a.len() == b.len() {
