@@ -282,6 +282,8 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         let holders: Vec<(FuncId, FuncId)> = instances.values().flat_map(Fate::holders).filter(|_| !fresh).collect();
         let mut binder = Binder::new(analysis);
         let reset = &compared.reset;
+        // What is edited in place can't be closed while values are copied.
+        let replace = replace || moving || !reset.is_empty();
         let choices = Choices { holders: &holders, fresh, replace, reset, migrations, fixed };
         let set = include::close(analysis, &mut binder, choices);
         let (patch, linked) = link::link(analysis, &binder, &set);

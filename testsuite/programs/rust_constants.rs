@@ -3,13 +3,16 @@
 //#Hazard: C1,C4,C17,D2
 //#Matrix: opt=-O0,-O1,-O2,-O3 cflags=,-Ccodegen-units=16
 //#Expect: live
-//#Most: 12
+//#Most: 16
 //#Call: sum 8
 //#Call: sum 4
 //#Call: tail 3
 //#Call: tail 0
 //#Call: line
 //#Call: half
+//#Call: limit 1
+//#Call: limit 3
+//#Call: default
 //#Call: colour 2
 //#Call: colour 5
 //#Call: check 12
@@ -27,6 +30,9 @@ const TAIL: &[u16] = WORDS.split_at(4).1;
 /// The same with a text.
 const LINE: &str = if cfg!(new) { "count: none" } else { "count: some" };
 const HALF: &str = LINE.split_at(7).1;
+
+/// A reference into the middle moves along with what it means.
+const LIMITS: &[u64; 4] = if cfg!(new) { &[1, 0, 7, 9] } else { &[1, 3, 5, 9] };
 
 /// Tables behind each other, as a library has them: texts with ranges of characters.
 type Ranges = &'static [(&'static str, &'static [(char, char)])];
@@ -67,6 +73,20 @@ fn line() -> &'static str {
 #[inline(never)]
 fn half() -> &'static str {
     black_box(HALF)
+}
+
+#[inline(never)]
+fn limit(i: usize) -> u64 {
+    black_box(LIMITS)[i & 3]
+}
+
+#[inline(never)]
+fn default() -> &'static u64 {
+    if cfg!(new) {
+        black_box(&LIMITS[2])
+    } else {
+        black_box(&LIMITS[1])
+    }
 }
 
 #[inline(never)]
@@ -124,6 +144,8 @@ fn answer(line_: &str) -> String {
         "tail" => tail(number).to_string(),
         "line" => line().to_owned(),
         "half" => half().to_owned(),
+        "limit" => limit(number).to_string(),
+        "default" => default().to_string(),
         "colour" => colour(number),
         "check" => check(number as i32),
         "ranges" => ranges(number as u32).to_owned(),

@@ -219,7 +219,7 @@ pub struct Record {
     pub supersedes: u64,
     pub supersedes_len: u64,
     /// The record that takes this one's place, or has taken it; 0 for none. While that one is `Writing`, both are half-way, and going back
-    /// makes this one live.
+    /// makes this one live, going on the other one.
     pub superseded_by: u64,
     /// [`Move`]s, in the order in which they are done.
     pub moves: u64,

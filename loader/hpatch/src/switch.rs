@@ -543,11 +543,12 @@ impl Switch<'_> {
             Direction::Revert | Direction::Drain => (code::NEW_CODE_ACTIVE, "the patch's code"),
             _ => (code::FUNCTION_ACTIVE, "the code to be replaced"),
         };
-        let mut e = Error::new(
-            code,
-            Exit::Busy,
-            format!("{whose} stayed in use for {:.1} s; nothing was changed", waited.as_secs_f64()),
-        );
+        let left = match self.direction {
+            Direction::Recover(_) => "the bundle is still half-way: `hpatch recover` again",
+            _ => "nothing was changed",
+        };
+        let what = format!("{whose} stayed in use for {:.1} s; {left}", waited.as_secs_f64());
+        let mut e = Error::new(code, Exit::Busy, what);
         let latest = blockers.latest();
         for b in latest.iter().take(8) {
             e = e.note(b.describe());

@@ -5,7 +5,7 @@
 //! memory that is no part of the frame. `lea` isn't looked at: cryptographic assembly ends frames with it in pieces of code that others jump to,
 //! and no switch is known that is made so.
 
-use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 /// Whether the instruction gives the stack pointer another value than calls, `leave`, and frames of a constant size do.
 #[must_use]
@@ -20,7 +20,8 @@ pub fn writes_stack(i: &Instruction) -> bool {
     }
 }
 
-/// Offsets in `code` at which an instruction that [`writes_stack`] may begin: a quick look at bytes that passes over none.
+/// Offsets in `code` at which an instruction that [`writes_stack`] may begin: a quick look at bytes that passes over none but those that write a
+/// constant, which is no address of a stack.
 pub fn candidates(code: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let may = |w: &[u8]| {
         let (rex, opcode, operands) = (w[0], w[1], w[2]);
@@ -48,6 +49,9 @@ pub fn candidates(code: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// Whether the function whose instructions are `code` switches stacks.
 #[must_use]
 pub fn switches(code: &[Instruction]) -> bool {
+    if !code.iter().any(writes_stack) {
+        return false;
+    }
     // Registers that hold an address in the frame somewhere in the function.
     let mut own: u16 = bit(Register::RSP) | bit(Register::RBP);
     loop {
@@ -57,8 +61,11 @@ pub fn switches(code: &[Instruction]) -> bool {
         }
         own = more;
     }
-    code.iter().filter(|i| writes_stack(i)).any(|i| match i.mnemonic() {
-        Mnemonic::Mov if i.op1_kind() == OpKind::Register => own & bit(i.op1_register()) == 0,
+    code.iter().enumerate().filter(|(_, i)| writes_stack(i)).any(|(at, i)| match i.mnemonic() {
+        Mnemonic::Mov if i.op1_kind() == OpKind::Register => match written_before(&code[..at], i.op1_register()) {
+            Some(writer) => !from_frame(writer, own, code),
+            None => own & bit(i.op1_register()) == 0,
+        },
         Mnemonic::Xchg if i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register => {
             let frame = bit(Register::RSP);
             own & !frame & (bit(i.op0_register()) | bit(i.op1_register())) == 0
@@ -66,6 +73,15 @@ pub fn switches(code: &[Instruction]) -> bool {
         Mnemonic::Mov => !kept(i, own, code),
         _ => true,
     })
+}
+
+/// The instruction that gives a register the value that it has behind `code`, if that is a copy, a load or an address, and no jump can come in
+/// between: a register may hold an address in the frame elsewhere.
+fn written_before(code: &[Instruction], register: Register) -> Option<&Instruction> {
+    let straight = code.iter().rev().take_while(|i| i.flow_control() == FlowControl::Next);
+    let mut writes =
+        straight.filter(|i| i.op_count() > 0 && i.op0_kind() == OpKind::Register && i.op0_register() == register);
+    writes.next().filter(|i| matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Lea))
 }
 
 fn on_frame(i: &Instruction) -> bool {
@@ -123,6 +139,9 @@ mod tests {
         assert_eq!(judged(&[0x4c, 0x89, 0xcc]), (true, true));
         assert_eq!(judged(&[0x48, 0x87, 0xe1]), (true, true));
         assert_eq!(judged(&[0x48, 0x01, 0xd4]), (true, true));
+        // mov rax, rsp; mov [rdi], rax; mov rax, [rsi]; mov rsp, rax; ret: one register for both stacks.
+        let both = [0x48, 0x89, 0xe0, 0x48, 0x89, 0x07, 0x48, 0x8b, 0x06, 0x48, 0x89, 0xc4, 0xc3];
+        assert_eq!(judged(&both), (true, true));
         // mov r12, rsp; mov rsp, r12: an array of variable length ends.
         assert_eq!(judged(&[0x49, 0x89, 0xe4, 0x4c, 0x89, 0xe4, 0xc3]), (true, false));
         // lea rcx, [rbp + rcx + 8]; mov rsp, rcx: an exception is caught.

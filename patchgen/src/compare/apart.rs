@@ -9,14 +9,11 @@ use super::same::{Assumed, Same};
 use crate::addr::Svma;
 use crate::correlate::Side;
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
-use crate::lift::{DataKind, Target};
+use crate::lift::{Data, DataKind, Target};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Constants that are longer than this, in bytes, aren't followed to their end.
 const LONGEST: u64 = 1 << 20;
-
-/// Zeros between a constant and the next one are fewer than the alignment of anything.
-const ALIGNMENT: u64 = 32;
 
 /// Where constants of either image begin, and which of them the same code refers to.
 #[derive(Debug)]
@@ -47,11 +44,12 @@ impl Starts {
         if self.known.contains(&next) {
             return Some(true);
         }
+        let others = self.others.get(&next)?;
         let distance = next - at;
         // A linker lets a text with a zero be the tail of another one, and chooses anew which.
         let one_text = images.0.bytes(Svma(at), distance).is_some_and(|b| !b.contains(&0));
         let tail = |o: u64| one_text && images.0.c_str(Svma(next)) == images.1.c_str(Svma(o));
-        self.others.get(&next).map(|o| o.iter().all(|&o| o.wrapping_sub(there) != distance && !tail(o)))
+        Some(others.iter().all(|&o| o.wrapping_sub(there) != distance && !tail(o)))
     }
 }
 
@@ -72,7 +70,8 @@ fn starts(side: Side<'_>) -> Starts {
     // Thread-local variables lie behind their template in addresses only.
     let constants =
         || side.lifted.data.iter().filter(|d| matches!(d.section, SectionKind::Rodata | SectionKind::Relro));
-    let named = constants().filter(|d| d.kind == DataKind::Named).map(|d| d.range.start.0);
+    let named =
+        constants().filter(|d| d.kind == DataKind::Named && !may_be_tail(side.image, d)).map(|d| d.range.start.0);
     let known: HashSet<u64> = tables.chain(named).chain(side.lifted.forms.iter().map(|at| at.0)).collect();
     let code = side.lifted.functions.iter().flat_map(|f| &f.refs).filter_map(|r| address(side, &r.target));
     let data = constants().map(|d| d.range.start.0);
@@ -85,6 +84,15 @@ fn starts(side: Side<'_>) -> Starts {
     all.sort_unstable();
     all.dedup();
     Starts { all, known, others: HashMap::new() }
+}
+
+/// Whether a linker may have put an object into the tail of a text.
+fn may_be_tail(image: &Image, datum: &Data) -> bool {
+    let byte = |at: u64| image.bytes(Svma(at), 1).map(|b| b[0]);
+    let (start, end) = (datum.range.start.0, datum.range.end.0);
+    datum.section == SectionKind::Rodata
+        && byte(start.wrapping_sub(1)) != Some(0)
+        && byte(end.wrapping_sub(1)) == Some(0)
 }
 
 impl Apart {
@@ -124,28 +132,33 @@ impl Apart {
             if !constants || !seen.insert((at, there)) {
                 continue;
             }
+            let room = |s: &Starts, at: u64| s.after(at).map_or(0, |next| next - at);
+            let (left, right) = (room(&self.old, at), room(&self.new, there));
+            // The same reference to something else, or to another part of it, says nothing.
+            if !alike((same.old.image, at, left), (same.new.image, there, right)) {
+                continue;
+            }
             self.old.others.entry(at).or_default().insert(there);
             self.new.others.entry(there).or_default().insert(at);
-            let room = |s: &Starts, at: u64| s.after(at).map_or(0, |next| next - at);
-            let size = room(&self.old, at).min(room(&self.new, there)).min(LONGEST);
-            words((same.old.image, at), (same.new.image, there), size, &mut open);
+            words((same.old.image, at), (same.new.image, there), left.min(right), &mut open);
         }
     }
 
-    /// Where the old image has what the new one has at `there`, for the same code.
-    pub fn earlier(&self, same: &Same<'_>, there: u64) -> Option<u64> {
-        let known = self.new.others.get(&there)?;
-        known.iter().copied().find(|&at| self.equal(same, at, there, &mut Assumed::default()))
+    /// Where the old image has what the new one has at `there`, for the same code: all of it, so that other code may use it as well.
+    pub fn earlier(&self, same: &Same<'_>, there: u64, align: u64) -> Option<u64> {
+        let whole =
+            |&at: &u64| at.is_multiple_of(align) && self.equal(same, (at, there), true, &mut Assumed::default());
+        self.new.others.get(&there)?.iter().copied().find(whole)
     }
 
-    /// Whether all that can belong to the constants at `from` and `to` is the same.
-    pub fn equal(&self, same: &Same<'_>, from: u64, to: u64, assumed: &mut Assumed) -> bool {
+    /// Whether all that can belong to the constants at `from` and `to` is the same. `whole`: also for code that isn't in both builds.
+    pub fn equal(&self, same: &Same<'_>, (from, to): (u64, u64), whole: bool, assumed: &mut Assumed) -> bool {
         let mut done = 0;
         while done < LONGEST {
             let (Some(p), Some(q)) = (self.old.after(from + done), self.new.after(to + done)) else { return false };
             let (left, right) = (p - from, q - to);
             let common = left.min(right);
-            let filler = left.max(right) - common < ALIGNMENT
+            let filler = left.max(right) - common < aligned(if left > right { p } else { q })
                 && zeros(same.old.image, from + common..p)
                 && zeros(same.new.image, to + common..q);
             if !filler || !same.stretch((Svma(from + done), Svma(to + done)), common - done, assumed) {
@@ -153,15 +166,47 @@ impl Apart {
             }
             let (old, new) = (same.old.image, same.new.image);
             match (self.old.is_apart(p, (from, to), (old, new)), self.new.is_apart(q, (to, from), (new, old))) {
-                (Some(true), Some(true)) => return true,
+                (Some(true), Some(true)) => return !whole || right <= left,
                 // What follows came or went with code, and one build shows that the constant has just this length.
-                (Some(true), None) | (None, Some(true)) if left == right => return true,
+                (Some(true), None) | (None, Some(true)) if left == right && !whole => return true,
                 _ if left != right => return false,
                 _ => done = common,
             }
         }
         false
     }
+}
+
+/// Bytes of filler in front of a place are fewer.
+fn aligned(next: u64) -> u64 {
+    (1 << next.trailing_zeros().min(5)).max(2)
+}
+
+/// Whether two stretches have the same bytes, but for the words that the dynamic linker fills, and filler.
+fn alike((old, at, left): (&Image, u64, u64), (new, there, right): (&Image, u64, u64)) -> bool {
+    let common = left.min(right);
+    if left.max(right) > LONGEST
+        || left.max(right) - common >= aligned(if left > right { at + left } else { there + right })
+    {
+        return false;
+    }
+    let filled = |image: &Image, at: u64| -> Vec<u64> {
+        image.dynamic.range(Svma(at)..Svma(at + common)).map(|(word, _)| word.0 - at).collect()
+    };
+    let (x, y) = (old.bytes(Svma(at), common), new.bytes(Svma(there), common));
+    let (Some(x), Some(y)) = (x, y) else { return false };
+    let words = filled(old, at);
+    let mut from = 0;
+    let same = words.iter().all(|&word| {
+        let until = (word as usize).min(x.len());
+        let same = x.get(from..until) == y.get(from..until);
+        from = (until + 8).min(x.len());
+        same
+    });
+    same && x[from..] == y[from..]
+        && words == filled(new, there)
+        && zeros(old, at + common..at + left)
+        && zeros(new, there + common..there + right)
 }
 
 fn zeros(image: &Image, range: std::ops::Range<u64>) -> bool {

@@ -24,6 +24,9 @@ pub(super) struct Same<'a> {
     apart: OnceLock<Option<Apart>>,
 }
 
+/// Constants that lead to each other in ways that take more comparisons than this count as different.
+const MOST: u32 = 1 << 20;
+
 /// Places in two anonymous objects.
 type Constants = (DataId, DataId, i64, i64);
 
@@ -35,6 +38,8 @@ pub(super) struct Assumed {
     order: Vec<Constants>,
     /// Found unequal.
     refuted: HashSet<Constants>,
+    /// Comparisons that were begun.
+    begun: u32,
 }
 
 impl Assumed {
@@ -262,6 +267,10 @@ impl<'a> Same<'a> {
                     return true;
                 }
                 let before = assumed.order.len();
+                assumed.begun += 1;
+                if assumed.begun > MOST {
+                    return false;
+                }
                 if assumed.refuted.contains(&pair) || !assumed.insert(pair) {
                     return !assumed.refuted.contains(&pair);
                 }
@@ -269,7 +278,10 @@ impl<'a> Same<'a> {
                     return true;
                 }
                 assumed.keep(before + 1);
-                let same = self.moved_apart(a.range.start.offset(old.1), b.range.start.offset(new.1), assumed);
+                // What has a symbol has a size.
+                let nameless = a.kind != DataKind::Literal && b.kind != DataKind::Literal;
+                let same =
+                    nameless && self.moved_apart(a.range.start.offset(old.1), b.range.start.offset(new.1), assumed);
                 if !same {
                     assumed.keep(before);
                     assumed.refuted.insert(pair);
@@ -282,13 +294,13 @@ impl<'a> Same<'a> {
     /// Constants of Rust code, as far as they reach.
     fn moved_apart(&self, old: Svma, new: Svma, assumed: &mut Assumed) -> bool {
         let apart = self.apart.get_or_init(|| Apart::new(self));
-        apart.as_ref().is_some_and(|apart| apart.equal(self, old.0, new.0, assumed))
+        apart.as_ref().is_some_and(|apart| apart.equal(self, (old.0, new.0), false, assumed))
     }
 
     /// Where the old image has a constant of Rust code without a name that the new one has at `new`, if the same code refers to both.
-    pub fn earlier_constant(&self, new: Svma) -> Option<Svma> {
+    pub fn earlier_constant(&self, new: Svma, align: u64) -> Option<Svma> {
         let apart = self.apart.get_or_init(|| Apart::new(self));
-        apart.as_ref().and_then(|apart| apart.earlier(self, new.0)).map(Svma)
+        apart.as_ref().and_then(|apart| apart.earlier(self, new.0, align)).map(Svma)
     }
 
     /// `n` bytes of constants, wherever they belong to.

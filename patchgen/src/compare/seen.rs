@@ -65,8 +65,8 @@ impl<'a> Counterparts<'a> {
     }
 
     /// Where the old image has a nameless constant that the new one has at `new` and of which nothing says where it ends.
-    pub fn constant(&self, new: Svma) -> Option<Svma> {
-        self.same.earlier_constant(new)
+    pub fn constant(&self, new: Svma, align: u32) -> Option<Svma> {
+        self.same.earlier_constant(new, u64::from(align.max(1)))
     }
 
     /// The addresses that the old body has at the same place of the same code as `reference` has in the new one, each with whether it means

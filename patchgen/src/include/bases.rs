@@ -31,6 +31,9 @@ pub(super) struct Moves {
     places: HashMap<DataId, Option<i64>>,
 }
 
+/// Objects before a place among which the one that holds it is looked for.
+const LOOK_BACK: usize = 64;
+
 impl Moves {
     pub fn new(analysis: &Analysis<'_>) -> Moves {
         let mut moves = Moves { distances: BTreeSet::new(), added: false, places: HashMap::new() };
@@ -101,10 +104,17 @@ impl Binder<'_> {
                 }
                 break;
             }
-            // A text then and a text now: one that changed, or the array that moved as far. Nothing tells.
+            // A text then and a text now: one that changed, or the array that moved as far. Nothing tells. Those of Rust code look like any
+            // other constant.
             let old = self.analysis.old;
-            let text = |at: &Svma| old.data_at.get(at).is_some_and(|id| old.data[id.index()].kind == DataKind::String);
-            if offset == 0 && new.data[data.index()].kind == DataKind::String && moved.iter().any(text) {
+            let rust = !new.forms.is_empty();
+            let is_text = |kind| kind == DataKind::String || (rust && kind == DataKind::Blob);
+            let text = |at: &Svma| {
+                let mut before = old.data_at.range(..=*at).rev().take(LOOK_BACK).map(|(_, id)| &old.data[id.index()]);
+                let held = before.find(|d| d.range.contains(*at) && (!rust || d.kind != DataKind::Blob));
+                held.map_or(rust, |d| is_text(d.kind))
+            };
+            if is_text(new.data[data.index()].kind) && moved.iter().any(text) {
                 break;
             }
             let kept = earlier.iter().any(|&(at, same)| Some(at) == as_it_lies || same && !elsewhere(at));

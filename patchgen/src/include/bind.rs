@@ -8,7 +8,7 @@ use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::compare::{Counterparts, Meaning};
 use crate::correlate::{Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
-use crate::lift::{CodeRef, DataKind, Field, Lifted, Slot, Target, describes_class};
+use crate::lift::{CodeRef, Data, DataKind, Field, Lifted, Slot, Target, describes_class};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeSet, HashMap};
 
@@ -518,6 +518,11 @@ impl<'a> Binder<'a> {
         self.analysis.new.data_at.get(at).map(|&data| Target::Data { data, offset: 0 })
     }
 
+    /// An old constant in the place of one of which nothing says where it ends.
+    fn open_constant(&self, datum: &Data, offset: i64) -> Option<Svma> {
+        if datum.open && offset == 0 { self.counterparts.constant(datum.range.start, datum.align) } else { None }
+    }
+
     fn bind_data(&self, id: DataId, offset: i64) -> Result<Place, Unbound> {
         let datum = &self.analysis.new.data[id.index()];
         let extent = i64::try_from(datum.range.size()).unwrap_or(i64::MAX);
@@ -551,7 +556,7 @@ impl<'a> Binder<'a> {
             _ => Ok(self
                 .literals
                 .find(self.analysis.new_image, self.analysis.new, id)
-                .or_else(|| if datum.open { self.counterparts.constant(datum.range.start) } else { None })
+                .or_else(|| self.open_constant(datum, offset))
                 .map_or(carried, |at| Place::Old(at.offset(offset)))),
         }
     }

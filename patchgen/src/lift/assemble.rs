@@ -7,8 +7,8 @@ use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
 use super::tables::{self, Body, Found};
 use super::{
-    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, Lifted, Slot, Target, Unprovable,
-    chosen, indexed, tls,
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, LARGEST, Lifted, Slot, Target,
+    Unprovable, chosen, indexed, tls,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -98,7 +98,8 @@ pub fn lift(image: &Image) -> Lifted {
     }
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
     let shapes = BTreeMap::new();
-    Lifted { functions, data, func_at, data_at: built.data_at, shapes, forms: built.objects.whole }
+    let large = (0..data.len()).map(DataId::from).filter(|id| data[id.index()].range.size() > LARGEST).collect();
+    Lifted { functions, data, func_at, data_at: built.data_at, shapes, large, forms: built.objects.whole }
 }
 
 fn table_range(t: &JumpTable) -> SvmaRange {

@@ -1,6 +1,6 @@
 //! Data objects: those with symbols, and the stretches between them that something refers to.
 
-use super::decode::{self, Piece, Raw, Use};
+use super::decode::{self, Piece, Use};
 use super::functions::{Seed, order_names};
 use super::resolve::{CodeMap, is_linker_symbol};
 use super::rust::{self, Ends, Forms};
@@ -9,7 +9,7 @@ use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use iced_x86::{Instruction, Mnemonic, OpKind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
 pub(super) const FOLDED: u64 = 256;
@@ -505,6 +505,11 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
         t > 0 && tables[t - 1].contains(a)
     };
     let rust = rust::is_there(image);
+    let by_address = std::cell::OnceCell::new();
+    let adds_up = |table: Svma| {
+        let takers = by_address.get_or_init(|| takers(seeds)).get(&table.0);
+        takers.is_some_and(|takers| adds_up(image, takers))
+    };
     let mut out = Vec::new();
     let mut groups = places.chunk_by(|a, b| a.at == b.at).peekable();
     while let Some(here) = groups.next() {
@@ -520,7 +525,7 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
         let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
         if rust
             && let Some(targets) = rust::distances(image, space, (at, end), entry)
-            && adds_up(image, seeds, at)
+            && adds_up(at)
         {
             let range = SvmaRange::new(at, 4 * targets.len() as u64);
             out.push(Lookup { range, targets, whole: true });
@@ -529,8 +534,7 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)
             && !targets.iter().any(|&t| in_table(t))
-            && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0, |_| false) == 0
-                || adds_up(image, seeds, at))
+            && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0, |_| false) == 0 || adds_up(at))
         {
             let entries = SvmaRange::new(at, 4 * targets.len() as u64);
             let behind = image.bytes(entries.end, end.0 - entries.end.0).unwrap_or_default();
@@ -542,12 +546,22 @@ fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRan
     out
 }
 
+/// The instructions that take an address, by that.
+fn takers(seeds: &[Seed]) -> HashMap<u64, Vec<(&Piece, Svma)>> {
+    let mut all: HashMap<u64, Vec<(&Piece, Svma)>> = HashMap::new();
+    for piece in seeds.iter().filter_map(|s| s.piece.as_ref()) {
+        for raw in &piece.raws {
+            let at = piece.range.start.plus(u64::from(piece.insns[raw.insn as usize].offset));
+            all.entry(raw.addr).or_default().push((piece, at));
+        }
+    }
+    all
+}
+
 /// Whether code takes a distance out of a table and adds it to the table's address: `lea table, b; movslq (b,i,4), r; add b, r`.
-fn adds_up(image: &Image, seeds: &[Seed], table: Svma) -> bool {
-    let pieces = seeds.iter().filter_map(|s| s.piece.as_ref());
-    let at = |p: &Piece, raw: &Raw| p.range.start.plus(u64::from(p.insns[raw.insn as usize].offset));
-    let mut takers = pieces.flat_map(|p| p.raws.iter().filter(|r| r.addr == table.0).map(move |r| (p, at(p, r))));
-    takers.any(|(piece, start)| {
+/// `takers`: the instructions that take its address, each in its code.
+fn adds_up(image: &Image, takers: &[(&Piece, Svma)]) -> bool {
+    takers.iter().any(|&(piece, start)| {
         let code = image.bytes(start, piece.range.end.0 - start.0).unwrap_or_default();
         let near: Vec<Instruction> = decode::decoder(code, start).into_iter().take(NEAR).collect();
         let Some(base) = near.first().filter(|i| i.mnemonic() == Mnemonic::Lea).map(Instruction::op0_register) else {

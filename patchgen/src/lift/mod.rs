@@ -331,6 +331,8 @@ pub struct Lifted {
     pub data_at: BTreeMap<Svma, DataId>,
     /// What types say of variables, where a patch had to know it.
     pub shapes: BTreeMap<DataId, Shape>,
+    /// Data that are longer than 1 MiB.
+    pub large: Vec<DataId>,
     /// Where constants of Rust code begin whose form says what they are; empty in an image without such code.
     pub forms: BTreeSet<Svma>,
 }
@@ -338,7 +340,7 @@ pub struct Lifted {
 /// Within so many bytes of an array a constant part of an index into it is looked for.
 const NEAR: u64 = 4096;
 
-/// What is larger isn't looked for by its end.
+/// What is larger is looked for by a list of its own.
 const LARGEST: u64 = 1 << 20;
 
 /// What a variable is by its type.
@@ -372,7 +374,8 @@ impl Lifted {
         let from = Svma(at.0.saturating_sub(NEAR));
         let first = Svma(from.0.saturating_sub(LARGEST));
         let begun = self.data_at.range(first..=at.plus(NEAR)).map(|(_, &id)| id);
-        begun.filter(move |id| self.data[id.index()].range.end >= from)
+        let large = self.large.iter().copied().filter(move |id| self.data[id.index()].range.start < first);
+        begun.chain(large).filter(move |id| self.data[id.index()].range.end >= from)
     }
 
     /// Whether a reference is the compiler's start-up code asking for a place that its own files mark (`crtstuff.c`, the end of a table that

@@ -58,25 +58,29 @@ pub(super) struct Forms<'a> {
 impl Forms<'_> {
     /// The ends that both witnesses agree on. `pieces`: all code. In front of them those of constants that are never part of another one.
     pub fn ends<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) -> (BTreeSet<Svma>, Ends) {
-        let (mut whole, mut ends) = (BTreeSet::new(), Ends::new());
+        let mut ends = Ends::new();
+        let mut tables: BTreeSet<u64> = BTreeSet::new();
         for (i, &at) in self.starts.iter().enumerate() {
             let Some(span) = self.space.at(Svma(at)) else { continue };
             let next = self.starts.get(i + 1).copied().unwrap_or(u64::MAX).min(span.range.end.0);
-            let plain = match span.kind {
+            let mut end = match span.kind {
                 SectionKind::Relro => self.location(at),
                 SectionKind::Rodata => self.template(at),
                 _ => None,
             };
-            let table = || Some(at).filter(|_| span.kind == SectionKind::Relro).and_then(|at| self.vtable(at, next));
-            if let Some(end) = plain.or_else(table).filter(|&end| self.is_filler(end, next)) {
+            if end.is_none() && span.kind == SectionKind::Relro {
+                end = self.vtable(at, next);
+                tables.extend(end.map(|_| at));
+            }
+            if let Some(end) = end.filter(|&end| self.is_filler(end, next)) {
                 ends.insert(at, end);
-                whole.extend(plain.filter(|_| !self.may_be_tail(at, end)).map(|_| Svma(at)));
             }
         }
-        let texts = self.texts(pieces);
-        let alone = |&(&at, &end): &(&u64, &u64)| self.follows_numbers(at) && !self.may_be_tail(at, end);
-        whole.extend(texts.iter().filter(alone).map(|(&at, _)| Svma(at)));
-        ends.extend(texts);
+        ends.extend(self.texts(pieces));
+        // Behind a constant with an end. What follows one of unknown length may be the rest of it.
+        let behind = |w: &&[u64]| ends.contains_key(&w[0]) && !tables.contains(&w[1]);
+        let alone = |&at: &u64| ends.get(&at).is_some_and(|&end| !self.may_be_tail(at, end));
+        let whole = self.starts.windows(2).filter(behind).map(|w| w[1]).filter(alone).map(Svma).collect();
         (whole, ends)
     }
 
@@ -85,13 +89,6 @@ impl Forms<'_> {
         let zero = |at: u64| self.image.bytes(Svma(at), 1) == Some(&[0]);
         let rodata = self.space.at(Svma(at)).is_some_and(|s| s.kind == SectionKind::Rodata);
         rodata && !zero(at.wrapping_sub(1)) && (zero(end - 1) || zero(end))
-    }
-
-    /// Whether a text can't be part of the constant in front of it, which isn't one, or has an end.
-    fn follows_numbers(&self, at: u64) -> bool {
-        let before = self.starts.partition_point(|&s| s < at).checked_sub(1).map(|i| self.starts[i]);
-        let bytes = before.and_then(|b| self.image.bytes(Svma(b), at - b));
-        bytes.is_some_and(|b| b.iter().any(|b| *b < b' ' && !b.is_ascii_whitespace()))
     }
 
     /// Whether nothing but zeros up to an alignment lies between an end and the next start, or the one behind the name of a file.
@@ -197,8 +194,11 @@ impl Forms<'_> {
         let next = self.starts.get(after).copied().unwrap_or(u64::MAX).min(span.range.end.0);
         let bytes = self.image.bytes(Svma(at), (next - at).min(LONGEST_TEXT))?;
         let len = bytes.iter().rposition(|b| *b != 0)? as u64 + 1;
-        let text = std::str::from_utf8(&bytes[..len as usize]).is_ok_and(|t| !t.contains('\0'));
-        (text && self.is_filler(at + len, next)).then_some((len, next - at))
+        let text = std::str::from_utf8(&bytes[..len as usize]).is_ok_and(|t| !t.contains(|c: char| c < '\t'));
+        // A small number has zeros behind it, too.
+        let room = next - at;
+        let number = len < 4 && room > len && room.is_power_of_two();
+        (text && !number && self.is_filler(at + len, next)).then_some((len, room))
     }
 
     /// Whether a number beside the address is the length, or as `fmt::Arguments` holds that of a text without placeholders.

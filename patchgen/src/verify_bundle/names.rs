@@ -23,7 +23,8 @@ impl Name {
 
     pub fn compare(&self, other: &Name) -> Option<Match> {
         // rustc spreads functions over units as it likes, and its names are of the whole crate.
-        let rust = is_hashed(&self.name) || self.name.starts_with("_R");
+        let tagged = self.name.strip_prefix("_R").and_then(|n| n.bytes().next());
+        let rust = is_hashed(&self.name) || tagged.is_some_and(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         let units = rust || self.file == other.file || self.file.is_none() || other.file.is_none();
         if self.name == other.name && units {
             return Some(Match::Exact);

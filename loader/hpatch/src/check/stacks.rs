@@ -29,8 +29,8 @@ const OTHERS: &[&[u8]] = &[
 ];
 
 /// The loader goes to a stack of its own and comes back, with no application's frame on that; libffi goes to a piece of the stack that its
-/// function's caller made room in.
-const SAME: &[&str] = &[LIBRARY, "memfd:libhpatch_loader", "libffi.so"];
+/// function's caller made room in; libunwind goes on in a caller's frame.
+const SAME: &[&str] = &[LIBRARY, "memfd:libhpatch_loader", "libffi.so", "libunwind.so", "libunwind-"];
 
 /// What stacks a program may have.
 #[derive(Debug)]
