@@ -11,6 +11,8 @@ const LONGEST: usize = 800;
 const UNSAFE_PLACES: &[&str] = &[
     "loader/",
     "patchgen/src/image/map.rs",
+    "testsuite/programs/rust_constants.rs",
+    "testsuite/programs/rust_middles.rs",
     "testsuite/programs/rust_panic.rs",
     "testsuite/programs/rust_state.rs",
     "testsuite/programs/rust_texts.rs",
