@@ -38,8 +38,8 @@ impl Starts {
         self.all.get(self.all.partition_point(|&s| s <= at)).copied()
     }
 
-    /// Whether what begins at `next` isn't part of what begins at `at`, which is at `there` in the other image. None where only code that
-    /// the other image doesn't have refers to it. `images`: this one and the other.
+    /// Whether what begins at `next` isn't part of what begins at `at`, which is at `there` in the other image. None where nothing
+    /// says so: only code refers to it that the other image doesn't have, or that refers to other bytes there. `images`: this one and the other.
     fn is_apart(&self, next: u64, (at, there): (u64, u64), images: (&Image, &Image)) -> Option<bool> {
         if self.known.contains(&next) {
             return Some(true);
@@ -167,7 +167,7 @@ impl Apart {
             let (old, new) = (same.old.image, same.new.image);
             match (self.old.is_apart(p, (from, to), (old, new)), self.new.is_apart(q, (to, from), (new, old))) {
                 (Some(true), Some(true)) => return !whole || right <= left,
-                // What follows came or went with code, and one build shows that the constant has just this length.
+                // One build shows that the constant has just this length, and code that both have reads no more of it in the other.
                 (Some(true), None) | (None, Some(true)) if left == right && !whole => return true,
                 _ if left != right => return false,
                 _ => done = common,
@@ -215,7 +215,7 @@ fn zeros(image: &Image, range: std::ops::Range<u64>) -> bool {
             && image.dynamic.range(Svma(range.start)..Svma(range.end)).next().is_none()
 }
 
-/// What the words of two stretches lead to, up to the first that isn't an address in both.
+/// What the words of two stretches lead to, where both are addresses, up to the first that the other stretch doesn't have.
 fn words(old: (&Image, u64), new: (&Image, u64), size: u64, out: &mut Vec<(u64, u64)>) {
     let of = |(image, at): (&'_ Image, u64)| -> Vec<(u64, Option<u64>)> {
         let range = image.dynamic.range(Svma(at)..Svma(at + size));
