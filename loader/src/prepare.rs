@@ -82,8 +82,10 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
         return Ok(None);
     }
     check_metadata(&bundle, &here, moment, report)?;
-    if metadata.scope == Scope::Start {
-        here.nothing_has_run(metadata, report)?;
+    match moment {
+        Moment::Loaded { inside } if metadata.scope == Scope::Start => here.runs_first(inside, report)?,
+        _ if metadata.scope == Scope::Start => here.nothing_has_run(metadata, report)?,
+        _ => {}
     }
     // Here nothing waits for it; after the switch somebody would.
     sys::membarrier_register();
@@ -177,7 +179,7 @@ fn check_metadata(
     if m.loader_abi > ABI {
         return Err(report.refuse(codes::LOADER_ABI, format_args!("needs ABI {}, this is {ABI}", m.loader_abi)));
     }
-    if m.scope == Scope::Start && moment != Moment::Start {
+    if m.scope == Scope::Start && moment.on_control_thread() {
         return Err(report.refuse(codes::SCOPE_START, format_args!("{}", m.id)));
     }
     let known =
@@ -328,6 +330,37 @@ impl Here<'_> {
                     codes::SCOPE_START,
                     format_args!("constructors of {} have run before the loader", Name(name)),
                 ))
+            }
+        }
+    }
+
+    /// The same of a module that is being loaded: it wasn't there before, and nothing that has run since could call it.
+    #[inline(never)]
+    fn runs_first(&self, inside: u64, report: &mut Report) -> Result<(), Code> {
+        let mut refused = |what: core::fmt::Arguments<'_>| Err(report.refuse(codes::SCOPE_START, what));
+        let Some(own) = self.maps.holding(self.mem, inside) else {
+            return refused(format_args!("the module isn't to be found"));
+        };
+        if hook::came_before(&own, self.digest) {
+            return refused(format_args!("the module was loaded before, without the bundle"));
+        }
+        // What is no file, as the kernel's own module, has nothing to begin.
+        let mut ahead = [0; MAX_UNITS];
+        let mut count = 0;
+        for (image, _) in self.maps.images(self.mem).filter(|(i, _)| !hook::has_begun(i)) {
+            let Some(slot) = ahead.get_mut(count) else {
+                return refused(format_args!("too many modules are being loaded"));
+            };
+            *slot = image.bias;
+            count += 1;
+        }
+        let begun = |bias: u64| !ahead.iter().take(count).any(|&b| b == bias);
+        match Symbols::seen_from(self.mem, own.bias).ran_ahead(&begun) {
+            None => Ok(()),
+            Some(bias) => {
+                let mut images = self.maps.images(self.mem);
+                let name = images.find(|(i, _)| i.bias == bias).map_or(&b"a module"[..], |(_, m)| m.file_name());
+                refused(format_args!("code of {} may have called it", Name(name)))
             }
         }
     }

@@ -162,6 +162,14 @@ impl Maps {
         })
     }
 
+    /// The loaded image that holds avma `inside`.
+    pub fn holding(&self, mem: &OwnMemory, inside: u64) -> Option<Image> {
+        let at = self.iter().find(|m| (m.start..m.end).contains(&inside))?;
+        let is_head = |m: &Mapping<'_>| m.offset == 0 && m.inode == at.inode && m.start <= inside && m.readable();
+        let image = Image::at(mem, self.iter().filter(is_head).last()?.start)?;
+        (image.is_loaded(self.iter()) && (image.extent().0..image.extent().1).contains(&inside)).then_some(image)
+    }
+
     /// The first one at or behind avma `from`. Not part of its callers: there are many, and it is large.
     #[inline(never)]
     pub fn image_from<'a>(&'a self, mem: &'a OwnMemory, from: u64) -> Option<(Image, Mapping<'a>)> {
@@ -172,6 +180,9 @@ impl Maps {
         })
     }
 }
+
+/// What start-up code calls, see [`crate::hook`].
+const HOOK: &[u8] = b"__gmon_start__";
 
 /// The symbols of the process, as seen from one of its modules.
 #[derive(Debug)]
@@ -206,7 +217,6 @@ impl<'m> Symbols<'m> {
     /// A module whose constructors may have run before the loader looked at the process, by its load bias. The C library's have, and call
     /// nobody: they count only when `counts` says so of its bias. 0 where nothing is known.
     pub fn unannounced(&self, hook: u64, counts: impl Fn(u64) -> bool) -> Option<u64> {
-        const HOOK: &[u8] = b"__gmon_start__";
         let Some(scope) = self.scope else { return Some(0) };
         // Somebody else's stands in for ours: then nobody calls us.
         let ours = scope.find(self.mem, HOOK, b"") == Some(Found::Address(hook));
@@ -215,6 +225,12 @@ impl<'m> Symbols<'m> {
             let own = scope.defines(self.mem, bias, b"hpatch_control");
             !own && (counts(bias) || !scope.defines(self.mem, bias, b"__libc_start_main"))
         })
+    }
+
+    /// See [`Scope::ran_ahead`]; 0 where nothing is known. To be called under the dynamic linker's lock: tens of thousands of names are read, each in
+    /// pieces.
+    pub fn ran_ahead(&self, begun: &dyn Fn(u64) -> bool) -> Option<u64> {
+        self.scope.map_or(Some(0), |scope| scope.ran_ahead(&Direct, HOOK, begun))
     }
 
     /// avma and bytes of the function `name`.

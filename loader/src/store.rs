@@ -6,7 +6,7 @@ use hpatch_core::abi::{Move, RecordState, Write};
 use hpatch_core::image::Memory;
 use hpatch_core::maps::Mapping;
 use hpatch_core::report::{Name, Report};
-use patchfmt::{Code, codes};
+use patchfmt::{Bundle, Code, codes};
 
 use crate::dir::Dir;
 use crate::mem::{PAGE, Pages};
@@ -19,15 +19,16 @@ use crate::{control, threads, trust};
 /// Applies every `*.hpatch` of the store, in the order of their names. What is refused is said in one line on standard error; the
 /// program starts all the same.
 pub fn apply_all() {
-    apply_each(Moment::Start);
+    apply_each(Moment::Start, None);
 }
 
 /// Applies what the store has for the module that holds the avma `inside` and is just being loaded.
-pub fn apply_to_module(inside: u64) {
-    apply_each(Moment::Loaded { inside });
+pub fn apply_to_module(inside: u64, build_id: &[u8]) {
+    apply_each(Moment::Loaded { inside }, Some(build_id));
 }
 
-fn apply_each(moment: Moment) {
+/// Only bundles in whose manifest `build_id` stands are looked at: a library may bring dozens of others, and each bundle's signature takes time.
+fn apply_each(moment: Moment, build_id: Option<&[u8]>) {
     let mut report = Report::default();
     let mut path = [0u8; PATH];
     let Some(opened) = open(&mut path) else { return };
@@ -40,7 +41,7 @@ fn apply_each(moment: Moment) {
         }
     };
     for name in names.sorted(b".hpatch") {
-        if let Err(code) = apply(&dir, name, moment, &mut report) {
+        if let Err(code) = apply(&dir, name, (moment, build_id), &mut report) {
             say(name.to_bytes(), code, &report);
         }
     }
@@ -89,8 +90,14 @@ fn say(name: &[u8], code: Code, report: &Report) {
     sys::write_stderr(&bytes[..=text.len()]);
 }
 
-fn apply(dir: &Fd, name: &CStr, moment: Moment, report: &mut Report) -> Result<(), Code> {
+fn apply(dir: &Fd, name: &CStr, (moment, build_id): (Moment, Option<&[u8]>), report: &mut Report) -> Result<(), Code> {
     let bundle = read(dir, name, report)?;
+    let bytes = bundle.0.bytes().get(..bundle.1).unwrap_or_default();
+    if let (Some(id), Ok(parsed)) = (build_id.filter(|id| !id.is_empty()), Bundle::parse(bytes))
+        && !parsed.manifest().windows(id.len()).any(|w| w == id)
+    {
+        return Ok(());
+    }
     let keys = trust::keys(true, report)?;
     if moment == Moment::Start && !before_main() {
         return Err(report.refuse(codes::SCOPE_START, format_args!("the loader was not there at the start")));
@@ -98,8 +105,7 @@ fn apply(dir: &Fd, name: &CStr, moment: Moment, report: &mut Report) -> Result<(
     if moment == Moment::Start && threads() != Some(1) {
         return Err(report.refuse(codes::SCOPE_START, format_args!("another library has started a thread before main")));
     }
-    let Some(entry) = prepare::prepare(bundle.0.bytes().get(..bundle.1).unwrap_or_default(), &keys, moment, report)?
-    else {
+    let Some(entry) = prepare::prepare(bytes, &keys, moment, report)? else {
         return Ok(());
     };
     let written = write_all(entry, report);

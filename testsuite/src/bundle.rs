@@ -10,19 +10,27 @@ use std::time::Duration;
 /// No single run of a tool may take longer; a corpus pair of redis takes seconds.
 pub const TOOL_LIMIT: Duration = Duration::from_secs(120);
 
-/// A key pair and the trust directory that holds its public half. Both vanish with the value.
+/// A key pair and the trust directory that holds its public half.
 #[derive(Debug)]
 pub struct Signer {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// Both vanish with it.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Signer {
     /// Makes a key of an OpenSSH type (`ed25519`, `ecdsa`).
     pub fn new(kind: &str) -> Result<Signer> {
-        let dir = tempfile::Builder::new().prefix("hpatch-key-").tempdir()?;
-        let trust = dir.path().join("trust");
+        let temporary = tempfile::Builder::new().prefix("hpatch-key-").tempdir()?;
+        let dir = temporary.path().to_owned();
+        Signer::fill(&dir, kind)?;
+        Ok(Signer { dir, _temporary: Some(temporary) })
+    }
+
+    fn fill(dir: &Path, kind: &str) -> Result<()> {
+        let trust = dir.join("trust");
         std::fs::create_dir(&trust)?;
-        let key = dir.path().join("release");
+        let key = dir.join("release");
         let mut keygen = Command::new("ssh-keygen");
         keygen.args(["-q", "-t", kind, "-N", "", "-C", "release", "-f"]).arg(&key);
         if kind == "ecdsa" {
@@ -30,24 +38,39 @@ impl Signer {
         }
         process::run_ok(&mut keygen, TOOL_LIMIT)?;
         std::fs::copy(key.with_extension("pub"), trust.join("release.pub"))?;
-        Ok(Signer { dir })
+        Ok(())
     }
 
-    /// The key that all scenarios of this process share.
+    /// Makes the key in `dir`, where an earlier run hasn't left one: statics are never dropped, and would leave a folder in each run.
+    fn kept(dir: PathBuf) -> Result<Signer> {
+        if !dir.is_dir() {
+            let scratch = paths::scratch()?;
+            std::fs::create_dir_all(&scratch)?;
+            let new = tempfile::Builder::new().prefix("key-").tempdir_in(&scratch)?;
+            Signer::fill(new.path(), "ed25519")?;
+            // Another process may have been first.
+            if std::fs::rename(new.path(), &dir).is_err() && !dir.is_dir() {
+                fail!("{} can't be made", dir.display());
+            }
+        }
+        Ok(Signer { dir, _temporary: None })
+    }
+
+    /// The key that all scenarios share.
     pub fn shared() -> Result<&'static Signer> {
         static SHARED: OnceLock<Result<Signer>> = OnceLock::new();
-        match SHARED.get_or_init(|| Signer::new("ed25519")) {
+        match SHARED.get_or_init(|| Signer::kept(paths::scratch()?.join("key"))) {
             Ok(signer) => Ok(signer),
             Err(failure) => fail!("{failure}"),
         }
     }
 
     pub fn key(&self) -> PathBuf {
-        self.dir.path().join("release")
+        self.dir.join("release")
     }
 
     pub fn trust(&self) -> PathBuf {
-        self.dir.path().join("trust")
+        self.dir.join("trust")
     }
 
     /// Signs a bundle in place.

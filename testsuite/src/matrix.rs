@@ -89,7 +89,7 @@ impl Config {
     }
 }
 
-/// Every combination that is possible.
+/// Every combination that is possible, once, however often a dimension names a value.
 pub fn all(dimensions: &[(String, Vec<String>)]) -> Vec<Config> {
     let mut rows = vec![BTreeMap::new()];
     for (name, values) in dimensions {
@@ -98,6 +98,8 @@ pub fn all(dimensions: &[(String, Vec<String>)]) -> Vec<Config> {
             row.insert(name.clone(), value.clone());
             row
         };
+        let mut seen = HashSet::new();
+        let values: Vec<&String> = values.iter().filter(|value| seen.insert(*value)).collect();
         rows = rows.iter().flat_map(|row| values.iter().map(move |value| with(row, value))).collect();
     }
     rows.into_iter().map(|values| Config { values }).filter(Config::is_possible).collect()
@@ -171,6 +173,7 @@ mod tests {
             dimensions(&[("cc", &["gcc", "clang"]), ("opt", &["-O0", "-O2"]), ("kind", &["pie", "nopie", "shared"])]);
         let rows = all(&d);
         assert_eq!(rows.len(), 12);
+        assert_eq!(all(&dimensions(&[("cc", &["gcc", "clang", "gcc"])])).len(), 2);
         let few = sample(&d, &rows, 1);
         assert_eq!(few.len(), 3);
         // Neither compiler is only tried at one level.

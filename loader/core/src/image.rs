@@ -37,6 +37,25 @@ pub trait Memory {
         }
         self.read(at, &mut buf[..1]) && buf[0] == 0
     }
+
+    /// The string at `addr`, without its NUL; `None` where none ends within `buf`.
+    fn string<'b>(&self, addr: u64, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        const STEP: usize = 64;
+        let mut at = 0;
+        while at < buf.len() {
+            // Up to the next multiple of the step, which no page's end lies before.
+            let step = STEP - (addr as usize + at) % STEP;
+            let end = (at + step).min(buf.len());
+            if !self.read(addr.wrapping_add(at as u64), &mut buf[at..end]) {
+                return None;
+            }
+            if let Some(n) = buf[at..end].iter().position(|&b| b == 0) {
+                return Some(&buf[..at + n]);
+            }
+            at = end;
+        }
+        None
+    }
 }
 
 const MAX_SEGMENTS: usize = 16;

@@ -30,6 +30,22 @@ const MAX_MODULES: usize = 4096;
 const MAX_CHAIN: usize = 1 << 16;
 const MAX_DYNAMIC: u64 = 512;
 const MAX_RELOCATIONS: u64 = 1 << 16;
+const MAX_NAME: usize = 2048;
+
+/// Which of the definitions of one name.
+#[derive(Debug, Clone, Copy)]
+enum Version<'a> {
+    Default,
+    Named(&'a [u8]),
+    Any,
+}
+
+impl<'a> Version<'a> {
+    /// Empty for the default one.
+    fn of(name: &'a [u8]) -> Version<'a> {
+        if name.is_empty() { Version::Default } else { Version::Named(name) }
+    }
+}
 
 /// What an import is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,21 +141,22 @@ impl Dynamic {
     }
 
     /// The dynamic linker's rule: with a version, that definition (a module without versions satisfies any); without, the default one.
-    fn version_fits(&self, mem: &dyn Memory, index: u32, version: &[u8]) -> bool {
+    fn version_fits(&self, mem: &dyn Memory, index: u32, version: Version<'_>) -> bool {
         if self.versym == 0 {
             return true;
         }
         let Some(have) = mem.u16_at(self.versym + u64::from(index) * 2) else { return false };
-        if version.is_empty() {
-            return have & VERSYM_HIDDEN == 0;
-        }
-        match self.version_index(mem, version) {
-            Some(want) => have & !VERSYM_HIDDEN == want,
-            None => self.verdef == 0 && have & !VERSYM_HIDDEN <= VERSYM_BASE,
+        match version {
+            Version::Any => true,
+            Version::Default => have & VERSYM_HIDDEN == 0,
+            Version::Named(version) => match self.version_index(mem, version) {
+                Some(want) => have & !VERSYM_HIDDEN == want,
+                None => self.verdef == 0 && have & !VERSYM_HIDDEN <= VERSYM_BASE,
+            },
         }
     }
 
-    fn candidate(&self, mem: &dyn Memory, index: u32, name: &[u8], version: &[u8]) -> Option<Found> {
+    fn candidate(&self, mem: &dyn Memory, index: u32, name: &[u8], version: Version<'_>) -> Option<Found> {
         let s = self.symbol(mem, index)?;
         let global = matches!(s.bind(), 1 | 2 | 10);
         if s.shndx.get() == 0
@@ -159,31 +176,47 @@ impl Dynamic {
     }
 
     fn find(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<Found> {
+        let version = Version::of(version);
         self.candidate(mem, self.index(mem, name, version)?, name, version)
     }
 
     /// Index of the symbol that defines `name`.
-    fn index(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<u32> {
+    fn index(&self, mem: &dyn Memory, name: &[u8], version: Version<'_>) -> Option<u32> {
         if self.symbols == 0 || self.strings == 0 {
             return None;
         }
         if self.gnu_hash != 0 { self.find_gnu(mem, name, version) } else { self.find_sysv(mem, name, version) }
     }
 
-    /// Whether one of its relocations is for the symbol `name`.
-    fn imports(&self, mem: &dyn Memory, name: &[u8]) -> bool {
-        [(self.jmprel, 0), (self.rela, self.relative)].into_iter().any(|((table, size), first)| {
-            (first..(size / 24).min(first.saturating_add(MAX_RELOCATIONS))).any(|n| {
+    /// The undefined symbols that its relocations name, one for each such relocation.
+    fn imported<'m>(&'m self, mem: &'m dyn Memory) -> impl Iterator<Item = Sym> + 'm {
+        [(self.jmprel, 0), (self.rela, self.relative)].into_iter().flat_map(move |((table, size), first)| {
+            (first..(size / 24).min(first.saturating_add(MAX_RELOCATIONS))).filter_map(move |n| {
                 // Elf64_Rela: the upper half of r_info is the symbol.
-                let symbol = table.checked_add(n * 24 + 12).and_then(|at| mem.u32_at(at)).unwrap_or(0);
-                let name_of = |s: Sym| s.shndx.get() == 0 && self.string_is(mem, s.name.get(), name);
-                symbol != 0 && self.symbol(mem, symbol).is_some_and(name_of)
+                let symbol = mem.u32_at(table.checked_add(n * 24 + 12)?).filter(|&s| s != 0)?;
+                self.symbol(mem, symbol).filter(|s| s.shndx.get() == 0)
             })
         })
     }
 
+    /// Whether one of its relocations is for the symbol `name`.
+    fn imports(&self, mem: &dyn Memory, name: &[u8]) -> bool {
+        self.imported(mem).any(|s| self.string_is(mem, s.name.get(), name))
+    }
+
+    /// Whether it imports a name that `other` defines, in whatever version and wherever it is bound to. So does what can't be told.
+    fn may_import_from(&self, mem: &dyn Memory, other: &Dynamic) -> bool {
+        let all = [self.jmprel.1 / 24, (self.rela.1 / 24).saturating_sub(self.relative)];
+        let mut name = [0u8; MAX_NAME];
+        all.into_iter().any(|count| count > MAX_RELOCATIONS)
+            || self.imported(mem).any(|s| {
+                let at = self.strings.wrapping_add(u64::from(s.name.get()));
+                mem.string(at, &mut name).is_none_or(|name| other.index(mem, name, Version::Any).is_some())
+            })
+    }
+
     /// nbuckets, symoffset, bloom_size, bloom_shift; bloom words; buckets; chain of hashes whose lowest bit marks the end.
-    fn find_gnu(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<u32> {
+    fn find_gnu(&self, mem: &dyn Memory, name: &[u8], version: Version<'_>) -> Option<u32> {
         let hash = name.iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(u32::from(b)));
         let (buckets, first) = (mem.u32_at(self.gnu_hash)?, mem.u32_at(self.gnu_hash + 4)?);
         let (bloom, shift) = (mem.u32_at(self.gnu_hash + 8)?, mem.u32_at(self.gnu_hash + 12)?);
@@ -212,7 +245,7 @@ impl Dynamic {
     }
 
     /// nbucket, nchain; buckets; chains of symbol indices that end with 0.
-    fn find_sysv(&self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> Option<u32> {
+    fn find_sysv(&self, mem: &dyn Memory, name: &[u8], version: Version<'_>) -> Option<u32> {
         if self.hash == 0 {
             return None;
         }
@@ -297,7 +330,7 @@ impl Scope {
     pub fn function(self, mem: &dyn Memory, name: &[u8]) -> Option<(u64, u64)> {
         self.modules(mem).find_map(|(bias, at)| {
             let module = Dynamic::read(mem, bias, at)?;
-            let symbol = module.symbol(mem, module.index(mem, name, b"")?)?;
+            let symbol = module.symbol(mem, module.index(mem, name, Version::Default)?)?;
             Some((bias.wrapping_add(symbol.value.get()), symbol.size.get()))
         })
     }
@@ -322,6 +355,23 @@ impl Scope {
         self.modules(mem).enumerate().filter_map(move |(n, (bias, at))| {
             let calls_none = |d: Dynamic| if n == 0 { d.preinit } else { d.init && !d.imports(mem, hook) };
             Dynamic::read(mem, bias, at).is_none_or(calls_none).then_some(bias)
+        })
+    }
+
+    /// The load bias of a module whose code may have run into a module of which nothing may have run yet, against the order in which the
+    /// dynamic linker begins them: `begun` knows modules by their load bias. One whose constructors run without a call of `hook` before them may
+    /// have begun unseen.
+    pub fn ran_ahead(self, mem: &dyn Memory, hook: &[u8], begun: &dyn Fn(u64) -> bool) -> Option<u64> {
+        let unseen = |d: &Dynamic| d.init && !d.imports(mem, hook);
+        let read = |(bias, at)| Dynamic::read(mem, bias, at).ok_or(bias);
+        self.modules(mem).find_map(|module| {
+            let from = match read(module) {
+                Ok(from) if begun(from.bias) || unseen(&from) => from,
+                Ok(_) => return None,
+                Err(bias) => return Some(bias),
+            };
+            let runs_into = |to: Dynamic| to.bias != from.bias && !begun(to.bias) && from.may_import_from(mem, &to);
+            self.modules(mem).any(|other| read(other).map_or(true, runs_into)).then_some(from.bias)
         })
     }
 

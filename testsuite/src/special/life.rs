@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "an older bundle after a newer", hazards: "B3", run: sequence },
     Case { name: "unmapped later", hazards: "S12", run: unmapped_later },
     Case { name: "loaded later", hazards: "I5,S10", run: loaded_later },
+    Case { name: "of another layout, loaded later", hazards: "D6,I5", run: grown_later },
     Case { name: "loaded twice", hazards: "I5", run: loaded_twice },
     Case { name: "unloaded", hazards: "I5", run: unloaded },
     Case { name: "another program", hazards: "S10", run: another_program },
@@ -297,7 +298,11 @@ struct Plugin {
 
 impl Plugin {
     fn make(scene: &str) -> Result<Plugin> {
-        let library = compiled("counter", scene, &Config::new(&[("kind", "shared")]))?;
+        Plugin::of("counter", scene)
+    }
+
+    fn of(program: &str, scene: &str) -> Result<Plugin> {
+        let library = compiled(program, scene, &Config::new(&[("kind", "shared")]))?;
         let store = library.folder.join("store");
         std::fs::create_dir_all(&store)?;
         let bundle = store.join("fix.hpatch");
@@ -330,6 +335,56 @@ fn loaded_later() -> Result<()> {
         target.finish()?;
     }
     Ok(())
+}
+
+/// A bundle that is only for the start goes into a library that is loaded for the first time: nothing of it has run. Loaded again, it gets the
+/// bundle again; but not where it was there without it, or where somebody who began earlier may have called it.
+fn grown_later() -> Result<()> {
+    let plugin = Plugin::of("grown", "grown-later")?;
+    let started = |environment: Vec<(String, String)>| {
+        let store = Some(plugin.store.clone());
+        Target::start(&plugin.host, &Launch { store, environment, ..Launch::trusting(Signer::shared()?.trust()) })
+    };
+    let mut target = started(Vec::new())?;
+    for round in 0..3 {
+        plugin.load(&mut target, "load")?;
+        answers(&mut target, &format!("call {round}"), "1001", "loaded after the start")?;
+        target.verify()?.expect(0)?;
+        target.revert("fix")?.expect(4)?;
+        answers(&mut target, &format!("close {round}"), "0", "unloaded")?;
+    }
+    check!(target.complaints().is_empty(), "the loader complains: {}", target.complaints());
+    target.finish()?;
+
+    // The store gets its bundle only when the library has been there.
+    let away = plugin.store.join("away");
+    std::fs::rename(&plugin.bundle, &away)?;
+    let mut target = started(Vec::new())?;
+    plugin.load(&mut target, "load")?;
+    answers(&mut target, "call 0", "2", "loaded without the bundle")?;
+    answers(&mut target, "close 0", "0", "unloaded")?;
+    std::fs::rename(&away, &plugin.bundle)?;
+    plugin.load(&mut target, "load")?;
+    answers(&mut target, "call 1", "2", "loaded again")?;
+    check!(target.complaints().contains("HP1006"), "the loader doesn't complain: {}", target.complaints());
+    target.finish()?;
+
+    // A program that knows the library's function, weakly, may have called it.
+    let source = plugin.library.with_file_name("caller.c");
+    std::fs::write(
+        &source,
+        "extern int value(int) __attribute__((weak));\nint call(void) { return value ? value(1) : 0; }\n",
+    )?;
+    let caller = source.with_extension("so");
+    let mut cc = Command::new("gcc");
+    cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&caller).arg(&source);
+    process::run_ok(&mut cc, bundle::TOOL_LIMIT)?;
+    let mut target = started(vec![("LD_PRELOAD".to_owned(), caller.display().to_string())])?;
+    plugin.load(&mut target, "load")?;
+    answers(&mut target, "call 0", "2", "known to another library")?;
+    let complaints = target.complaints();
+    check!(complaints.contains("HP1006") && complaints.contains("caller.so"), "the loader says: {complaints}");
+    target.finish()
 }
 
 /// Copies in namespaces of their own: those that are there are patched together, one that comes later by the same bundle, and all go back in

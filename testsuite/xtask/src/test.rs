@@ -6,6 +6,7 @@ use crate::setup;
 use crate::soak;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Instant;
 use testsuite::{Failure, Result, corpus, fail, real};
 
@@ -30,7 +31,9 @@ pub fn run(filter: Option<&str>, full: bool, strength: Option<usize>) -> Result<
     step("the programs under test");
     let folder = build::all(false)?;
     let mut totals = Totals::default();
-    let mut arguments: Vec<&str> = Vec::new();
+    // Half of what scenarios do is to wait for processes.
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() + 1).to_string();
+    let mut arguments = vec!["--test-threads", &threads];
     arguments.extend(filter);
     for suite in ["docs", "scenarios", "real", "stock"] {
         step(&format!("scenarios: {suite}"));
@@ -109,8 +112,10 @@ fn static_checks() -> Result<()> {
     ]))
 }
 
+/// Announces what comes next, and how long everything has taken until then.
 fn step(what: &str) {
-    println!("== {what}");
+    static START: OnceLock<Instant> = OnceLock::new();
+    println!("== {what} ({} s)", START.get_or_init(Instant::now).elapsed().as_secs());
 }
 
 #[derive(Debug, Default)]
