@@ -1,11 +1,9 @@
 // A unit with objects that are constructed before `main` gains one, and another one's arguments change: at start all of them are constructed
-// by the new code; a library's constructors have run before any bundle can be applied.
+// by the new code, a library's too.
 //#Hazard: D10
 //#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,nopie,shared
 //#Expect: start
-//#Expect[kind=shared]: refuse HP0505
 //#Expect[cc=gcc]: not-live
-//#Expect[cc=gcc,kind=shared]: refuse HP0505
 //#Expect[kind=nopie]: not-live
 //#Call: limits 2
 //#Call: name

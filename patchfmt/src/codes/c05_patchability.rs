@@ -2,7 +2,7 @@
 
 codes! {
     STRUCT_LAYOUT = 501 Start "the layout of a type changed" {
-        seen: "A struct, class or union that changed code uses has other members, offsets or size.",
+        seen: "A struct, class or union that changed code uses has other members, offsets or size, or is gone where another one came; or a variable of the same size has another type.",
         why: "Objects of the old layout may be alive in data, on the heap or on stacks; new code would read them wrongly. A note where none can be: no changed function knows the type, or only frames of replaced functions hold one.",
         act: "Use the bundle at start, where no object is alive yet; or keep the layout and put the new member elsewhere.",
         example: "struct conn { int fd; };   ->   struct conn { int fd; int tries; };   /* malloc'ed with 4 bytes, used with 8 */",
@@ -27,7 +27,7 @@ codes! {
     }
     INIT_ARRAY = 505 Review "initialisers changed" {
         seen: "A constructor, or a function that only constructors call, changed; or .init_array, .preinit_array or .fini_array has a new entry.",
-        why: "Constructors of the old build have run. A changed one of a program runs with a bundle at start (then this is severity start), one of a library has run by then; a new entry is never called. Where such a one sets up a variable that is new, this is severity refuse.",
+        why: "Constructors of the old build have run in a live process. A bundle at start comes before those of its modules, so that changed ones run as they are now (then this is severity start); a new entry is never called. Where such a one sets up a variable that is new, this is severity refuse.",
         act: "Accept if the process doesn't need what the new initialiser does; or set the variable up at its first use, as a static local.",
         example: "static std::map<int, int> limits{{1, 10}};   /* new: who fills it in a process that has started? */",
     }

@@ -1,6 +1,6 @@
-//! Constructors (gABI, DT_INIT_ARRAY; the objects of C++ with static storage): the process has run the old ones. A program's own run
-//! after the loader's start, so that a changed one is right in a bundle for the start; those of a shared object have run by then,
-//! and nobody ever calls an entry that only the new array has.
+//! Constructors (gABI, DT_INIT_ARRAY; the objects of C++ with static storage): a live process has run the old ones. A bundle for the start comes
+//! before those of its modules (the loader refuses it where it can't), so that changed ones are right in it; but nobody ever calls an entry that
+//! only the new array has.
 
 use super::instances::Calls;
 use super::{Context, Findings};
@@ -31,25 +31,16 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     if changed.is_empty() && unheard.is_empty() {
         return;
     }
-    let program = a.new_image.kind != ImageKind::Shared;
     let first = initialisers(a);
     let at_start = starters(a, &first);
     for &id in at_start.intersection(&changed) {
         let name = &a.new.functions[id.index()].name;
-        if program {
-            let message =
-                format!("`{name}` changed and runs before `main` only: a live process has what the old one set up");
-            findings.add(Severity::Start, codes::INIT_ARRAY, name, message);
-        } else {
-            let message = format!(
-                "`{name}` changed and runs while the library is loaded: the old one has run, even where the bundle is applied at start"
-            );
-            findings.add(Severity::Review, codes::INIT_ARRAY, name, message);
-        }
+        let message =
+            format!("`{name}` changed and runs before all others only: a live process has what the old one set up");
+        findings.add(Severity::Start, codes::INIT_ARRAY, name, message);
     }
     let heard = reached(a, first.difference(&unheard), &at_start);
-    let carried = |id: &FuncId| context.set.functions.contains_key(id) || changed.contains(id);
-    for &id in at_start.iter().filter(|id| !heard.contains(id) || (!program && carried(id))) {
+    for &id in at_start.difference(&heard) {
         refuse_unprepared(context, id, findings);
     }
 }

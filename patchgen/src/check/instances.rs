@@ -1,15 +1,15 @@
 //! Whether an instance of a type whose layout changed can be alive, in old code that stays or in data, when the patch is applied.
 //!
-//! Two proofs. *Unread*: no function that changed belongs to a unit that declares the type, so that whatever reads an instance afterwards
-//! is code that both builds have. *Frames only*: by the declarations every instance is in the frame of a function that declares one, and
+//! Two proofs. *Unread*: no function and no constant that changed belongs to a unit that declares the type, so that whatever reads an instance
+//! afterwards is code that both builds have, with the places that it had. *Frames only*: by the declarations every instance is in the frame of a function that declares one, and
 //! all these functions are replaced; the stack check then finds none of them active. Everything else counts as alive.
 
 use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
-use crate::image::{DynReloc, Image, ImageError};
+use crate::image::{DynReloc, Image, ImageError, SectionKind};
 use crate::include::{Analysis, Migration, Migrations};
-use crate::lift::{Lifted, Slot, Target};
+use crate::lift::{Data, DataKind, Lifted, Slot, Target};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,12 +122,41 @@ impl Moving {
     }
 }
 
+/// Constants that changed, by name, with the units that declare them; none where that isn't known. What they hold may be sizes and places of
+/// members, which code that both builds have goes by.
+struct Constants(Vec<(String, BTreeSet<String>)>);
+
+impl Constants {
+    fn of(analysis: Analysis<'_>, (info, survey): (&DebugInfo<'_>, &Survey)) -> Constants {
+        let changed = analysis.changes.data_changed.iter().map(|c| &analysis.new.data[c.new.index()]);
+        let constant =
+            |d: &&Data| d.kind == DataKind::Named && matches!(d.section, SectionKind::Rodata | SectionKind::Relro);
+        let mut all: BTreeMap<Svma, (String, BTreeSet<String>)> =
+            changed.filter(constant).map(|d| (d.range.start, (d.name.clone(), BTreeSet::new()))).collect();
+        for variable in survey.variables().iter().filter(|v| !v.tls) {
+            if let Some((_, units)) = all.get_mut(&variable.svma) {
+                units.insert(info.name_at(variable.unit.0).to_owned());
+            }
+        }
+        Constants(all.into_values().collect())
+    }
+
+    /// Those that may hold something about a type that only `units` declare.
+    fn about<'a>(&'a self, units: Option<&'a BTreeSet<&str>>) -> impl Iterator<Item = &'a str> + 'a {
+        let may = move |own: &BTreeSet<String>| {
+            own.is_empty() || units.is_none_or(|units| own.iter().any(|u| units.contains(u.as_str())))
+        };
+        self.0.iter().filter(move |(_, own)| may(own)).map(|(name, _)| name.as_str())
+    }
+}
+
 struct Judge<'a> {
     analysis: Analysis<'a>,
     calls: &'a Calls,
     old: Frames,
     new: Frames,
     moving: Moving,
+    constants: Constants,
     /// Entries of functions that changed or are new, in the builds that have them.
     changed: Vec<(Option<FuncId>, FuncId)>,
 }
@@ -164,7 +193,8 @@ pub fn instances(
         || frames(new, is, &names, &new_entries, Reach::Asked),
     );
     let moving = Moving::of(analysis, migrations);
-    let judge = Judge { analysis, calls, old: before?, new: after?, moving, changed };
+    let constants = Constants::of(analysis, (new, is));
+    let judge = Judge { analysis, calls, old: before?, new: after?, moving, constants, changed };
     let only_vtable = |all: &[&LayoutChange]| all.iter().all(|l| l.only_vtable);
     let by_pointer = layouts.values().any(|all| only_vtable(all)) && was.has_pointers_to_methods();
     let fate = |name: &str, all: &[&LayoutChange]| match only_vtable(all) {
@@ -205,10 +235,12 @@ impl Judge<'_> {
         let units: Option<BTreeSet<&str>> =
             known.then(|| changes.iter().flat_map(|c| &c.units).map(String::as_str).collect());
         let blind: Vec<_> = self.changed.iter().filter(|&&c| self.may_touch(c, units.as_ref())).collect();
-        if blind.is_empty() {
+        let mut constants = self.constants.about(units.as_ref()).peekable();
+        if blind.is_empty() && constants.peek().is_none() {
             return Fate::Unread;
         }
         let mut reasons = self.old.elsewhere(name, |at| self.moving.0.contains_key(&at));
+        reasons.extend(constants.map(|c| format!("the constant `{c}` changed and may say where its members lie")));
         let places: Vec<Svma> = self.old.fixed.get(name).into_iter().flat_map(BTreeMap::keys).copied().collect();
         let moves = !places.is_empty();
         if self.is_thrown(name) {

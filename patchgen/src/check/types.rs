@@ -1,25 +1,29 @@
 //! Types: layouts, enumerators and prototypes that differ between the builds (DWARF 5, chapters 3 and 5).
 
 use super::{Context, Fate, Findings};
-use crate::addr::FuncId;
+use crate::addr::{FuncId, Svma};
 use crate::diag::Severity;
-use crate::image::ImageKind;
-use crate::types::TypeDiff;
+use crate::image::{ImageKind, SectionKind};
+use crate::types::{EnumChange, LayoutChange, ProtoChange, Stored, TypeDiff, VarChange};
 use patchfmt::codes;
 use std::collections::BTreeSet;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
-    let Some(types) = context.types else { return };
-    layouts(context, types, findings);
-    enums(types, findings);
-    prototypes(context, types, findings);
+    // Each list has a rule here: what only differs passes in silence otherwise.
+    let Some(TypeDiff { layouts, enums, prototypes, variables, whole_program: _, compared: _ }) = context.types else {
+        return;
+    };
+    layouts_changed(context, layouts, findings);
+    enums_changed(enums, findings);
+    prototypes_changed(context, prototypes, findings);
+    variables_changed(context, variables, findings);
 }
 
 /// Reasons that are printed at most.
 const REASONS: usize = 6;
 
-fn layouts(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
-    for change in &types.layouts {
+fn layouts_changed(context: Context<'_>, layouts: &[LayoutChange], findings: &mut Findings) {
+    for change in layouts {
         let mut message = format!("`{}`: {}", change.name, change.detail);
         if change.ambiguous {
             message.push_str("; several types have this name");
@@ -67,8 +71,8 @@ fn listed(reasons: &BTreeSet<String>) -> String {
     }
 }
 
-fn enums(types: &TypeDiff, findings: &mut Findings) {
-    for change in &types.enums {
+fn enums_changed(enums: &[EnumChange], findings: &mut Findings) {
+    for change in enums {
         let list =
             |items: &[(String, i64)]| items.iter().map(|(n, v)| format!("{n} = {v}")).collect::<Vec<_>>().join(", ");
         let mut parts = Vec::new();
@@ -89,10 +93,10 @@ fn enums(types: &TypeDiff, findings: &mut Findings) {
     }
 }
 
-fn prototypes(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
+fn prototypes_changed(context: Context<'_>, prototypes: &[ProtoChange], findings: &mut Findings) {
     let image = context.analysis.old_image;
     let exported: BTreeSet<&str> = image.symbols.iter().filter(|s| s.exported).map(|s| s.name.as_str()).collect();
-    for change in &types.prototypes {
+    for change in prototypes {
         let name = change.symbol.as_str();
         let message = format!("`{name}` was {} and is now {}", change.old, change.new);
         let functions = context.analysis.old.functions.iter().enumerate().filter(|(_, f)| f.name == name);
@@ -106,5 +110,21 @@ fn prototypes(context: Context<'_>, types: &TypeDiff, findings: &mut Findings) {
             false => (Severity::Note, codes::EXPORTED_PROTOTYPE),
         };
         findings.at(severity, code, name, change.place.clone(), message);
+    }
+}
+
+/// Variables that hold something else now: code that is new would read in its way what old code has put there.
+fn variables_changed(context: Context<'_>, variables: &[VarChange], findings: &mut Findings) {
+    let a = context.analysis;
+    let moving: BTreeSet<Svma> =
+        context.set.migrations.values().map(|m| a.old.data[m.old.index()].range.start).collect();
+    let written = |at| matches!(a.old_image.kind_at(at), Some(SectionKind::Data | SectionKind::Bss));
+    // Constants are compared by their content, with what it means.
+    let holds = |c: &&VarChange| c.tls || (written(c.old_at) && !moving.contains(&c.old_at));
+    for change in variables.iter().filter(|c| c.stored == Stored::Otherwise).filter(holds) {
+        let several = if change.ambiguous { "; several variables have this name" } else { "" };
+        let VarChange { name, old_type, new_type, .. } = change;
+        let message = format!("`{name}` was {old_type} and is now {new_type}: what it holds has the old form{several}");
+        findings.at(Severity::Start, codes::STRUCT_LAYOUT, name, change.place.clone(), message);
     }
 }

@@ -3,7 +3,8 @@
 use super::index::{Entry, Kind, Shaped, Survey};
 use super::shape::{Bare, Field, Shapes, enumerators};
 use super::{
-    EnumChange, FieldAt, FieldChange, LayoutChange, ProtoChange, TypeDiff, TypeKind, VarChange, name, storage,
+    EnumChange, FieldAt, FieldChange, LayoutChange, ProtoChange, Stored, TypeDiff, TypeKind, VarChange, name, renamed,
+    storage,
 };
 use crate::addr::Svma;
 use crate::dwarf::die::Home;
@@ -27,8 +28,10 @@ struct Differing {
 
 pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Survey) -> TypeDiff {
     let mut out = TypeDiff::default();
-    let keys = differing_keys(a, b, &mut out.compared);
-    let (a, b) = (a.entries(old, &keys), b.entries(new, &keys));
+    let keys = Keys::of(a, b);
+    out.compared = keys.common;
+    let (gone, come) = (a.entries(old, &keys.gone), b.entries(new, &keys.come));
+    let (a, b) = (a.entries(old, &keys.differing), b.entries(new, &keys.differing));
     let mut differing: Vec<Differing> = Vec::new();
     let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
@@ -55,6 +58,7 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
         }
     }
     out.enums.extend(constants.into_values());
+    renamed::add((old, &gone), (new, &come), &mut out);
     innermost(&mut out.layouts);
     out.layouts.sort();
     out.enums.sort();
@@ -94,7 +98,12 @@ fn describe(old: &DebugInfo<'_>, new: &DebugInfo<'_>, differing: Vec<Differing>)
     all.into_iter().map(|(_, change)| change).collect()
 }
 
-fn with_unit<'i, T>(info: &DebugInfo<'i>, unit: u32, spare: &Spare<'i>, f: impl FnOnce(View<'_, 'i>) -> T) -> T {
+pub(super) fn with_unit<'i, T>(
+    info: &DebugInfo<'i>,
+    unit: u32,
+    spare: &Spare<'i>,
+    f: impl FnOnce(View<'_, 'i>) -> T,
+) -> T {
     if info.is_entangled() {
         return f(View::kept(info, unit, Reading::Full));
     }
@@ -120,30 +129,48 @@ fn describe_one(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) ->
     }
 }
 
-/// The names that both builds declare, counted, and those of them whose declarations aren't all the same.
-fn differing_keys(a: &Survey, b: &Survey, compared: &mut usize) -> HashSet<(Kind, u64)> {
-    let sorted = |s: &Survey| -> Vec<Shaped> {
-        let mut all = s.shapes.clone();
-        all.sort_unstable();
-        all
-    };
-    let (a, b) = rayon::join(|| sorted(a), || sorted(b));
-    let name = |s: &Shaped| (s.kind, s.key);
-    let mut rest = b.as_slice();
-    let mut out = HashSet::new();
-    for mine in a.chunk_by(|x, y| name(x) == name(y)) {
-        let key = name(&mine[0]);
-        rest = &rest[rest.partition_point(|s| name(s) < key)..];
-        let theirs = &rest[..rest.partition_point(|s| name(s) == key)];
-        if theirs.is_empty() {
-            continue;
+/// Names of declarations.
+#[derive(Default)]
+struct Keys {
+    /// How many both builds have.
+    common: usize,
+    /// Those of them whose declarations aren't all the same.
+    differing: HashSet<(Kind, u64)>,
+    /// Types that only the old build has, and only the new one.
+    gone: HashSet<(Kind, u64)>,
+    come: HashSet<(Kind, u64)>,
+}
+
+impl Keys {
+    fn of(a: &Survey, b: &Survey) -> Keys {
+        let sorted = |s: &Survey| -> Vec<Shaped> {
+            let mut all = s.shapes.clone();
+            all.sort_unstable();
+            all
+        };
+        let (a, b) = rayon::join(|| sorted(a), || sorted(b));
+        let name = |s: &Shaped| (s.kind, s.key);
+        let mut rest = b.as_slice();
+        let mut out = Keys::default();
+        let mut come = |passed: &[Shaped]| out.come.extend(passed.iter().map(name).filter(|k| k.0 == Kind::Type));
+        for mine in a.chunk_by(|x, y| name(x) == name(y)) {
+            let key = name(&mine[0]);
+            let (passed, left) = rest.split_at(rest.partition_point(|s| name(s) < key));
+            come(passed);
+            let (theirs, left) = left.split_at(left.partition_point(|s| name(s) == key));
+            rest = left;
+            if theirs.is_empty() {
+                out.gone.extend(Some(key).filter(|k| k.0 == Kind::Type));
+                continue;
+            }
+            out.common += 1;
+            if mine != theirs {
+                out.differing.insert(key);
+            }
         }
-        *compared += 1;
-        if mine != theirs {
-            out.insert(key);
-        }
+        come(rest);
+        out
     }
-    out
 }
 
 type Shape = (u64, u64);
@@ -220,7 +247,7 @@ fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>
     out.extend(found);
 }
 
-fn kind_of(b: &Bare<'_, '_>) -> TypeKind {
+pub(super) fn kind_of(b: &Bare<'_, '_>) -> TypeKind {
     match b.node().tag {
         dw::DW_TAG_class_type | dw::DW_TAG_interface_type => TypeKind::Class,
         dw::DW_TAG_union_type => TypeKind::Union,
@@ -229,7 +256,7 @@ fn kind_of(b: &Bare<'_, '_>) -> TypeKind {
     }
 }
 
-fn place(view: &View<'_, '_>, at: DieRef) -> Option<String> {
+pub(super) fn place(view: &View<'_, '_>, at: DieRef) -> Option<String> {
     let node = view.node(at)?;
     if node.line == 0 {
         return None;
@@ -406,7 +433,7 @@ fn detail(l: &LayoutChange) -> String {
     parts.join(", ")
 }
 
-fn compare_constants(old: &[(&[u8], u64)], new: &[(&[u8], u64)], out: &mut EnumChange) {
+pub(super) fn compare_constants(old: &[(&[u8], u64)], new: &[(&[u8], u64)], out: &mut EnumChange) {
     let signed = |v: u64| v.cast_signed();
     let before: BTreeMap<&[u8], u64> = old.iter().copied().collect();
     let after: BTreeMap<&[u8], u64> = new.iter().copied().collect();
@@ -473,6 +500,7 @@ fn variable(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Var
     };
     let (_, old_type, old_size, old_at, _) = side(x, d.old.at);
     let (name, new_type, new_size, new_at, tls) = side(y, d.new.at);
+    let stored = stored(x, d.old.at, y, d.new.at);
     let declared = y.view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
     VarChange {
         name,
@@ -485,6 +513,21 @@ fn variable(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Var
         old_at,
         new_at,
         tls,
+        stored,
         ambiguous: d.ambiguous,
     }
+}
+
+fn stored(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) -> Stored {
+    let type_of = |view: &View<'_, '_>, at| {
+        let decl = view.declared(at).and_then(|(_, n)| n.ty);
+        view.node(at).and_then(|n| n.ty).or(decl)
+    };
+    let (was, is) = (type_of(&x.view, a), type_of(&y.view, b));
+    if x.mention(was, 0) == y.mention(is, 0) {
+        return Stored::Inside;
+    }
+    let (Some(was), Some(is)) = (x.bare(was), y.bare(is)) else { return Stored::Otherwise };
+    let same = was.node().size == is.node().size && storage::same(x, was.at, y, is.at);
+    if same { Stored::Same } else { Stored::Otherwise }
 }

@@ -12,6 +12,7 @@ mod index;
 mod kept;
 mod name;
 mod outline;
+mod renamed;
 mod returned;
 mod shape;
 mod storage;
@@ -157,7 +158,18 @@ pub struct VarChange {
     pub old_at: Svma,
     pub new_at: Svma,
     pub tls: bool,
+    pub stored: Stored,
     pub ambiguous: bool,
+}
+
+/// What a variable's new type says of the bytes that it holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stored {
+    /// The types are called the same; what differs is inside of one that has a name and a [`LayoutChange`] of its own.
+    Inside,
+    /// Every byte means what it meant.
+    Same,
+    Otherwise,
 }
 
 /// Everything that changed, sorted.
