@@ -31,10 +31,7 @@ const UNSHOWN: &[(&[u16], &str)] = &[
     ),
     (&[1004], "needs a loader of an older version"),
     (&[1103, 1104, 1110], "tests of the loader look at the exit status or the message"),
-    (
-        &[1202, 1204, 1207, 1310, 1402],
-        "a race decides: scenarios look at the exit status and at what the process answers",
-    ),
+    (&[1202, 1204, 1207, 1402], "a race decides: scenarios look at the exit status and at what the process answers"),
     (&[9902], "a check of the program's own that fails only when the program is wrong"),
 ];
 

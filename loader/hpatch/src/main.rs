@@ -19,13 +19,15 @@ fn work(verb: &Verb) -> Result<Report> {
         Verb::Revert { which: Which { pid: Some(pid), .. }, id, unmap, switching } => {
             cmd::revert::run(*pid, id, *unmap, switching)
         }
-        Verb::Apply { which, .. } | Verb::Revert { which, .. } => cmd::fleet::run(verb.name(), which),
+        Verb::Recover { which: Which { pid: Some(pid), .. }, switching } => cmd::recover::run(*pid, switching),
+        Verb::Apply { which, .. } | Verb::Revert { which, .. } | Verb::Recover { which, .. } => {
+            cmd::fleet::run(verb.name(), which)
+        }
         Verb::Status { pid: Some(pid) } => cmd::show::status(*pid),
         Verb::Status { pid: None } => cmd::show::status_all(),
         Verb::List { pid } => cmd::show::list(pid.pid),
         Verb::Blocked { pid } => cmd::show::blocked(pid.pid),
         Verb::Verify { pid } => cmd::show::verify(pid.pid),
-        Verb::Recover { pid, switching } => cmd::recover::run(pid.pid, switching),
         Verb::Attach { pid, trust, allow_seccomp } => cmd::attach::run(pid.pid, trust.as_deref(), *allow_seccomp),
         Verb::Helper { .. } => Err(Error::internal("a helper helps nobody but the loader")),
     }
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     let finish = |outcome| cmd::finish(cli.verb.name(), cli.json, outcome);
     ExitCode::from(match (&cli.verb, cli.verb.switches()) {
         (Verb::Helper { at, length }, _) => cmd::inside::help(*at, *length, work),
-        (verb, Some(pid)) => cmd::supervise::run(pid, || finish(cmd::ways::run(pid, verb, || work(verb)))),
+        (verb, Some(pid)) => cmd::supervise::run(pid, verb, || finish(cmd::ways::run(pid, verb, || work(verb)))),
         (verb, None) => finish(work(verb)) as u8,
     })
 }

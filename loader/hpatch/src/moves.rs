@@ -6,7 +6,7 @@ use std::io;
 use hpatch_core::abi::Move;
 
 use crate::target::mem::Mem;
-use crate::write::Failed;
+use crate::write::{Failed, put_back};
 
 /// The copies that undo `moves`, in the order in which they do.
 pub fn back(moves: &[Move]) -> impl Iterator<Item = Move> + '_ {
@@ -47,10 +47,8 @@ impl Copies {
     }
 
     /// Puts back what was overwritten, the last first.
-    pub fn take_back(&self, mem: &Mem) {
-        for (m, before) in self.all.iter().zip(&self.before).rev() {
-            let _ = mem.write(m.to, before);
-        }
+    pub fn take_back(&self, mem: &Mem) -> Result<(), Failed> {
+        put_back(mem, self.all.iter().zip(&self.before).rev().map(|(m, before)| (m.to, &before[..])))
     }
 }
 
@@ -69,11 +67,11 @@ mod tests {
         let mut copies = Copies::new(vec![moved(0, 3), moved(3, 6)]);
         copies.run(&mem).expect("copied");
         assert_eq!(read(), [1, 2, 3, 1, 2, 3, 1, 2, 3]);
-        copies.take_back(&mem);
+        copies.take_back(&mem).expect("taken back");
         assert_eq!(read(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let mut nowhere = Copies::new(vec![moved(0, 6), Move { to: 8, ..moved(0, 0) }]);
         assert!(matches!(nowhere.run(&mem), Err(Failed::Io(8, _))));
-        nowhere.take_back(&mem);
+        nowhere.take_back(&mem).expect("taken back");
         assert_eq!(read(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 }

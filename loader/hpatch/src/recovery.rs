@@ -103,7 +103,7 @@ fn unknown(target: &Target, e: &Failed) -> Error {
             format!("the bytes at {addr:#x} are none that a killed command can have left"),
         )
         .help("another tool (a debugger, a tracer, a profiler's probe) may have written there"),
-        Failed::Io(addr, e) => {
+        Failed::Io(addr, e) | Failed::Left(addr, e) => {
             Error::new(code::READ_BACK_DIFFERS, Exit::Refused, format!("cannot read the text at {addr:#x}: {e}"))
         }
     }

@@ -173,8 +173,7 @@ pub fn steps<'a>(patch: &'a Patch, to_new: bool) -> Steps<'a> {
     let step = |e: &'a Edit| {
         let (from, to) = if to_new { (&e.old, &e.new) } else { (&e.new, &e.old) };
         // Where values change places, no thread may find the one function changed and the other not, not even after a killed command.
-        let copies = !patch.moves.is_empty();
-        let gate = patch.detours.iter().find(|d| copies && e.addr <= **d && **d + GATE <= e.end());
+        let gate = patch.detours.iter().find(|d| patch.closes && e.addr <= **d && **d + GATE <= e.end());
         Step { addr: e.addr, func: e.func, from, to, gate: gate.map(|d| (d - e.addr) as usize) }
     };
     Steps::new(patch.edits.iter().map(step).collect())
@@ -478,9 +477,9 @@ impl Switch<'_> {
         let written = self.change(tid, recovers);
         if written.is_err() {
             let mem = &self.target.mem;
-            self.reset.take_back(mem);
-            self.steps.take_back(mem);
-            self.moved.take_back(mem);
+            let restored = [self.reset.take_back(mem), self.steps.take_back(mem), self.moved.take_back(mem)];
+            // Else the record goes on saying that it is half-way.
+            restored.into_iter().collect::<std::result::Result<(), Failed>>()?;
             if !recovers {
                 self.end(false)?;
             }
@@ -535,20 +534,27 @@ impl Switch<'_> {
                 format!("cannot read or write the text at {addr:#x}: {e}"),
             )
             .note("every change of this switch was taken back while the threads were stopped"),
+            Failed::Left(addr, e) => Error::new(
+                code::UNFINISHED,
+                Exit::HalfWay,
+                format!("a write failed, and taking back what was written before at {addr:#x} did as well: {e}"),
+            )
+            .help(format!("`hpatch recover --pid {}`, or restart the process", self.target.pid)),
         }
     }
 
     fn timed_out(&self, blockers: &Blockers, out: &Outcome, waited: Duration) -> Error {
-        let (code, whose) = match self.direction {
-            Direction::Revert | Direction::Drain => (code::NEW_CODE_ACTIVE, "the patch's code"),
-            _ => (code::FUNCTION_ACTIVE, "the code to be replaced"),
-        };
-        let left = match self.direction {
-            Direction::Recover(_) => "the bundle is still half-way: `hpatch recover` again",
-            _ => "nothing was changed",
+        let (code, exit, whose, left) = match self.direction {
+            Direction::Revert | Direction::Drain => {
+                (code::NEW_CODE_ACTIVE, Exit::Busy, "the patch's code", "nothing was changed")
+            }
+            Direction::Apply => (code::FUNCTION_ACTIVE, Exit::Busy, "the code to be replaced", "nothing was changed"),
+            Direction::Recover(_) => {
+                (code::UNFINISHED, Exit::HalfWay, "code that was edited half-way", "`hpatch recover` once more")
+            }
         };
         let what = format!("{whose} stayed in use for {:.1} s; {left}", waited.as_secs_f64());
-        let mut e = Error::new(code, Exit::Busy, what);
+        let mut e = Error::new(code, exit, what);
         let latest = blockers.latest();
         for b in latest.iter().take(8) {
             e = e.note(b.describe());

@@ -76,8 +76,18 @@ impl Step<'_> {
 /// Why nothing was written, or was taken back.
 #[derive(Debug)]
 pub enum Failed {
-    Differs { addr: u64, found: Vec<u8> },
+    Differs {
+        addr: u64,
+        found: Vec<u8>,
+    },
     Io(u64, io::Error),
+    /// What was written until then couldn't be taken back.
+    Left(u64, io::Error),
+}
+
+/// Writes one thing after the other, all of them whatever becomes of the others; on an error gives the first that couldn't be written.
+pub fn put_back<'a>(mem: &Mem, all: impl Iterator<Item = (u64, &'a [u8])>) -> Result<(), Failed> {
+    all.map(|(addr, bytes)| mem.write(addr, bytes).map_err(|e| Failed::Left(addr, e))).fold(Ok(()), Result::and)
 }
 
 /// The changes and room for them. Make it before the stop.
@@ -186,13 +196,14 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// Puts back what was found, as far as that is possible.
-    pub fn take_back(&self, mem: &Mem) {
+    /// Puts back what was found.
+    pub fn take_back(&self, mem: &Mem) -> Result<(), Failed> {
         let mut base = 0;
-        for s in &self.spans {
-            let _ = mem.write(s.addr, &self.before[base..base + s.len]);
+        let before = self.spans.iter().map(|s| {
             base += s.len;
-        }
+            (s.addr, &self.before[base - s.len..base])
+        });
+        put_back(mem, before)
     }
 }
 
@@ -242,8 +253,10 @@ mod tests {
             matches!(Steps::new(vec![step(0)]).compare(&mem, pid, false), Err(Failed::Differs { addr, .. }) if addr == at)
         );
         Steps::new(vec![step(0)]).compare(&mem, pid, true).expect("the new bytes are the one or the other");
-        s.take_back(&mem);
+        s.take_back(&mem).expect("taken back");
         assert_eq!(read(), (vec![7; 4], vec![7; 3]));
+        let nowhere = Step { addr: 16, func: 0, from: &[7, 7], to: &[8, 9], gate: None };
+        assert!(matches!(Steps::new(vec![nowhere]).take_back(&mem), Err(Failed::Left(16, _))));
     }
 
     #[test]

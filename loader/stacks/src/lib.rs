@@ -5,6 +5,8 @@
 //! memory that is no part of the frame. `lea` isn't looked at: cryptographic assembly ends frames with it in pieces of code that others jump to,
 //! and no switch is known that is made so.
 
+use std::collections::HashMap;
+
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 /// Whether the instruction gives the stack pointer another value than calls, `leave`, and frames of a constant size do.
@@ -21,8 +23,9 @@ pub fn writes_stack(i: &Instruction) -> bool {
 }
 
 /// Offsets in `code` at which an instruction that [`writes_stack`] may begin: a quick look at bytes that passes over none but those that write a
-/// constant, which is no address of a stack.
-pub fn candidates(code: &[u8]) -> impl Iterator<Item = usize> + '_ {
+/// constant, which is no address of a stack. They are collected here, so that an unoptimised caller doesn't make the look slow.
+#[must_use]
+pub fn candidates(code: &[u8]) -> Vec<usize> {
     let may = |w: &[u8]| {
         let (rex, opcode, operands) = (w[0], w[1], w[2]);
         let (register, other) = ((operands >> 3) & 7, operands & 7);
@@ -43,7 +46,7 @@ pub fn candidates(code: &[u8]) -> impl Iterator<Item = usize> + '_ {
     // The shortest such instruction has two bytes.
     let last = code.len().checked_sub(2).map(|at| [code[at], code[at + 1], 0]);
     let tail = last.filter(|w| may(w)).map(|_| code.len() - 2);
-    code.windows(3).enumerate().filter(move |(_, w)| may(w)).map(|(at, _)| at).chain(tail)
+    code.windows(3).enumerate().filter(|(_, w)| may(w)).map(|(at, _)| at).chain(tail).collect()
 }
 
 /// Whether the function whose instructions are `code` switches stacks.
@@ -52,10 +55,11 @@ pub fn switches(code: &[Instruction]) -> bool {
     if !code.iter().any(writes_stack) {
         return false;
     }
+    let stores = Stores::of(code);
     // Registers that hold an address in the frame somewhere in the function.
     let mut own: u16 = bit(Register::RSP) | bit(Register::RBP);
     loop {
-        let more = code.iter().filter(|i| from_frame(i, own, code)).fold(own, |all, i| all | bit(i.op0_register()));
+        let more = code.iter().filter(|i| from_frame(i, own, &stores)).fold(own, |all, i| all | bit(i.op0_register()));
         if more == own {
             break;
         }
@@ -63,14 +67,14 @@ pub fn switches(code: &[Instruction]) -> bool {
     }
     code.iter().enumerate().filter(|(_, i)| writes_stack(i)).any(|(at, i)| match i.mnemonic() {
         Mnemonic::Mov if i.op1_kind() == OpKind::Register => match written_before(&code[..at], i.op1_register()) {
-            Some(writer) => !from_frame(writer, own, code),
+            Some(writer) => !from_frame(writer, own, &stores),
             None => own & bit(i.op1_register()) == 0,
         },
         Mnemonic::Xchg if i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register => {
             let frame = bit(Register::RSP);
             own & !frame & (bit(i.op0_register()) | bit(i.op1_register())) == 0
         }
-        Mnemonic::Mov => !kept(i, own, code),
+        Mnemonic::Mov => !stores.kept(i, own),
         _ => true,
     })
 }
@@ -89,29 +93,41 @@ fn on_frame(i: &Instruction) -> bool {
 }
 
 /// Whether the instruction computes a register from the frame's address, or reads it from the frame.
-fn from_frame(i: &Instruction, own: u16, code: &[Instruction]) -> bool {
+fn from_frame(i: &Instruction, own: u16, stores: &Stores) -> bool {
     if i.op_count() < 2 || i.op0_kind() != OpKind::Register {
         return false;
     }
     match (i.mnemonic(), i.op1_kind()) {
         (Mnemonic::Mov, OpKind::Register) => own & bit(i.op1_register()) != 0,
-        (Mnemonic::Mov, OpKind::Memory) => kept(i, own, code),
+        (Mnemonic::Mov, OpKind::Memory) => stores.kept(i, own),
         (Mnemonic::Lea, _) => own & (bit(i.memory_base()) | bit(i.memory_index())) != 0,
         _ => false,
     }
 }
 
-/// Whether the instruction reads what the function itself has put into a place of its frame, an address in the frame.
-fn kept(i: &Instruction, own: u16, code: &[Instruction]) -> bool {
-    let same = |s: &Instruction| {
-        s.mnemonic() == Mnemonic::Mov
-            && s.op0_kind() == OpKind::Memory
-            && s.op1_kind() == OpKind::Register
-            && own & bit(s.op1_register()) != 0
-            && (s.memory_base(), s.memory_index()) == (i.memory_base(), i.memory_index())
-            && s.memory_displacement64() == i.memory_displacement64()
-    };
-    on_frame(i) && code.iter().any(same)
+/// Which registers a function puts into which places of its frame.
+struct Stores(HashMap<(Register, Register, u64), u16>);
+
+impl Stores {
+    fn of(code: &[Instruction]) -> Stores {
+        let mut all = HashMap::new();
+        let puts = |i: &&Instruction| {
+            i.mnemonic() == Mnemonic::Mov && i.op0_kind() == OpKind::Memory && i.op1_kind() == OpKind::Register
+        };
+        for i in code.iter().filter(puts).filter(|i| on_frame(i)) {
+            *all.entry(place(i)).or_insert(0) |= bit(i.op1_register());
+        }
+        Stores(all)
+    }
+
+    /// Whether the instruction reads what the function itself has put into a place of its frame, an address in the frame.
+    fn kept(&self, i: &Instruction, own: u16) -> bool {
+        on_frame(i) && self.0.get(&place(i)).is_some_and(|registers| registers & own != 0)
+    }
+}
+
+fn place(i: &Instruction) -> (Register, Register, u64) {
+    (i.memory_base(), i.memory_index(), i.memory_displacement64())
 }
 
 fn bit(register: Register) -> u16 {
@@ -125,7 +141,7 @@ mod tests {
 
     fn judged(code: &[u8]) -> (bool, bool) {
         let all: Vec<Instruction> = Decoder::new(64, code, DecoderOptions::NONE).into_iter().collect();
-        (candidates(code).next().is_some(), switches(&all))
+        (!candidates(code).is_empty(), switches(&all))
     }
 
     #[test]
@@ -159,7 +175,7 @@ mod tests {
                 for operands in 0..=255u8 {
                     let code = [rex, opcode, operands, 0x24, 0, 0, 0, 0];
                     let i = Decoder::new(64, &code, DecoderOptions::NONE).decode();
-                    assert!(!writes_stack(&i) || candidates(&code).next() == Some(0), "{i}: {code:02x?}");
+                    assert!(!writes_stack(&i) || candidates(&code).first() == Some(&0), "{i}: {code:02x?}");
                 }
             }
         }

@@ -48,7 +48,7 @@ codes! {
     }
     UNFINISHED = 1310 Refuse "an earlier command was killed half-way" {
         seen: "A bundle's record says that its bytes are being written, and nobody is writing them.",
-        why: "Some functions may be new and others old.",
-        act: "`hpatch recover --pid P` takes the half-done change back; the next apply or revert does so by itself.",
+        why: "Some functions may be new and others old, or closed: threads wait in them.",
+        act: "`hpatch recover --pid P` takes the half-done change back or ends it; the next apply or revert does so by itself.",
     }
 }

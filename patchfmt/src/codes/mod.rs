@@ -43,6 +43,7 @@ impl Code {
             TRUST_EMPTY => return ExitCode::Untrusted,
             LOADER_BUSY => return ExitCode::Busy,
             LOADER_BLOCKED => return ExitCode::Blocked,
+            UNFINISHED => return ExitCode::HalfWay,
             SCOPE_START | NOT_ON_TOP | NOT_APPLIED | ALREADY_APPLIED => return ExitCode::Refused,
             _ => {}
         }
@@ -78,6 +79,8 @@ pub enum ExitCode {
     RolledBack = 8,
     /// The loader in that target refuses further work.
     Blocked = 9,
+    /// Neither as before nor wholly changed: what a killed command left isn't recovered yet.
+    HalfWay = 10,
 }
 
 /// How grave a code usually is.

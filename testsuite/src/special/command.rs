@@ -59,7 +59,7 @@ fn command_killed() -> Result<()> {
             return target.finish();
         }
         target.ask("value")?;
-        target.verify()?.expect(4)?;
+        target.verify()?.expect(10)?;
         let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
         check!(status.text().contains("half-way"), "status: {}", status.describe());
         target::hpatch("recover", target.pid(), &[])?.expect(0)?;
@@ -71,7 +71,7 @@ fn command_killed() -> Result<()> {
     let patched = target.ask("value")?;
     check!(patched != value, "the bundle isn't live after the second try");
     killed_at_revert(&target)?;
-    target.verify()?.expect(4)?;
+    target.verify()?.expect(10)?;
     target::hpatch("recover", target.pid(), &[])?.expect(0)?;
     target.verify()?.expect(0)?;
     value = target.ask("value")?;

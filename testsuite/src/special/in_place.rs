@@ -67,9 +67,20 @@ fn killed_and_busy() -> Result<()> {
     }
     value(&mut target, NEW, "killed when all was written")?;
     target.ask("enter")?;
-    let refused = target::hpatch("recover", target.pid(), &["--timeout", "1"])?.expect(7)?;
-    check!(refused.text().contains("wait_for_work"), "the busy function isn't named: {}", refused.describe());
-    value(&mut target, NEW, "after the refusal")?;
+    // Whoever recovers does so within its own time, and says that the process isn't as it was.
+    let bundle = pair.bundle.to_string_lossy();
+    for (verb, more) in [("recover", &[][..]), ("apply", &[&*bundle]), ("revert", &["fix"])] {
+        let more = [more, &["--timeout", "0.3", "--json"]].concat();
+        let refused = target::hpatch(verb, target.pid(), &more)?.expect(10)?;
+        let said: serde_json::Value = serde_json::from_str(&refused.stdout)?;
+        check!(said["code"] == "HP1310" && said["exit"] == 10, "{verb} says otherwise: {said}");
+        check!(refused.text().contains("wait_for_work"), "the busy function isn't named: {}", refused.describe());
+        let waited =
+            said["error"].as_str().and_then(|e| e.split("in use for ").nth(1)?.split(' ').next()?.parse().ok());
+        check!(waited.is_some_and(|s: f64| s < 10.0), "{verb} waited as long as it does without being told: {said}");
+        value(&mut target, NEW, "after the refusal")?;
+    }
+    target.verify()?.expect(10)?;
     check!(target.ask("leave")? == "left", "the thread didn't leave");
     target::hpatch("recover", target.pid(), &[])?.expect(0)?;
     value(&mut target, OLD, "recovered")?;

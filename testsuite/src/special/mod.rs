@@ -9,6 +9,7 @@ mod in_place;
 mod life;
 mod lift;
 mod moved;
+mod recovered;
 mod seen;
 mod surroundings;
 mod switch;
@@ -49,6 +50,7 @@ pub fn cases() -> Vec<Case> {
         faults::CASES,
         thread_locals::CASES,
         moved::CASES,
+        recovered::CASES,
     ]
     .concat()
 }

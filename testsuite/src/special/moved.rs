@@ -29,7 +29,11 @@ fn bundles(scene: &str, wanted: &[(&str, &str, &[&str])]) -> Result<(Build, Vec<
     bundles_of("moved", scene, wanted)
 }
 
-fn bundles_of(program: &str, scene: &str, wanted: &[(&str, &str, &[&str])]) -> Result<(Build, Vec<PathBuf>)> {
+pub(super) fn bundles_of(
+    program: &str,
+    scene: &str,
+    wanted: &[(&str, &str, &[&str])],
+) -> Result<(Build, Vec<PathBuf>)> {
     let (program, config) = (special(program)?, Config::new(&[]));
     let old = compile::build(&program, &config, &folder(scene)?.join("old"), &[])?;
     let mut made = Vec::new();

@@ -207,14 +207,18 @@ fn fibers_elsewhere() -> Result<()> {
     let (program, config, folder) = (special("fibers")?, Config::new(&[]), folder("fibers-elsewhere")?);
     let old = compile::build(&program, &config, &folder.join("old"), &["ELSEWHERE"])?;
     let new = compile::build(&program, &config, &folder.join("new"), &["ELSEWHERE", "NEW"])?;
-    let (bundle, library) = (folder.join("fix.hpatch"), folder.join("library.so"));
+    let bundle = folder.join("fix.hpatch");
     bundle::build_signed(Signer::shared()?, &old.module, &new.module, &bundle, "fix")?;
-    let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-DLIBRARY", "-I"]).arg(paths::programs().join("driver"));
-    process::run_ok(cc.arg("-o").arg(&library).arg(&program.source), Duration::from_secs(60))?;
-    let mut target = Target::start(&old.program, &Launch::trusting(Signer::shared()?.trust()))?;
-    answers(&mut target, &format!("library {}", library.display()), "loaded", "before")?;
-    suspended(target, &bundle)
+    for (name, more) in [("library.so", &[][..]), ("bare.so", &["-DBARE"])] {
+        let library = folder.join(name);
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-DLIBRARY", "-I"]).arg(paths::programs().join("driver")).args(more);
+        process::run_ok(cc.arg("-o").arg(&library).arg(&program.source), Duration::from_secs(60))?;
+        let mut target = Target::start(&old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+        answers(&mut target, &format!("library {}", library.display()), "loaded", "before")?;
+        suspended(target, &bundle)?;
+    }
+    Ok(())
 }
 
 /// Where the function goes on stands in the signal frame of a handler that waits on its own stack, and nowhere else.

@@ -267,7 +267,7 @@ fn killed() -> Result<()> {
             hpatch(way, &target, "apply", &[&bundle], &format!("all:{step}"))?;
             // Neither value is wrong here, but there has to be one.
             target.ask("value")?;
-            target.verify()?.expect(4)?;
+            target.verify()?.expect(10)?;
             let status = crate::target::hpatch("status", target.pid(), &[])?.expect(0)?;
             check!(status.text().contains("half-way"), "{way}, killed at {step}: {}", status.describe());
             if let Some(output) = hpatch(way, &target, "recover", &[], "")? {

@@ -27,7 +27,7 @@ const MAX_BUNDLE: u64 = 64 << 20;
 
 pub fn run(pid: i32, bundle: &Path, how: &Applying, switching: &Switching) -> Result<Report> {
     let bytes = read_bundle(bundle)?;
-    let session = Session::open(pid)?;
+    let session = Session::open(pid, switching)?;
     let digest: [u8; 32] = Sha256::digest(&bytes).into();
     let begun = Instant::now();
     let patch = match prepare(&session, &bytes, how, RpcOptions { allow_seccomp: switching.allow_seccomp }) {
@@ -51,6 +51,7 @@ fn already(session: &Session, digest: [u8; 32], error: Error) -> Result<Report> 
         format!("{} is live already in process {pid}; nothing changed\n", p.id),
         json!({ "pid": pid, "id": p.id, "changed": false, "code": code::ALREADY_APPLIED.to_string() }),
     );
+    r.json.extend(session.half_way_json());
     r.exit = Some(Exit::NothingChanged);
     Ok(r)
 }
@@ -114,6 +115,7 @@ pub fn switch_in(
         m.insert("blockers".into(), json!([]));
         m.insert("barrier".into(), json!(confirmed));
         m.insert("notes".into(), json!(notes));
+        m.extend(session.half_way_json());
     }
     let mut text = format!(
         "applied {} to process {pid}: {}, proven live\n  pause {:.3} ms with {} thread{} stopped, {} attempt{}\n",

@@ -162,10 +162,10 @@ pub enum Verb {
         #[command(flatten)]
         pid: Pid,
     },
-    /// Take back what a killed command left half-way, or end it.
+    /// Take back what a killed command left half-way, or end it; in forks of the process, too.
     Recover {
         #[command(flatten)]
-        pid: Pid,
+        which: Which,
         #[command(flatten)]
         switching: Switching,
     },
@@ -207,7 +207,9 @@ impl Verb {
 
     pub fn allows_seccomp(&self) -> bool {
         match self {
-            Self::Apply { switching, .. } | Self::Revert { switching, .. } => switching.allow_seccomp,
+            Self::Apply { switching, .. } | Self::Revert { switching, .. } | Self::Recover { switching, .. } => {
+                switching.allow_seccomp
+            }
             Self::Attach { allow_seccomp, .. } => *allow_seccomp,
             _ => false,
         }
@@ -216,8 +218,17 @@ impl Verb {
     /// Whether the command changes a process, so that its own death half-way matters.
     pub fn switches(&self) -> Option<i32> {
         match self {
-            Self::Apply { which, .. } | Self::Revert { which, .. } => which.pid,
-            Self::Recover { pid, .. } => Some(pid.pid),
+            Self::Apply { which, .. } | Self::Revert { which, .. } | Self::Recover { which, .. } => which.pid,
+            _ => None,
+        }
+    }
+
+    /// How it switches.
+    pub fn switching(&self) -> Option<&Switching> {
+        match self {
+            Self::Apply { switching, .. } | Self::Revert { switching, .. } | Self::Recover { switching, .. } => {
+                Some(switching)
+            }
             _ => None,
         }
     }

@@ -20,16 +20,17 @@ use crate::target::{Target, procfs};
 /// Nobody forks faster than that for long.
 const MAX_ROUNDS: usize = 20;
 
-/// From what was wanted to what should never be.
-const ORDER: [Exit; 10] = [
-    Exit::Done,
+/// From what says least to what should never be: one process that was changed is more than nothing.
+const ORDER: [Exit; 11] = [
     Exit::NothingChanged,
+    Exit::Done,
     Exit::Busy,
     Exit::Io,
     Exit::Usage,
     Exit::Refused,
     Exit::Untrusted,
     Exit::RolledBack,
+    Exit::HalfWay,
     Exit::Blocked,
     Exit::Internal,
 ];
@@ -98,12 +99,32 @@ fn one(pid: i32) -> Result<Option<One>> {
         return Ok(None);
     }
     let text = match (exit, json["error"].as_str()) {
-        (0, _) => format!("{pid}: done, pause {:.3} ms\n", json["pause_us"].as_f64().unwrap_or(0.0) / 1e3),
-        (3, _) => format!("{pid}: nothing to change\n"),
+        (0, _) => format!("{pid}: done{}{}\n", pause(&json), recovered(&json)),
+        (3, _) => format!("{pid}: nothing to change{}\n", recovered(&json)),
         (_, Some(error)) => format!("{pid}: {}: {error}\n", json["code"].as_str().unwrap_or("?")),
         (_, None) => format!("{pid}: exit {exit} {}\n", String::from_utf8_lossy(&run.stderr).trim()),
     };
     Ok(Some(One { exit, json, text }))
+}
+
+fn pause(json: &Value) -> String {
+    json["pause_us"].as_f64().map_or_else(String::new, |us| format!(", pause {:.3} ms", us / 1e3))
+}
+
+/// What a killed command had left in it, and in its forks.
+fn recovered(json: &Value) -> String {
+    let mut text = String::new();
+    let mut add = |whose: &str, v: &Value| {
+        for r in v["was_half_way"].as_array().into_iter().flatten() {
+            let what = if r["live"] == true { "brought to its end" } else { "taken back" };
+            let _ = write!(text, ", {} was half-way{whose} and is {what}", r["id"].as_str().unwrap_or("?"));
+        }
+    };
+    add("", json);
+    for f in json["forks"].as_array().into_iter().flatten() {
+        add(&format!(" in its fork {}", f["pid"]), f);
+    }
+    text
 }
 
 /// The arguments of this run, with one process in place of the choice of many.
@@ -127,7 +148,7 @@ fn for_pid(arguments: impl Iterator<Item = OsString>, pid: i32) -> Vec<OsString>
     }
     out.splice(0..0, ["--json".into()]);
     // Behind the verb, in front of everything that might end the options.
-    let at = out.iter().position(|a| a == "apply" || a == "revert").map_or(out.len(), |n| n + 1);
+    let at = out.iter().position(|a| a == "apply" || a == "revert" || a == "recover").map_or(out.len(), |n| n + 1);
     out.splice(at..at, ["--pid".into(), pid.to_string().into()]);
     out
 }

@@ -117,6 +117,7 @@ fn request(pid: i32, verb: &Verb) -> Result<(String, Vec<u8>, Duration)> {
         }
         Verb::Recover { switching, .. } => {
             timeout = switching.timeout;
+            words.extend(flag(switching.allow_seccomp, "--allow-seccomp"));
             words.extend(flag(switching.ignore_suspended, "--ignore-suspended"));
             words.extend(["--timeout".into(), switching.timeout.to_string()]);
         }
@@ -170,8 +171,8 @@ fn read_answer(bytes: &[u8]) -> Result<Report> {
 }
 
 fn exit_of(number: u64) -> Option<Exit> {
-    use Exit::{Blocked, Busy, Done, Internal, Io, NothingChanged, Refused, RolledBack, Untrusted, Usage};
-    let all = [Done, Internal, Usage, NothingChanged, Refused, Untrusted, Io, Busy, RolledBack, Blocked];
+    use Exit::{Blocked, Busy, Done, HalfWay, Internal, Io, NothingChanged, Refused, RolledBack, Untrusted, Usage};
+    let all = [Done, Internal, Usage, NothingChanged, Refused, Untrusted, Io, Busy, RolledBack, Blocked, HalfWay];
     all.into_iter().find(|e| *e as u64 == number)
 }
 
@@ -181,7 +182,7 @@ pub fn help(at: u64, length: u64, work: impl Fn(&Verb) -> Result<Report>) -> u8 
     let pid = unsafe { libc::getppid() };
     let Ok(target) = Target::open(pid) else { return Exit::Io as u8 };
     let status = match read_request(&target, at, length) {
-        Ok(verb) => supervise::run(pid, || {
+        Ok(verb) => supervise::run(pid, &verb, || {
             let outcome = work(&verb);
             let exit = match &outcome {
                 Ok(r) => r.exit.unwrap_or(Exit::Done),

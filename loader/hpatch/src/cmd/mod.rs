@@ -5,6 +5,7 @@ pub mod args;
 pub mod attach;
 pub mod fleet;
 pub mod inside;
+pub mod kin;
 pub mod pending;
 pub mod perf_map;
 pub mod recover;

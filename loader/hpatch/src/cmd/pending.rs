@@ -14,7 +14,7 @@ use crate::error::{Error, Exit, Result};
 use crate::trace::rpc::{self, RpcOptions};
 
 pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
-    let session = Session::open(pid)?;
+    let session = Session::open(pid, switching)?;
     let options = RpcOptions { allow_seccomp: switching.allow_seccomp };
     let mut text = String::new();
     let mut applied = Vec::new();

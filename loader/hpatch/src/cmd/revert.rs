@@ -14,7 +14,7 @@ use crate::target::control::{Patch, state_name};
 use crate::trace::rpc::{self, RpcOptions};
 
 pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Report> {
-    let session = Session::open(pid)?;
+    let session = Session::open(pid, switching)?;
     let records = session.records()?;
     // A bundle that was applied once more to copies of its modules that appeared later has a record for each time.
     let of_id = |state| move |p: &&Patch| p.id == id && p.is(state);
@@ -47,6 +47,7 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
         m.insert("writes".into(), json!(patch.edits.len()));
         m.insert("unmapped".into(), json!(unmap && notes.is_empty()));
         m.insert("notes".into(), json!(notes));
+        m.extend(session.half_way_json());
     }
     let mut text = format!(
         "reverted {id} in process {pid}: {} function{} as before, proven\n  pause {:.3} ms with {} thread{} stopped\n",

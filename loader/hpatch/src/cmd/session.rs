@@ -5,7 +5,10 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use hpatch_core::abi::{LoaderState, Op, RecordState};
+use serde_json::{Map, Value, json};
 
+use super::args::Switching;
+use super::kin::{self, Fork};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::recovering;
 use crate::recovery;
@@ -25,20 +28,28 @@ const LOADER_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Session {
     pub target: Target,
     pub control: Control,
+    /// What a killed command had left half-way in it, and in its forks.
+    recovered: Vec<Recovered>,
+    forks: Vec<Fork>,
     _lock: OwnedFd,
 }
 
 impl Session {
-    /// Takes the loader of a process, and first takes back what a killed command left half-way.
-    pub fn open(pid: i32) -> Result<Self> {
-        let s = Self::open_unrecovered(pid)?;
-        s.recover(Options::default())?;
-        s.release_unused()?;
+    /// Takes the loader of a process, and first takes back what a killed command left half-way, in its forks as well.
+    pub fn open(pid: i32, switching: &Switching) -> Result<Self> {
+        let mut s = Self::open_unrecovered(pid)?;
+        s.recovered = s.recover(switching.options())?;
+        if !s.recovered.is_empty() {
+            eprintln!("note: left half-way by a killed command: {}", describe(&s.recovered));
+            s.forks = kin::recover(&s, switching.options());
+            kin::tell(&s.forks);
+        }
+        s.release_unused(RpcOptions { allow_seccomp: switching.allow_seccomp })?;
         Ok(s)
     }
 
     /// Gives back the memory of bundles that a killed command prepared and never switched, and of those whose modules were unloaded.
-    fn release_unused(&self) -> Result<()> {
+    fn release_unused(&self, options: RpcOptions) -> Result<()> {
         for p in self.records()? {
             let unloaded = p.is(RecordState::Live) && p.is_unloaded();
             if unloaded {
@@ -49,7 +60,7 @@ impl Session {
                 continue;
             }
             // A leftover is only some kilobytes: not being able to remove it is no reason to refuse the command.
-            let _ = rpc::call(&self.target, &self.control, Op::Release, &[p.addr], RpcOptions::default());
+            let _ = rpc::call(&self.target, &self.control, Op::Release, &[p.addr], options);
         }
         Ok(())
     }
@@ -76,7 +87,7 @@ impl Session {
             return Err(owned(pid, owner));
         }
         control.set_owner(&target, me)?;
-        let session = Self { target, control, _lock: lock };
+        let session = Self { target, control, recovered: Vec::new(), forks: Vec::new(), _lock: lock };
         session.wait_for_loader()?;
         Ok(session)
     }
@@ -119,6 +130,11 @@ impl Session {
         }
     }
 
+    /// [`half_way_json`] of this session.
+    pub fn half_way_json(&self) -> Map<String, Value> {
+        half_way_json(&self.recovered, &self.forks)
+    }
+
     pub fn records(&self) -> Result<Vec<Patch>> {
         self.control.records(&self.target)
     }
@@ -127,10 +143,9 @@ impl Session {
     pub fn recover(&self, options: Options) -> Result<Vec<Recovered>> {
         let mut done: Vec<Recovered> = Vec::new();
         let records = self.records()?;
-        let half_way = |p: &&Patch| p.is(RecordState::Writing) || p.is(RecordState::Reverting);
         // Records that give way to a new one go with it, so they have no turn of their own.
-        let leader = |p: &Patch| records.iter().find(|l| l.addr == p.record.superseded_by).filter(half_way).is_some();
-        let mut waiting: Vec<&Patch> = records.iter().rev().filter(half_way).filter(|p| !leader(p)).collect();
+        let leader = |p: &Patch| records.iter().any(|l| l.addr == p.record.superseded_by && kin::half_way(l));
+        let mut waiting: Vec<&Patch> = records.iter().rev().filter(|p| kin::half_way(p) && !leader(p)).collect();
         while let Some(&first) = waiting.first() {
             // One bundle's copies are reverted together.
             let same = |p: &&Patch| {
@@ -142,11 +157,12 @@ impl Session {
             let going: Vec<Patch> =
                 records.iter().rev().filter(|g| g.record.superseded_by == first.addr).cloned().collect();
             let all = compose::in_place_of(all, &going, RecordState::Reverted);
-            let recovery = recovery::decide(&self.target, &all)?;
+            let left = |e| self.left(&first.id, e);
+            let recovery = recovery::decide(&self.target, &all).map_err(left)?;
             recovering(true);
             let recovered = switch::run(&self.target, &all, Direction::Recover(recovery), options);
             recovering(false);
-            recovered?;
+            recovered.map_err(left)?;
             done.push(Recovered { id: first.id.clone(), live: recovery.to_new(), ended: recovery.onward });
             waiting = others;
         }
@@ -154,10 +170,17 @@ impl Session {
         for p in records.iter().filter(|p| p.record.superseded_by != 0) {
             self.target.mem.write_u64(p.superseded_by_addr(), 0).map_err(|_| self.target.vanished())?;
         }
-        if !done.is_empty() {
-            eprintln!("note: left half-way by a killed command: {}", describe(&done));
-        }
         Ok(done)
+    }
+
+    /// Why `id` isn't recovered: whatever the reason, the process isn't as it was before.
+    fn left(&self, id: &str, e: Error) -> Error {
+        if !self.target.is_alive() {
+            return self.target.vanished();
+        }
+        let pid = self.target.pid;
+        Error { exit: Exit::HalfWay, ..e }
+            .note(format!("{id} is still half-way in process {pid}, as a killed command left it"))
     }
 }
 
@@ -168,6 +191,19 @@ pub struct Recovered {
     pub live: bool,
     /// The command's work was brought to its end, not taken back.
     pub ended: bool,
+}
+
+/// For `--json`: what was half-way before the command began.
+pub fn half_way_json(recovered: &[Recovered], forks: &[Fork]) -> Map<String, Value> {
+    let one = |r: &Recovered| json!({ "id": r.id, "live": r.live });
+    let of_fork = |f: &Fork| match &f.outcome {
+        Ok(done) => json!({ "pid": f.pid, "was_half_way": done.iter().map(one).collect::<Vec<_>>() }),
+        Err(e) => json!({ "pid": f.pid, "code": e.code.to_string(), "error": e.title }),
+    };
+    Map::from_iter([
+        ("was_half_way".to_owned(), recovered.iter().map(one).collect()),
+        ("forks".to_owned(), forks.iter().map(of_fork).collect()),
+    ])
 }
 
 /// `took back fix-1, fix-2 is live`.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Report;
 use super::apply::s;
-use super::session::is_command;
+use super::kin::{half_way_forks, unfinished};
 use crate::check::dry;
 use crate::check::report::Blockers;
 use crate::check::scan::Scanner;
@@ -29,11 +29,6 @@ fn loader_state(state: u32) -> &'static str {
 
 fn hex(b: &[u8]) -> String {
     b.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Whether a record is in the middle of a change that nobody is making.
-fn unfinished(p: &Patch, owner: u32) -> bool {
-    (p.is(RecordState::Writing) || p.is(RecordState::Reverting)) && !(owner != 0 && is_command(owner))
 }
 
 fn patch_json(p: &Patch, owner: u32) -> Value {
@@ -92,7 +87,13 @@ fn look(target: &Target, control: &Control) -> Result<Seen> {
 pub fn status(pid: i32) -> Result<Report> {
     let target = Target::open(pid)?;
     let control = Control::require(&target)?;
-    let seen = look(&target, &control)?;
+    let mut seen = look(&target, &control)?;
+    let forks = half_way_forks(&target, &control);
+    for fork in &forks {
+        let _ =
+            writeln!(seen.text, "  process {fork}, a fork, was left half-way: `hpatch recover --pid {pid}` sees to it");
+    }
+    seen.json["half_way_forks"] = json!(forks);
     Ok(Report::new(seen.text, seen.json))
 }
 
@@ -192,7 +193,7 @@ pub fn verify(pid: i32) -> Result<Report> {
     if let Some(p) = records.iter().find(|p| unfinished(p, owner)) {
         return Err(Error::new(
             code::UNFINISHED,
-            Exit::Refused,
+            Exit::HalfWay,
             format!("{} was left half-way by a killed command", p.id),
         )
         .help(format!("hpatch recover --pid {pid}")));

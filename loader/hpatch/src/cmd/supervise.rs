@@ -1,6 +1,8 @@
 //! A command that changes a process runs in a child. If that is killed half-way, the parent takes the change back at once; if the
 //! parent is killed, the child finishes its work.
 
+use super::args::{Switching, Verb};
+use super::kin;
 use super::session::{Recovered, Session};
 use super::ways::Way;
 use crate::error::{Exit, Result, code};
@@ -11,8 +13,8 @@ use crate::trace::door;
 /// Signals that must not end the worker while threads are stopped.
 const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
-/// Runs `work` in a child and gives its exit status. Must be called while this program has one thread.
-pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
+/// Runs `work`, which is `verb` on process `pid`, in a child and gives its exit status. Must be called while this program has one thread.
+pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
     // SAFETY: this program has one thread, so the child may do anything.
     let child = unsafe { libc::fork() };
     if child < 0 {
@@ -42,7 +44,7 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
         return libc::WEXITSTATUS(st) as u8;
     }
     eprintln!("error[HP1310]: the command was killed by signal {}", libc::WTERMSIG(st));
-    match recover(pid) {
+    match recover(pid, verb.switching().map_or_else(Options::default, Switching::options)) {
         Ok(done) if done.is_empty() => {
             eprintln!("  = no change was half-way: `hpatch status --pid {pid}` says what is live");
             Exit::Internal as u8
@@ -57,14 +59,22 @@ pub fn run(pid: i32, work: impl FnOnce() -> Exit) -> u8 {
         }
         Err(e) => {
             eprint!("{}", e.render());
-            e.exit as u8
+            // Whatever kept the recovery from beginning.
+            if kin::is_half_way(pid) { Exit::HalfWay as u8 } else { e.exit as u8 }
         }
     }
 }
 
 /// The way that the worker went is open still.
-fn recover(pid: i32) -> Result<Vec<Recovered>> {
-    let once = || Session::open_unrecovered(pid).and_then(|s| s.recover(Options::default()));
+fn recover(pid: i32, options: Options) -> Result<Vec<Recovered>> {
+    let once = || -> Result<Vec<Recovered>> {
+        let session = Session::open_unrecovered(pid)?;
+        let done = session.recover(options)?;
+        if !done.is_empty() {
+            kin::tell(&kin::recover(&session, options));
+        }
+        Ok(done)
+    };
     door::go_by_signals(fault::way() == Some(Way::Signals));
     match once() {
         Err(e) if e.code == code::PTRACE_DENIED => {

@@ -51,6 +51,7 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
     patch.record.switches_stacks |= going.iter().fold(0, |all, g| all | g.record.switches_stacks);
     // First everything goes back to where it was before those that go.
     let back = going.iter().flat_map(|g| moves::back(&g.moves));
+    patch.closes |= going.iter().any(|g| g.closes);
     patch.moves = back.chain(patch.moves.iter().copied()).collect();
     patch.detours.extend(going.iter().flat_map(|g| &g.detours));
     for e in &patch.edits {
@@ -92,6 +93,7 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
         all.new_ranges.extend(r.new_ranges.into_iter().map(|n| hpatch_core::abi::Range { func: shift(n.func), ..n }));
         all.new_sites.extend(r.new_sites);
         all.moves.extend(r.moves);
+        all.closes |= r.closes;
         all.detours.extend(r.detours);
         all.record.switches_stacks |= r.record.switches_stacks;
         all.units.extend(r.units);
@@ -131,6 +133,7 @@ mod tests {
             threads: Vec::new(),
             moves: Vec::new(),
             detours: Vec::new(),
+            closes: false,
         }
     }
 

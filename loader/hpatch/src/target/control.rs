@@ -280,6 +280,8 @@ pub struct Patch {
     pub moves: Vec<Move>,
     /// Where functions lead to their replacements, or did: at these places they can be entered, and closed.
     pub detours: Vec<u64>,
+    /// Whether they are closed for a while, because values are copied: also those of one module when the one with the values was unloaded since.
+    pub closes: bool,
 }
 
 impl Patch {
@@ -328,6 +330,7 @@ impl Patch {
         }
         let detour = |e: &&Edit| funcs.get(e.func as usize).is_some_and(|f: &(Func, String)| !f.0.edited());
         let detours = edits.iter().filter(detour).map(|e| e.addr).collect();
+        let moves = moves_of(mem.read_pods(r.moves, count(r.move_count)?).map_err(fail)?)?;
         Ok(Self {
             addr,
             id,
@@ -342,7 +345,8 @@ impl Patch {
             record: r,
             riders: Vec::new(),
             threads,
-            moves: moves_of(mem.read_pods(r.moves, count(r.move_count)?).map_err(fail)?)?,
+            closes: !moves.is_empty(),
+            moves,
         })
     }
 
@@ -356,7 +360,9 @@ impl Patch {
         let pages = File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid));
         let fresh = |u: &Unit| {
             let mut own = self.edits.iter().filter(|e| (u.lo..u.hi).contains(&e.addr)).peekable();
-            let pages = pages.as_ref().ok().filter(|_| own.peek().is_some() && self.is(RecordState::Live));
+            // Of a record that is half-way too: what will be written gets private pages before the record says that it is.
+            let written = [RecordState::Writing, RecordState::Live, RecordState::Reverting].iter().any(|s| self.is(*s));
+            let pages = pages.as_ref().ok().filter(|_| own.peek().is_some() && written);
             pages.is_some_and(|p| own.all(|e| is_file_page(p, e.addr)))
         };
         let stays: Vec<bool> = self.units.iter().map(|(u, _)| mapped(u) && !fresh(u)).collect();
