@@ -46,12 +46,13 @@ pub type Instances = BTreeMap<String, Fate>;
 #[derive(Debug)]
 pub struct Calls {
     taken: BTreeSet<FuncId>,
-    callers: BTreeMap<FuncId, BTreeSet<FuncId>>,
+    /// Called function and caller, ascending.
+    direct: Vec<(FuncId, FuncId)>,
 }
 
 impl Calls {
     pub fn of(image: &Image, lifted: &Lifted) -> Calls {
-        let (mut taken, mut callers) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        let (mut taken, mut direct) = (BTreeSet::new(), Vec::new());
         for (i, function) in lifted.functions.iter().enumerate() {
             let caller = FuncId::from(i);
             if function.names.iter().any(|&s| image.symbol(s).exported) {
@@ -59,9 +60,7 @@ impl Calls {
             }
             for reference in &function.refs {
                 match reference.target {
-                    Target::Func { func, .. } if reference.branch => {
-                        callers.entry(func).or_default().insert(caller);
-                    }
+                    Target::Func { func, .. } if reference.branch => direct.push((func, caller)),
                     ref other => taken.extend(address_of(other)),
                 }
             }
@@ -76,7 +75,9 @@ impl Calls {
             };
             taken.extend(lifted.func_at.get(&target));
         }
-        Calls { taken, callers }
+        direct.sort_unstable();
+        direct.dedup();
+        Calls { taken, direct }
     }
 
     /// Its address is known to data, to another module, or to code that does more than call it.
@@ -85,8 +86,9 @@ impl Calls {
     }
 
     /// The functions that call it or jump to it.
-    pub fn callers(&self, func: FuncId) -> impl Iterator<Item = FuncId> + '_ {
-        self.callers.get(&func).into_iter().flatten().copied()
+    pub fn callers(&self, func: FuncId) -> impl Iterator<Item = FuncId> + Clone + '_ {
+        let first = self.direct.partition_point(|&(callee, _)| callee < func);
+        self.direct[first..].iter().take_while(move |&&(callee, _)| callee == func).map(|&(_, caller)| caller)
     }
 }
 
@@ -153,8 +155,8 @@ impl Constants {
 struct Judge<'a> {
     analysis: Analysis<'a>,
     calls: &'a Calls,
-    old: Frames,
-    new: Frames,
+    old: Frames<'a>,
+    new: Frames<'a>,
     moving: Moving,
     constants: Constants,
     /// Entries of functions that changed or are new, in the builds that have them.
@@ -204,8 +206,12 @@ pub fn instances(
     Ok(layouts.iter().map(|(&name, all)| (name.to_owned(), fate(name, all))).collect())
 }
 
-fn knows(frame: &Frame, name: &str) -> bool {
-    [&frame.values, &frame.passed, &frame.pointers].iter().any(|s| s.contains(name))
+fn has(types: &[&str], name: &str) -> bool {
+    types.binary_search(&name).is_ok()
+}
+
+fn knows(frame: &Frame<'_>, name: &str) -> bool {
+    [&frame.values, &frame.passed, &frame.pointers].iter().any(|types| has(types, name))
 }
 
 /// The last part of a name as it stands in a mangled one (Itanium C++ ABI, 5.1.3), without arguments of templates.
@@ -224,7 +230,7 @@ impl Judge<'_> {
         &self.analysis.old.functions[func.index()].name
     }
 
-    fn frames_of(&self, (old, new): (Option<FuncId>, FuncId)) -> (Option<&Frame>, Option<&Frame>) {
+    fn frames_of(&self, (old, new): (Option<FuncId>, FuncId)) -> (Option<&Frame<'_>>, Option<&Frame<'_>>) {
         let entry = self.analysis.new.functions[new.index()].parts[0].start;
         (old.and_then(|f| self.old.functions.get(&self.old_entry(f))), self.new.functions.get(&entry))
     }
@@ -265,8 +271,8 @@ impl Judge<'_> {
     /// A changed function that is in one of `units`, or of which no unit is known.
     fn may_touch(&self, pair: (Option<FuncId>, FuncId), units: Option<&BTreeSet<&str>>) -> bool {
         let Some(units) = units else { return true };
-        let within = |frame: Option<&Frame>| match frame.and_then(|f| f.units.as_ref()) {
-            Some(own) => own.iter().any(|u| units.contains(u.as_str())),
+        let within = |frame: Option<&Frame<'_>>| match frame.and_then(|f| f.units.as_ref()) {
+            Some(own) => own.iter().any(|u| units.contains(u)),
             None => true,
         };
         let (old, new) = self.frames_of(pair);
@@ -312,21 +318,21 @@ impl Judge<'_> {
                 continue;
             };
             all.insert(func);
-            let (passed, pointer) = (frame.passed.contains(name), frame.pointers.contains(name));
+            let (passed, pointer) = (has(&frame.passed, name), has(&frame.pointers, name));
             if (passed || pointer) && self.calls.address_taken(func) {
                 let function = self.old_name(func);
                 reasons.insert(format!("`{function}` takes one and may be called from anywhere"));
             }
-            if frame.values.contains(name) {
+            if has(&frame.values, name) {
                 holders.insert(func);
             }
-            let callers = self.calls.callers.get(&func).into_iter().flatten().filter(|&&c| c != func);
+            let callers = self.calls.callers(func).filter(|&c| c != func);
             if passed {
                 // A temporary has no declaration.
                 holders.extend(callers.clone());
             }
             if pointer {
-                by_pointer.extend(callers.map(|&c| (c, func)));
+                by_pointer.extend(callers.map(|c| (c, func)));
             }
         }
         all.extend(&holders);

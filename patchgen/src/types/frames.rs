@@ -4,34 +4,35 @@
 //! parameters has the type, and nothing but parameters points to it, each instance is in the frame of a function that declares one.
 
 use super::Survey;
-use super::holders::{Finder, Found, Wanted};
+use super::holders::{Finder, Found, Wanted, merge};
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, NONE, Node, Table};
 use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef, Reading, Spare};
 use crate::image::ImageError;
+use foldhash::fast::FixedState;
 use gimli::constants as dw;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// What a function's own declarations say, and those of the functions inlined into it.
+/// What a function's own declarations say, and those of the functions inlined into it. Names of types ascend.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Frame {
+pub struct Frame<'n> {
     /// Types with an instance in the frame.
-    pub values: BTreeSet<String>,
+    pub values: Vec<&'n str>,
     /// Types of which it takes or gives an instance by value: its callers have one in their frames too.
-    pub passed: BTreeSet<String>,
+    pub passed: Vec<&'n str>,
     /// Types that a parameter points to.
-    pub pointers: BTreeSet<String>,
+    pub pointers: Vec<&'n str>,
     /// Units whose code is in it. None: there is one that can't be named.
-    pub units: Option<BTreeSet<String>>,
+    pub units: Option<BTreeSet<&'n str>>,
 }
 
 /// Where instances of some types can be.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Frames {
+pub struct Frames<'n> {
     /// By entry: the functions that know one of the types, and those that were asked for. Only the latter have all their units.
-    pub functions: BTreeMap<Svma, Frame>,
+    pub functions: BTreeMap<Svma, Frame<'n>>,
     /// By type: what lets an instance outlive a call, or be anywhere. In words.
     pub outside: BTreeMap<String, BTreeSet<String>>,
     /// By type: variables at fixed places that hold one, with their names, and whether other units can mean them.
@@ -41,12 +42,12 @@ pub struct Frames {
 }
 
 /// One entry of a function: an abstract one that knows one of the types, or one with code.
-struct Part {
+struct Part<'n> {
     at: DieRef,
     entry: Option<Svma>,
     /// The entries that it is an instance of, or that are inlined into it.
     origins: Vec<DieRef>,
-    frame: Frame,
+    frame: Frame<'n>,
 }
 
 type Outside = BTreeMap<String, BTreeSet<String>>;
@@ -58,7 +59,7 @@ struct Holding {
     declared: Outside,
 }
 
-impl Frames {
+impl Frames<'_> {
     /// Why an instance of the type can be somewhere else than in frames and in the variables that `moved` takes.
     pub fn elsewhere(&self, ty: &str, moved: impl Fn(Svma) -> bool) -> BTreeSet<String> {
         let mut reasons = self.outside.get(ty).cloned().unwrap_or_default();
@@ -82,15 +83,15 @@ pub enum Reach {
 
 /// Looks for the types in `names` (qualified, as [`super::LayoutChange::name`] has them), and for the functions that begin at one of
 /// `entries`.
-pub fn frames(
-    info: &DebugInfo<'_>,
+pub fn frames<'n>(
+    info: &'n DebugInfo<'_>,
     survey: &Survey,
-    names: &BTreeSet<String>,
+    names: &'n BTreeSet<String>,
     entries: &BTreeSet<Svma>,
     reach: Reach,
-) -> Result<Frames, ImageError> {
+) -> Result<Frames<'n>, ImageError> {
     let (wanted, tables) = (Wanted::new(names), Spare::default());
-    let of_unit = |unit: u32| -> Result<(Vec<Part>, Outside, Holding), ImageError> {
+    let of_unit = |unit: u32| -> Result<(Vec<Part<'n>>, Outside, Holding), ImageError> {
         tables.with(|table| {
             info.read_into(unit, Reading::Frames, table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
             let mut search = Search {
@@ -123,11 +124,11 @@ pub fn frames(
             out.outside.entry(ty).or_default().extend(reasons);
         }
     }
-    let mut frame = |entry: Svma, more: &Frame, unit: u32| {
+    let mut frame = |entry: Svma, more: &Frame<'n>, unit: u32| {
         let none = || Frame { units: Some(BTreeSet::new()), ..Frame::default() };
         out.functions.entry(entry).or_insert_with(none).add(more, info.name_at(unit));
     };
-    let by_die: HashMap<DieRef, usize> = parts.iter().enumerate().map(|(i, p)| (p.at, i)).collect();
+    let by_die: HashMap<DieRef, usize, FixedState> = parts.iter().enumerate().map(|(i, p)| (p.at, i)).collect();
     for part in &parts {
         let Some(entry) = part.entry else { continue };
         frame(entry, &part.frame, part.at.unit);
@@ -146,19 +147,19 @@ pub fn frames(
     Ok(out)
 }
 
-impl Frame {
+impl<'n> Frame<'n> {
     fn knows(&self) -> bool {
         [&self.values, &self.passed, &self.pointers].iter().any(|types| !types.is_empty())
     }
 
-    fn add(&mut self, other: &Frame, unit: &str) {
-        self.values.extend(other.values.iter().cloned());
-        self.passed.extend(other.passed.iter().cloned());
-        self.pointers.extend(other.pointers.iter().cloned());
+    fn add(&mut self, other: &Frame<'n>, unit: &'n str) {
+        merge(&mut self.values, &other.values);
+        merge(&mut self.passed, &other.passed);
+        merge(&mut self.pointers, &other.pointers);
         match &mut self.units {
             // Partial units, type units.
             _ if unit.is_empty() => self.units = None,
-            Some(units) => drop(units.insert(unit.to_owned())),
+            Some(units) => drop(units.insert(unit)),
             None => {}
         }
     }
@@ -166,13 +167,13 @@ impl Frame {
 
 struct Search<'a, 'i, 'n> {
     finder: Finder<'a, 'i, 'n>,
-    entries: &'n BTreeSet<Svma>,
+    entries: &'a BTreeSet<Svma>,
     outside: Outside,
     holding: Holding,
-    parts: Vec<Part>,
+    parts: Vec<Part<'n>>,
 }
 
-impl<'a, 'i> Search<'a, 'i, '_> {
+impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
     fn unit(&mut self) {
         let View { unit, local, .. } = self.finder.shapes.view;
         // The innermost function around each entry.
@@ -200,14 +201,14 @@ impl<'a, 'i> Search<'a, 'i, '_> {
     }
 
     /// The parts that say something: a function that nobody asked for, with none of the types in it, doesn't.
-    fn kept(&mut self) -> Vec<Part> {
+    fn kept(&mut self) -> Vec<Part<'n>> {
         let unit = self.finder.shapes.view.unit;
         let parts = std::mem::take(&mut self.parts);
         let knowing: HashSet<DieRef> = parts.iter().filter(|p| p.frame.knows()).map(|p| p.at).collect();
         // Whether an entry of another unit knows one is seen when that unit is read.
         let may_know = |at: &DieRef| at.unit != unit || knowing.contains(at);
-        let asked = |p: &Part| p.entry.is_some_and(|at| self.entries.contains(&at));
-        let says = |p: &Part| p.frame.knows() || asked(p) || (p.entry.is_some() && p.origins.iter().any(may_know));
+        let asked = |p: &Part<'_>| p.entry.is_some_and(|at| self.entries.contains(&at));
+        let says = |p: &Part<'_>| p.frame.knows() || asked(p) || (p.entry.is_some() && p.origins.iter().any(may_know));
         parts.into_iter().filter(says).collect()
     }
 
@@ -286,7 +287,7 @@ impl<'a, 'i> Search<'a, 'i, '_> {
             let name = self.name(at);
             self.reason(returned, || format!("`{name}` returns a pointer to one"));
         }
-        let mut frame = Frame { passed: owned(&given), ..Frame::default() };
+        let mut frame = Frame { passed: given, ..Frame::default() };
         let mut origins = Vec::new();
         self.chain(node.origin, &mut origins);
         for i in index + 1..node.end {
@@ -298,15 +299,15 @@ impl<'a, 'i> Search<'a, 'i, '_> {
                     let ty = inner.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
                     let (held, pointed) = self.finder.both(ty);
                     if inner.tag == dw::DW_TAG_formal_parameter {
-                        frame.pointers.extend(owned(&pointed));
-                        frame.passed.extend(owned(&held));
+                        merge(&mut frame.pointers, &pointed);
+                        merge(&mut frame.passed, &held);
                     }
-                    frame.values.extend(owned(&held));
+                    merge(&mut frame.values, &held);
                 }
                 _ => {}
             }
         }
-        frame.values.extend(frame.passed.iter().cloned());
+        merge(&mut frame.values, &frame.passed);
         let entry = match node.home {
             Some(Home::At(entry)) if node.code => Some(entry),
             _ => None,
@@ -325,10 +326,6 @@ impl<'a, 'i> Search<'a, 'i, '_> {
     }
 }
 
-fn owned(types: &[&str]) -> BTreeSet<String> {
-    types.iter().map(|&ty| ty.to_owned()).collect()
-}
-
 fn parent<'t, 'i>(table: &'t Table<'i>, node: &Node<'i>) -> Option<&'t Node<'i>> {
     (node.parent != NONE).then(|| table.node(node.parent))
 }
@@ -341,7 +338,7 @@ mod tests {
     fn a_function_of_an_unnamed_unit_may_be_anywhere() {
         let mut frame = Frame { units: Some(BTreeSet::new()), ..Frame::default() };
         frame.add(&Frame::default(), "a.c");
-        assert_eq!(frame.units, Some(BTreeSet::from(["a.c".to_owned()])));
+        assert_eq!(frame.units, Some(BTreeSet::from(["a.c"])));
         frame.add(&Frame::default(), "");
         frame.add(&Frame::default(), "b.c");
         assert_eq!(frame.units, None);

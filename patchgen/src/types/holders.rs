@@ -89,7 +89,7 @@ impl<'n> Wanted<'n> {
 /// Some of the wanted names, ascending.
 pub(super) type Found<'n> = Vec<&'n str>;
 
-fn merge<'n>(into: &mut Found<'n>, more: &[&'n str]) {
+pub(super) fn merge<'n>(into: &mut Found<'n>, more: &[&'n str]) {
     if !more.is_empty() {
         into.extend(more);
         into.sort_unstable();
@@ -100,7 +100,7 @@ fn merge<'n>(into: &mut Found<'n>, more: &[&'n str]) {
 /// Finds what a type has in it, or leads to, of some named types.
 pub(super) struct Finder<'a, 'i, 'n> {
     pub shapes: Shapes<'a, 'i>,
-    pub wanted: &'n Wanted<'n>,
+    pub wanted: &'a Wanted<'n>,
     /// What is in an aggregate: an index in `sets`.
     known: Memo,
     /// What a type was found to hold, and to lead to: two such indexes, the second in the upper half.
@@ -112,7 +112,7 @@ pub(super) struct Finder<'a, 'i, 'n> {
 const NOTHING: u64 = 1;
 
 impl<'a, 'i, 'n> Finder<'a, 'i, 'n> {
-    pub fn new(view: View<'a, 'i>, wanted: &'n Wanted<'n>) -> Finder<'a, 'i, 'n> {
+    pub fn new(view: View<'a, 'i>, wanted: &'a Wanted<'n>) -> Finder<'a, 'i, 'n> {
         Finder {
             shapes: Shapes::new(view),
             wanted,
