@@ -14,6 +14,7 @@ use crate::image::{Binding, Image};
 use crate::lift::{CodeRef, Function, Lifted, Slot, Target};
 use content::{Shapes, similarity};
 use pairing::Pairing;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,25 +120,27 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
             }
         }
     }
-    let name = |side: &[Function], i: usize| Some(side[i].name.clone()).filter(|n| !n.is_empty());
-    let key = |side: &[Function], i: usize| name(side, i).map(|n| (n, side[i].unit.clone()));
+    fn name(side: &[Function], i: usize) -> Option<&str> {
+        Some(side[i].name.as_str()).filter(|n| !n.is_empty())
+    }
+    fn key(side: &[Function], i: usize) -> Option<(&str, Option<&str>)> {
+        name(side, i).map(|n| (n, side[i].unit.as_deref()))
+    }
     p.unique(Why::LocalName, |i| key(of, i), |i| key(nf, i));
     p.unique(Why::LocalName, |i| name(of, i), |i| name(nf, i));
     // What thin link-time optimisation shares between units gets a number of the unit.
-    let own = |side: &[Function], i: usize| {
-        let name = side[i].name.split(".llvm.").next().unwrap_or_default();
-        names::is_rust(name).then(|| name.to_owned())
-    };
+    fn own(side: &[Function], i: usize) -> Option<&str> {
+        side[i].name.split(".llvm.").next().filter(|name| names::is_rust(name))
+    }
     p.unique(Why::LocalName, |i| own(of, i), |i| own(nf, i));
-    let stems = |side: &[Function]| -> Vec<Option<(String, Vec<&'static str>)>> {
-        side.iter()
-            .map(|f| {
-                let s = stem(&f.name);
-                (!f.name.is_empty()).then_some((s.name, s.kinds))
-            })
-            .collect()
+    let stems = |side: &[Function], to: &[Option<Pair<FuncId>>]| -> Vec<Option<(String, Vec<&'static str>)>> {
+        let one = |(f, pair): (&Function, &Option<_>)| {
+            let s = (pair.is_none() && !f.name.is_empty()).then(|| stem(&f.name))?;
+            Some((s.name, s.kinds))
+        };
+        side.iter().zip(to).map(one).collect()
     };
-    let (os, ns) = (stems(of), stems(nf));
+    let (os, ns) = (stems(of, &p.to_new), stems(nf, &p.to_old));
     p.unique(
         Why::Stem,
         |i| os[i].clone().map(|s| (s, of[i].unit.clone())),
@@ -145,7 +148,8 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     );
     p.unique(Why::Stem, |i| os[i].clone(), |i| ns[i].clone());
     let (mut old_shapes, mut new_shapes) = (Shapes::new(old), Shapes::new(new));
-    let (old_held, new_held) = (held(old.image, old.lifted), held(new.image, new.lifted));
+    let old_held = LazyCell::new(|| held(old.image, old.lifted));
+    let new_held = LazyCell::new(|| held(new.image, new.lifted));
     // The same name in several units, or clones whose numbers moved: by content.
     for with_unit in [true, false] {
         let unit = |side: &[Function], i: usize| with_unit.then(|| side[i].unit.clone());
@@ -158,10 +162,13 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
                 let left_new: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
                 // Instances of a generic function, whose callers are all known: the new ones are carried, and nobody calls the old ones
                 // any more. Rust gives a function no address of its own to be known by.
-                let called = |list: &[usize], fs: &[Function], held: &BTreeSet<usize>| {
-                    list.iter().all(|i| names::is_rust(&fs[*i].name) && !held.contains(i))
+                let rust = |list: &[usize], fs: &[Function]| list.iter().all(|i| names::is_rust(&fs[*i].name));
+                let called = || {
+                    rust(&left_old, of)
+                        && rust(&left_new, nf)
+                        && !left_old.iter().any(|i| old_held.contains(i))
+                        && !left_new.iter().any(|i| new_held.contains(i))
                 };
-                let called = || called(&left_old, of, &old_held) && called(&left_new, nf, &new_held);
                 if !left_old.is_empty() && !left_new.is_empty() && !called() {
                     ambiguous.insert((301, key.0.0));
                 }
@@ -181,8 +188,8 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
         }
     }
     let calls = |f: &Function, r: &CodeRef| {
-        let insn = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
-        r.branch || insn.is_ok_and(|i| f.insns[i].call)
+        let insn = || f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
+        r.branch || insn().is_ok_and(|i| f.insns[i].call)
     };
     let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter(move |r| !calls(f, r))).map(|r| &r.target);
     let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);

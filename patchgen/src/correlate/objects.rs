@@ -8,15 +8,17 @@ use crate::lift::{Data, DataKind, Slot, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The functions that refer to each object.
-fn users(side: Side<'_>) -> Vec<BTreeSet<usize>> {
+/// The functions that refer to each object, ascending.
+fn users(side: Side<'_>) -> Vec<Vec<usize>> {
     let threads = thread_variables(side);
-    let mut users = vec![BTreeSet::new(); side.lifted.data.len()];
+    let mut users = vec![Vec::new(); side.lifted.data.len()];
     for (i, f) in side.lifted.functions.iter().enumerate() {
         for r in &f.refs {
             let others = r.alternatives.iter().map(|(data, _)| data.index());
             for data in object(&r.target, &threads).into_iter().chain(others) {
-                users[data].insert(i);
+                if users[data].last() != Some(&i) {
+                    users[data].push(i);
+                }
             }
         }
     }
@@ -49,11 +51,11 @@ fn held(side: Side<'_>) -> BTreeSet<usize> {
 }
 
 /// One side's candidates, who uses each object of that side in code, and which of them data point to.
-type Used<'a> = (&'a [usize], &'a [BTreeSet<usize>], &'a BTreeSet<usize>);
+type Used<'a> = (&'a [usize], &'a [Vec<usize>], &'a BTreeSet<usize>);
 
 /// Pairs objects of the same stem and unit to which nothing refers, in their order: nobody could tell if they were mixed up.
 fn unused(p: &mut Pairing<DataId>, (o, old_users, old_held): Used<'_>, (n, new_users, new_held): Used<'_>) {
-    let idle = |list: &[usize], users: &[BTreeSet<usize>], held: &BTreeSet<usize>| -> Vec<usize> {
+    let idle = |list: &[usize], users: &[Vec<usize>], held: &BTreeSet<usize>| -> Vec<usize> {
         list.iter().copied().filter(|&i| users[i].is_empty() && !held.contains(&i)).collect()
     };
     let (a, b) = (idle(o, old_users, old_held), idle(n, new_users, new_held));

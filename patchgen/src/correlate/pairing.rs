@@ -1,6 +1,7 @@
 //! Pairs items of two lists by keys of falling strength. Knows nothing of functions or data.
 
 use super::{Pair, Why};
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -27,7 +28,7 @@ impl<T: Copy + From<usize>> Pairing<T> {
         old_key: impl Fn(usize) -> Option<K>,
         new_key: impl Fn(usize) -> Option<K>,
     ) -> Vec<(K, Vec<usize>, Vec<usize>)> {
-        let mut groups: HashMap<K, (Vec<usize>, Vec<usize>)> = HashMap::new();
+        let mut groups: HashMap<K, (Vec<usize>, Vec<usize>), FixedState> = HashMap::default();
         for i in (0..self.to_new.len()).filter(|&i| self.to_new[i].is_none()) {
             if let Some(k) = old_key(i) {
                 groups.entry(k).or_default().0.push(i);

@@ -3,6 +3,7 @@
 use crate::addr::{DataId, Svma};
 use crate::image::{Image, SectionKind};
 use crate::lift::{Data, DataKind, Lifted};
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
 /// Zeros behind a literal that may belong to it: the terminator of a wide string, or of a list of strings.
@@ -11,7 +12,7 @@ const TERMINATOR: u64 = 8;
 #[derive(Debug)]
 pub struct Literals<'a> {
     old_image: &'a Image,
-    by_bytes: HashMap<&'a [u8], Vec<(Svma, DataKind)>>,
+    by_bytes: HashMap<&'a [u8], Vec<(Svma, DataKind)>, FixedState>,
 }
 
 /// The bytes of a constant that holds no pointers.
@@ -35,7 +36,7 @@ pub fn carried_size(image: &Image, lifted: &Lifted, id: DataId) -> u64 {
 
 impl<'a> Literals<'a> {
     pub fn new(image: &'a Image, lifted: &Lifted) -> Literals<'a> {
-        let mut by_bytes: HashMap<&[u8], Vec<_>> = HashMap::new();
+        let mut by_bytes: HashMap<&[u8], Vec<_>, FixedState> = HashMap::default();
         for datum in &lifted.data {
             if let Some(bytes) = content(image, datum) {
                 by_bytes.entry(bytes).or_default().push((datum.range.start, datum.kind));

@@ -129,7 +129,9 @@ impl Assembler<'_> {
             names,
             parts: self.body.parts.iter().map(|s| s.range).collect(),
             insns: Vec::new(),
-            refs: Vec::new(),
+            refs: Vec::with_capacity(
+                self.body.parts.iter().filter_map(|s| s.piece.as_ref()).map(|p| p.raws.len()).sum(),
+            ),
             tables: Vec::new(),
             fdes: self.body.parts.iter().map(|s| s.fde).collect(),
             unprovable: Vec::new(),
@@ -180,6 +182,7 @@ impl Assembler<'_> {
             Target::Data { data, .. } => Some(self.data[data.index()].kind),
             _ => None,
         };
+        let mut room = indexed::Room::new();
         for i in 0..f.refs.len() {
             f.refs[i].certain |= chosen::is_chosen(self.resolver.image, &f, &f.refs[i], kind);
             let r = &f.refs[i];
@@ -193,7 +196,7 @@ impl Assembler<'_> {
             };
             f.refs[i].indexed = data
                 && r.access == Access::Derived
-                && indexed::is_indexed(self.resolver.image, &self.resolver.callees, &f, r);
+                && indexed::is_indexed(self.resolver.image, &self.resolver.callees, &f, r, &mut room);
         }
         self.alternatives(&mut f);
         f

@@ -89,7 +89,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
     let mut piece = Piece {
         range,
         insns: Vec::with_capacity(bytes.len() / 4),
-        raws: Vec::new(),
+        raws: Vec::with_capacity(bytes.len() / 12),
         bad: Vec::new(),
         indirect: Vec::new(),
         reads_tp: false,

@@ -48,7 +48,7 @@ const NEVER_RETURN: [&str; 17] = [
 ];
 
 /// Whether the address in a reference may be one that the code adds something to. True where that isn't seen.
-pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, reference: &CodeRef) -> bool {
+pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, reference: &CodeRef, room: &mut Room) -> bool {
     let Ok(at) = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)) else {
         return true;
     };
@@ -65,8 +65,9 @@ pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, referen
         Mnemonic::Push => return false,
         _ => return true,
     }
-    let (factory, held) = (InstructionInfoFactory::new(), HashMap::default());
-    let mut walk = Walk { image, callees, f, factory, held, open: Vec::new() };
+    room.held.clear();
+    room.open.clear();
+    let mut walk = Walk { image, callees, f, room };
     walk.runs_on(at, &first, bit(first.op0_register())).is_none() || walk.finds_sum().unwrap_or(true)
 }
 
@@ -76,32 +77,44 @@ fn bit(register: Register) -> u16 {
     if full.is_gpr64() { 1 << full.number() } else { 0 }
 }
 
-/// Goes along all paths that may begin at one place. Its functions give None where a path leads out of sight.
-struct Walk<'a> {
-    image: &'a Image,
-    callees: &'a Callees,
-    f: &'a Function,
+/// What a walk remembers, lent to one after the other.
+#[derive(Debug)]
+pub(super) struct Room {
     factory: InstructionInfoFactory,
     /// By instruction: the registers that may hold the address before it.
     held: HashMap<usize, u16, FixedState>,
     open: Vec<usize>,
 }
 
+impl Room {
+    pub fn new() -> Room {
+        Room { factory: InstructionInfoFactory::new(), held: HashMap::default(), open: Vec::new() }
+    }
+}
+
+/// Goes along all paths that may begin at one place. Its functions give None where a path leads out of sight.
+struct Walk<'a> {
+    image: &'a Image,
+    callees: &'a Callees,
+    f: &'a Function,
+    room: &'a mut Room,
+}
+
 impl Walk<'_> {
     /// Whether an instruction on one of the paths computes with the address.
     fn finds_sum(&mut self) -> Option<bool> {
         for _ in 0..FAR {
-            let Some(at) = self.open.pop() else { return Some(false) };
+            let Some(at) = self.room.open.pop() else { return Some(false) };
             let i = instruction(self.image, self.f, &self.f.insns[at])?;
-            let holders = self.held[&at];
+            let holders = self.room.held[&at];
             if self.f.insns[at].nop {
                 self.runs_on(at, &i, holders)?;
                 continue;
             }
-            if computes(&i, &mut self.factory, holders) {
+            if computes(&i, &mut self.room.factory, holders) {
                 return Some(true);
             }
-            let left = overwrite(&i, &mut self.factory, holders);
+            let left = overwrite(&i, &mut self.room.factory, holders);
             self.goes_on(at, &i, left)?;
         }
         None
@@ -175,10 +188,10 @@ impl Walk<'_> {
     }
 
     fn add(&mut self, at: usize, holders: u16) {
-        let held = self.held.entry(at).or_default();
+        let held = self.room.held.entry(at).or_default();
         if holders & !*held != 0 {
             *held |= holders;
-            self.open.push(at);
+            self.room.open.push(at);
         }
     }
 
