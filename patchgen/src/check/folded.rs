@@ -6,6 +6,7 @@ use super::{Context, Findings};
 use crate::addr::FuncId;
 use crate::diag::Severity;
 use crate::image::{Binding, Symbol};
+use foldhash::fast::FixedState;
 use patchfmt::codes;
 use std::collections::HashMap;
 
@@ -19,17 +20,22 @@ fn key(symbol: &Symbol) -> Key<'_> {
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    let mut owners: HashMap<Key<'_>, Vec<FuncId>> = HashMap::new();
+    let names_of = |old: FuncId| a.old.functions[old.index()].names.iter().map(|&name| key(a.old_image.symbol(name)));
+    // Of the names that changed functions have.
+    let mut owners: HashMap<Key<'_>, Vec<FuncId>, FixedState> = HashMap::default();
+    owners.extend(context.set.changed().flat_map(|(old, ..)| names_of(old)).map(|name| (name, Vec::new())));
     for (index, function) in a.new.functions.iter().enumerate() {
         for &name in &function.names {
-            owners.entry(key(a.new_image.symbol(name))).or_default().push(FuncId::from(index));
+            if let Some(ids) = owners.get_mut(&key(a.new_image.symbol(name))) {
+                ids.push(FuncId::from(index));
+            }
         }
     }
     for (old, new, _) in context.set.changed() {
         let function = &a.old.functions[old.index()];
         for &name in &function.names {
             let symbol = a.old_image.symbol(name);
-            let elsewhere = owners.get(&key(symbol)).is_some_and(|ids| !ids.contains(&new));
+            let elsewhere = owners.get(&key(symbol)).is_some_and(|ids| !ids.is_empty() && !ids.contains(&new));
             if elsewhere {
                 let message = format!(
                     "`{}` and `{}` are one function in the old build and two in the new one, of which one changed",

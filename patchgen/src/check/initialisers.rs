@@ -67,6 +67,9 @@ fn initialisers(a: Analysis<'_>) -> BTreeSet<FuncId> {
 
 /// Functions of the new image that nothing but initialisers leads to.
 fn starters(a: Analysis<'_>, first: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
+    if first.is_empty() {
+        return BTreeSet::new();
+    }
     let calls = Calls::of(a.new_image, a.new);
     let mut found = first.clone();
     let mut todo: Vec<FuncId> = found.iter().copied().collect();

@@ -45,35 +45,37 @@ pub type Instances = BTreeMap<String, Fate>;
 /// Functions that others than direct calls may enter, and who calls which directly.
 #[derive(Debug)]
 pub struct Calls {
-    taken: BTreeSet<FuncId>,
+    /// By function.
+    taken: Vec<bool>,
     /// Called function and caller, ascending.
     direct: Vec<(FuncId, FuncId)>,
 }
 
 impl Calls {
     pub fn of(image: &Image, lifted: &Lifted) -> Calls {
-        let (mut taken, mut direct) = (BTreeSet::new(), Vec::new());
+        let (mut taken, mut direct) = (vec![false; lifted.functions.len()], Vec::new());
+        let mut take = |func: FuncId| taken[func.index()] = true;
         for (i, function) in lifted.functions.iter().enumerate() {
             let caller = FuncId::from(i);
             if function.names.iter().any(|&s| image.symbol(s).exported) {
-                taken.insert(caller);
+                take(caller);
             }
             for reference in &function.refs {
                 match reference.target {
                     Target::Func { func, .. } if reference.branch => direct.push((func, caller)),
-                    ref other => taken.extend(address_of(other)),
+                    ref other => address_of(other).into_iter().for_each(&mut take),
                 }
             }
         }
         for datum in &lifted.data {
-            taken.extend(datum.refs.iter().chain(&datum.ambiguous).filter_map(|r| address_of(&r.target)));
+            datum.refs.iter().chain(&datum.ambiguous).filter_map(|r| address_of(&r.target)).for_each(&mut take);
         }
         for reloc in image.dynamic.values() {
             let target = match reloc {
                 DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. } => *target,
                 _ => continue,
             };
-            taken.extend(lifted.func_at.get(&target));
+            lifted.func_at.get(&target).copied().into_iter().for_each(&mut take);
         }
         direct.sort_unstable();
         direct.dedup();
@@ -82,7 +84,7 @@ impl Calls {
 
     /// Its address is known to data, to another module, or to code that does more than call it.
     pub fn address_taken(&self, func: FuncId) -> bool {
-        self.taken.contains(&func)
+        self.taken[func.index()]
     }
 
     /// The functions that call it or jump to it.

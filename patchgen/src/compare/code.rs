@@ -255,6 +255,10 @@ pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn,
         _ => return Some(Diff::Code),
     }
     let (p, q) = (a.bytes(x), b.bytes(y));
+    // As most are.
+    if x.ref_count == 0 && y.ref_count == 0 && p == q {
+        return None;
+    }
     let (r, s) = (|| paired(a.refs(x), b.refs(y)), || paired(b.refs(y), a.refs(x)));
     if r().count() != s().count() || !masked_equal(p, q, r(), s()) {
         if let Some(d) = relaxed(same, a, b, x, y).or_else(|| branch_forms(same, a, b, x, y)) {

@@ -6,7 +6,6 @@ use crate::addr::{DataId, FuncId, SymbolId};
 use crate::image::{Binding, SectionKind};
 use crate::lift::{Data, DataKind, Slot, Target};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// The functions that refer to each object, ascending.
 fn users(side: Side<'_>) -> Vec<Vec<usize>> {
@@ -77,31 +76,37 @@ pub(super) fn pair(
     let (od, nd) = (&old.lifted.data, &new.lifted.data);
     let mut p = Pairing::new(od.len(), nd.len());
     // (name, version, thread-local) of the object's preferred global name.
-    let global = |side: Side<'_>, i: usize| {
+    fn global(side: Side<'_>, i: usize) -> Option<(&str, Option<&str>, bool)> {
         let d = &side.lifted.data[i];
         if d.kind != DataKind::Named {
             return None;
         }
         match d.names.first().map(|&n| side.image.symbol(n)) {
-            None => Some((d.name.clone(), None, is_thread(d))),
-            Some(s) if s.binding != Binding::Local => Some((s.name.clone(), s.version.clone(), is_thread(d))),
+            None => Some((d.name.as_str(), None, is_thread(d))),
+            Some(s) if s.binding != Binding::Local => Some((s.name.as_str(), s.version.as_deref(), is_thread(d))),
             Some(_) => None,
         }
-    };
+    }
     p.unique(Why::GlobalName, |i| global(old, i), |i| global(new, i));
     aliases(old, new, &mut p);
-    let local = |d: &Data| (d.kind == DataKind::Named).then(|| (d.name.clone(), d.unit.clone(), is_thread(d)));
+    fn local(d: &Data) -> Option<(&str, Option<&str>, bool)> {
+        (d.kind == DataKind::Named).then(|| (d.name.as_str(), d.unit.as_deref(), is_thread(d)))
+    }
     // A number in the name isn't part of it.
-    let plain = |d: &Data| local(d).filter(|_| !numbered(&d.name));
+    fn plain(d: &Data) -> Option<(&str, Option<&str>, bool)> {
+        local(d).filter(|_| !numbered(&d.name))
+    }
     p.unique(Why::LocalName, |i| plain(&od[i]), |i| plain(&nd[i]));
     // Units are lost in link-time optimisation: then the name alone, with the same size and section.
-    let unitless = |d: &Data| {
+    fn unitless(d: &Data) -> Option<(&str, bool, u64, u8)> {
         let lost = d.unit.as_deref().is_none_or(|u| u.ends_with(".o") || u.starts_with('<'));
         plain(d).filter(|_| lost).map(|(n, _, t)| (n, t, d.range.size(), d.section as u8))
-    };
+    }
     p.unique(Why::LocalName, |i| unitless(&od[i]), |i| unitless(&nd[i]));
     // rustc spreads what it compiles over units as it likes; its names are those of the whole crate.
-    let rust = |d: &Data| plain(d).filter(|_| names::is_rust(&d.name)).map(|(n, _, t)| (n, t));
+    fn rust(d: &Data) -> Option<(&str, bool)> {
+        plain(d).filter(|_| names::is_rust(&d.name)).map(|(n, _, t)| (n, t))
+    }
     p.unique(Why::LocalName, |i| rust(&od[i]), |i| rust(&nd[i]));
 
     let (old_users, new_users) = (users(old), users(new));
@@ -112,14 +117,13 @@ pub(super) fn pair(
     };
     let seen_old =
         |i: usize| -> BTreeSet<usize> { old_users[i].iter().copied().filter(|&f| funcs.to_new[f].is_some()).collect() };
-    let key = |d: &Data| -> Option<(Stem, Option<Arc<str>>, bool)> {
-        local(d).map(|(n, u, t)| (Stem { number: 0, ..stem(&n) }, u, t))
-    };
+    fn key(d: &Data, with_unit: bool) -> Option<(Stem, Option<Option<&str>>, bool)> {
+        local(d).map(|(n, u, t)| (Stem { number: 0, ..stem(n) }, with_unit.then_some(u), t))
+    }
     // What isn't in its unit any more may have moved to another one with the code that uses it.
     for with_unit in [true, false] {
-        let unit = |(s, u, t): (Stem, Option<Arc<str>>, bool)| (s, with_unit.then_some(u), t);
         let p = &mut p;
-        for ((s, ..), mut o, mut n) in p.groups(|i| key(&od[i]).map(unit), |i| key(&nd[i]).map(unit)) {
+        for ((s, ..), mut o, mut n) in p.groups(|i| key(&od[i], with_unit), |i| key(&nd[i], with_unit)) {
             o.sort_by_key(|&i| stem(&od[i].name).number);
             n.sort_by_key(|&i| stem(&nd[i].name).number);
             unused(p, (&o, &old_users, &old_held), (&n, &new_users, &new_held));

@@ -9,8 +9,11 @@ use crate::compare::{Counterparts, Meaning};
 use crate::correlate::{Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
 use crate::lift::{CodeRef, Data, DataKind, Field, Lifted, Slot, Target, describes_class};
+use foldhash::fast::FixedState;
 use patchfmt::codes::{self, Code};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+type HashMap<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// Content of a slot that the patch brings, in terms of the patched process.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -151,7 +154,7 @@ fn tls_var(image: &Image, import: Option<ImportId>, offset: i64) -> TlsVar {
 
 /// The old image's GOT, by meaning.
 fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
-    let mut slots = HashMap::new();
+    let mut slots = HashMap::default();
     for (&at, reloc) in &old.dynamic {
         if !old.section_at(at).is_some_and(|s| old.sections[s.index()].kind == SectionKind::Got) {
             continue;
@@ -192,7 +195,7 @@ fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
 impl<'a> Binder<'a> {
     pub fn new(analysis: Analysis<'a>) -> Binder<'a> {
         let old = analysis.old_image;
-        let mut stubs = HashMap::new();
+        let mut stubs = HashMap::default();
         // `.plt.sec` and `.plt.got` come after `.plt` and are what compiled calls go to: the last stub wins.
         for stub in &old.plt {
             if let Some(DynReloc::JumpSlot { import, .. } | DynReloc::Symbol { import, addend: 0, .. }) =
@@ -201,7 +204,7 @@ impl<'a> Binder<'a> {
                 stubs.insert(import_key(&old.imports[import.index()]), stub.range.start);
             }
         }
-        let mut old_names = HashMap::new();
+        let mut old_names = HashMap::default();
         let mut old_exports = BTreeSet::new();
         for symbol in old.symbols.iter().filter(|s| s.kind != SymbolKind::Tls) {
             old_names

@@ -6,6 +6,7 @@ use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
 use crate::image::{Image, SectionKind};
 use crate::lift::{Slot, Target};
+use foldhash::fast::FixedState;
 use patchfmt::codes;
 use std::collections::HashMap;
 
@@ -19,7 +20,7 @@ enum Variable {
 }
 
 /// The new build's thread-local variables, by their symbols.
-pub(super) fn threads(analysis: Analysis<'_>) -> HashMap<SymbolId, DataId> {
+pub(super) fn threads(analysis: Analysis<'_>) -> HashMap<SymbolId, DataId, FixedState> {
     let data = analysis.new.data.iter().enumerate();
     let own = data.filter(|(_, d)| matches!(d.section, SectionKind::Tdata | SectionKind::Tbss));
     own.flat_map(|(i, d)| d.names.iter().map(move |&name| (name, DataId::from(i)))).collect()

@@ -13,7 +13,8 @@ use super::{
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
 
 /// Parts of one function beyond this are refused as opaque (the part is a `u8` everywhere).
 const MAX_PARTS: usize = 200;
@@ -34,16 +35,16 @@ pub fn lift(image: &Image) -> Lifted {
 
     // One function for each seed that isn't a part of another.
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut group_of: HashMap<usize, usize> = HashMap::new();
+    let mut group_of: Vec<Option<usize>> = vec![None; seeds.len()];
     for (i, s) in seeds.iter().enumerate() {
         if s.parent.is_none() {
-            group_of.insert(i, groups.len());
+            group_of[i] = Some(groups.len());
             groups.push(vec![i]);
         }
     }
     for (i, s) in seeds.iter().enumerate() {
-        if let Some(g) = s.parent.and_then(|p| group_of.get(&p)) {
-            groups[*g].push(i);
+        if let Some(g) = s.parent.and_then(|p| group_of[p]) {
+            groups[g].push(i);
         }
     }
     for g in &mut groups {
@@ -80,11 +81,11 @@ pub fn lift(image: &Image) -> Lifted {
         .into_par_iter()
         .zip(found)
         .enumerate()
-        .map(|(i, (mut parts, found))| {
+        .map_init(indexed::Room::new, |room, (i, (mut parts, found))| {
             let insns = parts.iter_mut().map(|s| s.piece.as_mut().map(|p| std::mem::take(&mut p.insns))).collect();
             let body = Body { parts: parts.iter().collect() };
             Assembler { resolver: &resolver, data: &built.data, data_at: &built.data_at, body: &body, id: i.into() }
-                .function(insns, found, &table_starts)
+                .function(insns, found, &table_starts, room)
         })
         .collect();
     let mut data = built.data;
@@ -96,10 +97,12 @@ pub fn lift(image: &Image) -> Lifted {
             .map(|(k, &t)| DataRef { at: 4 * k as u32, field: Field::TableRel32, target: resolver.address(t) })
             .collect();
     }
+    let once: u64 = functions.iter().map(|f| f.insns.len() as u64).sum();
+    let decoded = once + resolver.callees.decoded.into_inner();
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
     let shapes = BTreeMap::new();
     let large = (0..data.len()).map(DataId::from).filter(|id| data[id.index()].range.size() > LARGEST).collect();
-    Lifted { functions, data, func_at, data_at: built.data_at, shapes, large, forms: built.objects.whole }
+    Lifted { functions, data, func_at, data_at: built.data_at, shapes, large, forms: built.objects.whole, decoded }
 }
 
 fn table_range(t: &JumpTable) -> SvmaRange {
@@ -117,7 +120,13 @@ struct Assembler<'a> {
 
 impl Assembler<'_> {
     /// `insns`: what was decoded of each part.
-    fn function(&self, insns: Vec<Option<Vec<Insn>>>, found: Vec<Found>, table_starts: &HashSet<Svma>) -> Function {
+    fn function(
+        &self,
+        insns: Vec<Option<Vec<Insn>>>,
+        found: Vec<Found>,
+        table_starts: &HashSet<Svma>,
+        room: &mut indexed::Room,
+    ) -> Function {
         let image = self.resolver.image;
         let first = self.body.parts[0];
         let mut names = first.names.clone();
@@ -182,7 +191,6 @@ impl Assembler<'_> {
             Target::Data { data, .. } => Some(self.data[data.index()].kind),
             _ => None,
         };
-        let mut room = indexed::Room::new();
         for i in 0..f.refs.len() {
             f.refs[i].certain |= chosen::is_chosen(self.resolver.image, &f, &f.refs[i], kind);
             let r = &f.refs[i];
@@ -196,8 +204,9 @@ impl Assembler<'_> {
             };
             f.refs[i].indexed = data
                 && r.access == Access::Derived
-                && indexed::is_indexed(self.resolver.image, &self.resolver.callees, &f, r, &mut room);
+                && indexed::is_indexed(self.resolver.image, &self.resolver.callees, &f, r, room);
         }
+        self.resolver.callees.decoded.fetch_add(room.end(), Ordering::Relaxed);
         self.alternatives(&mut f);
         f
     }

@@ -4,6 +4,7 @@ use super::decode::{Piece, Use, decode};
 use super::space::Space;
 use crate::addr::{Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, Image, SectionKind, SymbolKind};
+use foldhash::fast::FixedState;
 use rayon::prelude::*;
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
@@ -185,7 +186,7 @@ fn join(image: &Image, seeds: &mut [Seed]) {
     }
     // Functions by name, of those names that a split-off part has.
     let stems = seeds.iter().flat_map(|s| &s.names).filter_map(|&n| cold_stem(&image.symbol(n).name));
-    let mut by_name: HashMap<&str, Vec<usize>> = stems.map(|stem| (stem, Vec::new())).collect();
+    let mut by_name: HashMap<&str, Vec<usize>, FixedState> = stems.map(|stem| (stem, Vec::new())).collect();
     if !by_name.is_empty() {
         for (i, s) in seeds.iter().enumerate() {
             for &n in &s.names {
@@ -267,7 +268,7 @@ fn landing_links(
     cold: &[bool],
     find: &dyn Fn(Svma) -> Option<usize>,
 ) -> Vec<(usize, usize)> {
-    let called: LazyCell<HashSet<u64>, _> = LazyCell::new(|| {
+    let called: LazyCell<HashSet<u64, FixedState>, _> = LazyCell::new(|| {
         let raws = seeds.iter().filter_map(|s| s.piece.as_ref()).flat_map(|p| &p.raws);
         raws.filter(|r| matches!(r.how, Use::Branch { call: true, .. })).map(|r| r.addr).collect()
     });

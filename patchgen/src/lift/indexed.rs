@@ -14,7 +14,9 @@ use iced_x86::{
     ConditionCode, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess,
     OpKind, Register,
 };
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Instructions that are looked at for one address, each as often as more registers may hold it there.
@@ -52,7 +54,7 @@ pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, referen
     let Ok(at) = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)) else {
         return true;
     };
-    let Some(first) = instruction(image, f, &f.insns[at]) else { return true };
+    let Some(first) = room.decode(image, f, at) else { return true };
     let by_register = first.memory_base() != Register::None || first.memory_index() != Register::None;
     if reference.field == Field::Abs32S && by_register && first.op_kinds().any(|k| k == OpKind::Memory) {
         return true;
@@ -65,8 +67,7 @@ pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, referen
         Mnemonic::Push => return false,
         _ => return true,
     }
-    room.held.clear();
-    room.open.clear();
+    room.begin(f);
     let mut walk = Walk { image, callees, f, room };
     walk.runs_on(at, &first, bit(first.op0_register())).is_none() || walk.finds_sum().unwrap_or(true)
 }
@@ -82,13 +83,67 @@ fn bit(register: Register) -> u16 {
 pub(super) struct Room {
     factory: InstructionInfoFactory,
     /// By instruction: the registers that may hold the address before it.
-    held: HashMap<usize, u16, FixedState>,
+    held: Vec<u16>,
+    /// Where that isn't zero.
+    entered: Vec<usize>,
     open: Vec<usize>,
+    /// What walks through the function at hand have met, and by instruction where it is there, counted from one: they often meet the same.
+    met: Vec<Instruction>,
+    index: Vec<u32>,
+    /// Whether `held` and `index` are those of the function at hand.
+    ready: bool,
+    /// Instructions decoded since [`Room::end`].
+    decoded: Cell<u64>,
 }
 
 impl Room {
     pub fn new() -> Room {
-        Room { factory: InstructionInfoFactory::new(), held: HashMap::default(), open: Vec::new() }
+        Room {
+            factory: InstructionInfoFactory::new(),
+            held: Vec::new(),
+            entered: Vec::new(),
+            open: Vec::new(),
+            met: Vec::new(),
+            index: Vec::new(),
+            ready: false,
+            decoded: Cell::new(0),
+        }
+    }
+
+    /// Forgets the last walk.
+    fn begin(&mut self, f: &Function) {
+        self.open.clear();
+        if self.ready {
+            self.entered.drain(..).for_each(|at| self.held[at] = 0);
+            return;
+        }
+        self.entered.clear();
+        self.met.clear();
+        self.held.clear();
+        self.held.resize(f.insns.len(), 0);
+        self.index.clear();
+        self.index.resize(f.insns.len(), 0);
+        self.ready = true;
+    }
+
+    /// Forgets the function; gives how many instructions were decoded for it.
+    pub fn end(&mut self) -> u64 {
+        self.ready = false;
+        self.decoded.take()
+    }
+
+    /// The instruction `at` of `f`, and what may hold the address before it.
+    fn meet(&mut self, image: &Image, f: &Function, at: usize) -> Option<(Instruction, u16)> {
+        if self.index[at] == 0 {
+            self.met.push(self.decode(image, f, at)?);
+            self.index[at] = u32::try_from(self.met.len()).ok()?;
+        }
+        Some((self.met[self.index[at] as usize - 1], self.held[at]))
+    }
+
+    fn decode(&self, image: &Image, f: &Function, at: usize) -> Option<Instruction> {
+        self.decoded.set(self.decoded.get() + 1);
+        instruction(image, f, f.insns.get(at)?)
     }
 }
 
@@ -105,8 +160,7 @@ impl Walk<'_> {
     fn finds_sum(&mut self) -> Option<bool> {
         for _ in 0..FAR {
             let Some(at) = self.room.open.pop() else { return Some(false) };
-            let i = instruction(self.image, self.f, &self.f.insns[at])?;
-            let holders = self.room.held[&at];
+            let (i, holders) = self.room.meet(self.image, self.f, at)?;
             if self.f.insns[at].nop {
                 self.runs_on(at, &i, holders)?;
                 continue;
@@ -188,11 +242,15 @@ impl Walk<'_> {
     }
 
     fn add(&mut self, at: usize, holders: u16) {
-        let held = self.room.held.entry(at).or_default();
-        if holders & !*held != 0 {
-            *held |= holders;
-            self.room.open.push(at);
+        let held = &mut self.room.held[at];
+        if holders & !*held == 0 {
+            return;
         }
+        if *held == 0 {
+            self.room.entered.push(at);
+        }
+        *held |= holders;
+        self.room.open.push(at);
     }
 
     /// Enters where an exception that a call throws may land.
@@ -242,7 +300,7 @@ impl Walk<'_> {
         let mut factory = InstructionInfoFactory::new();
         for n in (at.saturating_sub(LOOK_BACK)..at).rev() {
             let insn = self.f.insns.get(n).filter(|i| i.part == part)?;
-            let i = instruction(self.image, self.f, insn)?;
+            let i = self.room.decode(self.image, self.f, n)?;
             if is_conditional(&i) && bit(i.op0_register()) == bit(register) {
                 return None;
             }
@@ -278,6 +336,8 @@ pub(super) struct Callees {
     effects: RwLock<HashMap<Svma, Arc<Effects>, FixedState>>,
     /// By function and the calls that are followed.
     clobbered: RwLock<HashMap<(Svma, u32), u16, FixedState>>,
+    /// Instructions decoded, for [`super::Lifted::decoded`].
+    pub decoded: AtomicU64,
 }
 
 impl Callees {
@@ -300,7 +360,9 @@ impl Callees {
     fn effects(&self, image: &Image, start: Svma) -> Arc<Effects> {
         let known = self.effects.read().unwrap_or_else(PoisonError::into_inner).get(&start).cloned();
         known.unwrap_or_else(|| {
-            let own = Arc::new(effects(image, start).unwrap_or_default());
+            let mut decoded = 0;
+            let own = Arc::new(effects(image, start, &mut decoded).unwrap_or_default());
+            self.decoded.fetch_add(decoded, Ordering::Relaxed);
             self.effects.write().unwrap_or_else(PoisonError::into_inner).insert(start, own.clone());
             own
         })
@@ -308,12 +370,13 @@ impl Callees {
 }
 
 /// None where the code isn't seen.
-fn effects(image: &Image, start: Svma) -> Option<Effects> {
+fn effects(image: &Image, start: Svma, decoded: &mut u64) -> Option<Effects> {
     let (_, fde) = image.fde_at(start).filter(|(_, f)| f.range.start == start)?;
     let code = image.bytes(start, fde.range.size())?;
     let mut factory = InstructionInfoFactory::new();
     let (mut written, mut pushed, mut popped, mut calls) = (0, 0, 0, Vec::new());
     for i in &mut decode::decoder(code, start) {
+        *decoded += 1;
         let one = if i.op_count() > 0 && i.op0_kind() == OpKind::Register { bit(i.op0_register()) } else { 0 };
         match (i.mnemonic(), i.flow_control()) {
             (Mnemonic::INVALID, _) => return None,
@@ -376,6 +439,8 @@ fn is_conditional(i: &Instruction) -> bool {
     i.condition_code() != ConditionCode::None && i.op_count() == 2
 }
 
+const ONLY_OPERANDS: u32 = InstructionInfoOptions::NO_MEMORY_USAGE | InstructionInfoOptions::NO_REGISTER_USAGE;
+
 /// Whether the instruction does more with a holder than to read or write where it points, to copy it, or to store it.
 fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16) -> bool {
     let holds = |r: Register| holders & bit(r) != 0;
@@ -389,7 +454,7 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16)
     }
     let operands = (0..i.op_count()).filter(|&n| i.op_kind(n) == OpKind::Register && holds(i.op_register(n)));
     for n in operands {
-        let access = factory.info(i).op_access(n);
+        let access = factory.info_options(i, ONLY_OPERANDS).op_access(n);
         if access == OpAccess::Write && i.op_register(n).size() >= 4 {
             continue;
         }
@@ -418,6 +483,7 @@ fn writes(i: &Instruction, factory: &mut InstructionInfoFactory) -> u16 {
 /// Follows copies, and forgets what gets another value.
 fn overwrite(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16) -> u16 {
     // One that is written under a condition is still a holder.
-    let kept = if is_conditional(i) { holders } else { holders & !writes(i, factory) };
+    let mut written = || plainly_writes(i).unwrap_or_else(|| writes(i, factory));
+    let kept = if is_conditional(i) { holders } else { holders & !written() };
     if copies(i) && holders & bit(i.op1_register()) != 0 { kept | bit(i.op0_register()) } else { kept }
 }

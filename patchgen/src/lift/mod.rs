@@ -335,6 +335,8 @@ pub struct Lifted {
     pub large: Vec<DataId>,
     /// Where constants of Rust code begin whose form says what they are; empty in an image without such code.
     pub forms: BTreeSet<Svma>,
+    /// Instructions that were decoded for it. Code is read about once; a test holds this against how much there is.
+    pub decoded: u64,
 }
 
 /// Within so many bytes of an array a constant part of an index into it is looked for.
