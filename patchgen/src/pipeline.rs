@@ -193,23 +193,25 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
         || correlate::correlate(a, b),
         || rayon::join(|| open(a.image, old.debug.as_ref(), whole), || open(b.image, new_debug, whole)),
     );
-    let ((old_info, old_survey), (new_info, new_survey)) = (was?, is?);
+    let ((old_info, mut old_survey), (new_info, mut new_survey)) = (was?, is?);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
     if let Some(((x, p), (y, q))) = debug {
         let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables() };
         let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables() };
         correlate::pair_by_scope(&mut pairs, was, is);
     }
+    let types = debug.map(|(was, is)| types::surveyed_changes(was, is));
+    [&mut old_survey, &mut new_survey].into_iter().flatten().for_each(Survey::forget_declarations);
+    let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
     let mut changes = compare::compare(a, b, &pairs, stamps);
     let mut findings = Vec::new();
     let calls = Calls::of(a.image, a.lifted);
     let (mut instances, mut moving) = (Instances::new(), (migrate::Found::default(), Instances::new()));
-    let types = match debug {
-        Some(((x, p), (y, q))) => {
+    let types = match debug.zip(types) {
+        Some((((x, p), (y, q)), types)) => {
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_number(at), &|at| y.line_number(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
-            let types = types::surveyed_changes((x, p), (y, q));
             let analysis = Analysis {
                 old_image: a.image,
                 new_image: b.image,

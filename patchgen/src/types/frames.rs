@@ -102,7 +102,11 @@ pub fn frames<'n>(
                 parts: Vec::new(),
             };
             search.unit();
-            Ok((search.kept(), search.outside, search.holding))
+            let mut parts = search.kept();
+            if !survey.is_entangled() {
+                join(&mut parts);
+            }
+            Ok((parts, search.outside, search.holding))
         })
     };
     let (mut knowing, others) = survey.units_knowing(info, &wanted);
@@ -147,15 +151,40 @@ pub fn frames<'n>(
     Ok(out)
 }
 
+/// Gives each function with code what is said of the entries that it is made of, all of which are of the same unit, and keeps nothing else.
+fn join<'n>(parts: &mut Vec<Part<'n>>) {
+    let by_die: HashMap<DieRef, usize, FixedState> = parts.iter().enumerate().map(|(i, p)| (p.at, i)).collect();
+    let whole = |part: &Part<'n>| {
+        let of_origins = part.origins.iter().filter_map(|origin| by_die.get(origin)).map(|&i| &parts[i].frame);
+        let mut frame = part.frame.clone();
+        of_origins.for_each(|other| frame.learn(other));
+        frame
+    };
+    let frames: Vec<_> = parts.iter().map(|p| p.entry.is_some().then(|| whole(p))).collect();
+    let mut frames = frames.into_iter();
+    parts.retain_mut(|part| {
+        let frame = frames.next().flatten();
+        let stays = frame.is_some();
+        part.frame = frame.unwrap_or_default();
+        part.origins = Vec::new();
+        stays
+    });
+    parts.shrink_to_fit();
+}
+
 impl<'n> Frame<'n> {
     fn knows(&self) -> bool {
         [&self.values, &self.passed, &self.pointers].iter().any(|types| !types.is_empty())
     }
 
-    fn add(&mut self, other: &Frame<'n>, unit: &'n str) {
+    fn learn(&mut self, other: &Frame<'n>) {
         merge(&mut self.values, &other.values);
         merge(&mut self.passed, &other.passed);
         merge(&mut self.pointers, &other.pointers);
+    }
+
+    fn add(&mut self, other: &Frame<'n>, unit: &'n str) {
+        self.learn(other);
         match &mut self.units {
             // Partial units, type units.
             _ if unit.is_empty() => self.units = None,

@@ -150,6 +150,15 @@ impl Survey {
         self.methods
     }
 
+    pub(super) fn is_entangled(&self) -> bool {
+        self.entangled
+    }
+
+    /// Gives back the memory of what only [`super::surveyed_changes`] asks for.
+    pub(crate) fn forget_declarations(&mut self) {
+        (self.shapes, self.places) = (Vec::new(), Vec::new());
+    }
+
     /// Units that may know one of the types, and the others. A type can only be in what a unit declares where it has a name for it, unless
     /// units refer to each other's types.
     pub(super) fn units_knowing(&self, info: &DebugInfo<'_>, wanted: &Wanted<'_>) -> (Vec<u32>, HashSet<u32>) {
