@@ -1,10 +1,11 @@
 //! The entries of one unit as a flat table: types, variables, functions and what scopes them.
 
-use super::plan::{Plan, Plans, Step};
+use super::plan::{Number, Plan, Plans, Step};
 use super::{DebugInfo, DebugUnit, DieRef, Dwarf, Reader};
 use crate::addr::Svma;
 use gimli::constants as dw;
-use gimli::{AttributeValue, DwTag, EntriesRaw, Operation, Section as _};
+use gimli::{AttributeValue, DwTag, EntriesRaw, Operation, Reader as _, Section as _};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Where a variable lives.
@@ -216,14 +217,21 @@ impl<'i> DebugInfo<'i> {
         if u32::try_from(size).is_err() {
             return Err(gimli::Error::UnsupportedOffset);
         }
-        let mut plans = Plans::new(reading);
-        let mut at = Cursor { raw: u.unit.entries_raw(None)?, base: 0 };
+        self.read.fetch_add(size as u64, Ordering::Relaxed);
+        let mut plans = Plans::new(reading, u.unit.encoding());
+        let mut at = Cursor::new(u)?;
         out.clear(size);
         let mut open: Vec<(isize, u32)> = Vec::new();
-        while !at.raw.is_empty() {
-            let (offset, depth) = (at.raw.next_offset().0 as u32, at.depth());
-            let Some(abbrev) = at.raw.read_abbreviation()? else { continue };
-            let plan = plans.of(abbrev);
+        while !at.input.is_empty() {
+            let (offset, depth) = (at.next_offset() as u32, at.depth);
+            let code = at.input.read_uleb128()?;
+            if code == 0 {
+                at.depth -= 1;
+                continue;
+            }
+            let number = plans.of(code, &u.unit)?;
+            let plan = plans.plan(number);
+            at.depth += isize::from(plan.children);
             while open.last().is_some_and(|&(d, _)| d >= depth) {
                 let closed = open.pop().map_or(NONE, |(_, i)| i);
                 out.nodes[closed as usize].end = out.nodes.len() as u32;
@@ -231,21 +239,14 @@ impl<'i> DebugInfo<'i> {
             let index = out.nodes.len() as u32;
             let parent = open.last().map_or(NONE, |&(_, i)| i);
             if plan.skip || (reading == Reading::Survey && out.is_repeated(plan.tag, parent)) {
-                at.pass_over(u, &plan, abbrev.attributes(), depth)?;
+                at.pass_over(plan, plans.passing(plan), depth)?;
                 continue;
             }
-            let specs = abbrev.attributes();
             // Filled where it lies: it is large.
             out.nodes.push(Node::new(offset, plan.tag, parent, index + 1));
             let node = &mut out.nodes[index as usize];
-            for step in plans.steps(&plan) {
-                match *step {
-                    Step::Skip(from, to) => at.raw.skip_attributes(&specs[from..to])?,
-                    Step::Read(i) => {
-                        let attr = at.raw.read_attribute_inline(specs[i])?;
-                        node.attribute(self, unit, u, dwarf, attr.name(), attr.value())?;
-                    }
-                }
+            for step in plans.steps(plan) {
+                at.step(step, node, (self, unit, dwarf))?;
             }
             let on_stack = plan.tag == dw::DW_TAG_variable && plan.located && node.home.is_none();
             if reading == Reading::Survey && on_stack && !plan.children {
@@ -352,49 +353,123 @@ impl<'i> DebugInfo<'i> {
     }
 }
 
-/// A place among the entries of a unit. gimli counts depth from where it was set down.
+/// A place among the entries of a unit.
 struct Cursor<'a, 'i> {
-    raw: EntriesRaw<'a, Reader<'i>>,
-    base: isize,
+    u: &'a DebugUnit<'i>,
+    input: Reader<'i>,
+    /// Of the unit, from its start.
+    end: usize,
+    /// Of the next entry.
+    depth: isize,
 }
 
 impl<'a, 'i> Cursor<'a, 'i> {
-    fn depth(&self) -> isize {
-        self.base + self.raw.next_depth()
+    fn new(u: &'a DebugUnit<'i>) -> gimli::Result<Cursor<'a, 'i>> {
+        let first = u.unit.entries_raw(None)?.next_offset();
+        let input = u.unit.header.range_from(first..)?;
+        Ok(Cursor { u, input, end: first.0 + input.len(), depth: 0 })
+    }
+
+    fn next_offset(&self) -> usize {
+        self.end - self.input.len()
+    }
+
+    /// Lets gimli read on, from this place in an entry or between two.
+    fn raw<T>(&mut self, read: impl FnOnce(&mut EntriesRaw<'a, Reader<'i>>) -> gimli::Result<T>) -> gimli::Result<T> {
+        let here = self.next_offset();
+        let (encoding, abbreviations) = (self.u.unit.encoding(), &*self.u.unit.abbreviations);
+        let mut raw = EntriesRaw::new(self.input, encoding, abbreviations, gimli::UnitOffset(here));
+        let out = read(&mut raw)?;
+        self.depth += raw.next_depth();
+        self.input.skip(raw.next_offset().0 - here)?;
+        Ok(out)
+    }
+
+    /// Reads or passes over what one step is about.
+    fn step(
+        &mut self,
+        step: &Step,
+        node: &mut Node<'i>,
+        (info, unit, dwarf): (&DebugInfo<'i>, u32, &Dwarf<'i>),
+    ) -> gimli::Result<()> {
+        match *step {
+            Step::Name => {
+                let at = self.input.read_u32()? as usize;
+                node.name = dwarf.debug_str.get_str(gimli::DebugStrOffset(at))?.slice();
+            }
+            Step::Linkage => {
+                let at = AttributeValue::DebugStrRef(gimli::DebugStrOffset(self.input.read_u32()? as usize));
+                node.attribute(info, unit, self.u, dwarf, dw::DW_AT_linkage_name, at)?;
+            }
+            Step::Type => node.ty = Some(DieRef { unit, offset: self.input.read_u32()? }),
+            Step::Origin => node.origin = Some(DieRef { unit, offset: self.input.read_u32()? }),
+            Step::Number(number, wide) => {
+                let value = if wide { u64::from(self.input.read_u16()?) } else { u64::from(self.input.read_u8()?) };
+                node.number(number, value);
+            }
+            Step::Constant(number, value) => node.number(number, value),
+            Step::Declaration => node.declaration = true,
+            Step::External => node.external = true,
+            Step::Read(spec) => {
+                let attr = self.raw(|raw| raw.read_attribute_inline(spec))?;
+                node.attribute(info, unit, self.u, dwarf, attr.name(), attr.value())?;
+            }
+            ref skipped => self.skip(skipped)?,
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, step: &Step) -> gimli::Result<()> {
+        match *step {
+            Step::Skip(bytes) => self.input.skip(bytes as usize),
+            Step::SkipLeb => self.input.skip_leb128(),
+            Step::SkipBlock => {
+                let len = self.input.read_uleb128()?;
+                self.input.skip(usize::try_from(len).map_err(|_| gimli::Error::UnsupportedOffset)?)
+            }
+            Step::SkipOther(spec) => self.raw(|raw| raw.skip_attributes(&[spec])),
+            _ => Ok(()),
+        }
     }
 
     /// Leaves out the rest of an entry at `depth` with all that is inside it, by DW_AT_sibling where the compiler gave one.
-    fn pass_over(
-        &mut self,
-        u: &'a DebugUnit<'i>,
-        plan: &Plan,
-        specs: &[gimli::AttributeSpecification],
-        depth: isize,
-    ) -> gimli::Result<()> {
-        let Some(at) = plan.sibling.filter(|_| plan.children) else {
-            self.raw.skip_attributes(specs)?;
-            return if plan.children { self.walk_out(depth) } else { Ok(()) };
+    fn pass_over(&mut self, plan: &Plan, (before, behind): (&[Step], &[Step]), depth: isize) -> gimli::Result<()> {
+        before.iter().try_for_each(|step| self.skip(step))?;
+        if !plan.children {
+            return Ok(());
+        }
+        let Some(sibling) = plan.sibling else { return self.walk_out(depth) };
+        let next = match sibling.form() {
+            dw::DW_FORM_ref4 => Some(self.input.read_u32()? as usize),
+            _ => match self.raw(|raw| raw.read_attribute(sibling))?.value() {
+                AttributeValue::UnitRef(next) => Some(next.0),
+                _ => None,
+            },
         };
-        self.raw.skip_attributes(&specs[..at])?;
-        let next = match self.raw.read_attribute(specs[at])?.value() {
-            AttributeValue::UnitRef(next) if next > self.raw.next_offset() => next,
-            _ => {
-                self.raw.skip_attributes(&specs[at + 1..])?;
-                return self.walk_out(depth);
+        match next.filter(|&next| next > self.next_offset()) {
+            Some(next) => {
+                self.input = self.u.unit.header.range_from(gimli::UnitOffset(next)..)?;
+                self.depth = depth;
+                Ok(())
             }
-        };
-        *self = Cursor { raw: u.unit.entries_raw(Some(next))?, base: depth };
-        Ok(())
+            None => {
+                behind.iter().try_for_each(|step| self.skip(step))?;
+                self.walk_out(depth)
+            }
+        }
     }
 
     /// Reads on to the end of the children of an entry at `depth`.
     fn walk_out(&mut self, depth: isize) -> gimli::Result<()> {
-        while !self.raw.is_empty() && self.depth() > depth {
-            if let Some(abbrev) = self.raw.read_abbreviation()? {
-                self.raw.skip_attributes(abbrev.attributes())?;
+        let base = self.depth;
+        self.raw(|raw| {
+            while !raw.is_empty() && base + raw.next_depth() > depth {
+                if let Some(abbrev) = raw.read_abbreviation()? {
+                    raw.skip_attributes(abbrev.attributes())?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -423,6 +498,17 @@ impl<'i> Node<'i> {
             home: None,
             file: 0,
             line: 0,
+        }
+    }
+
+    fn number(&mut self, number: Number, value: u64) {
+        let small = u32::try_from(value).unwrap_or(0);
+        match number {
+            Number::Size => self.size = Some(value),
+            Number::Value => self.value = Some(value),
+            Number::Bound => self.value = Some(value.wrapping_add(1)),
+            Number::File => self.file = small,
+            Number::Line => self.line = small,
         }
     }
 

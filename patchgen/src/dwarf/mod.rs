@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) type Reader<'i> = EndianSlice<'i, LittleEndian>;
 pub(crate) type Dwarf<'i> = gimli::Dwarf<Reader<'i>>;
@@ -77,6 +78,8 @@ pub struct DebugInfo<'i> {
     /// Entries of units that are looked at more than once: all, and those that a survey needs.
     tables: [Vec<OnceLock<die::Table<'i>>>; 2],
     spare: Spare<'i>,
+    /// Bytes of the units whose entries were read, as often as they were.
+    read: AtomicU64,
     entangled: bool,
     missing: Vec<ImageError>,
     /// Where the TLS block of the image would be, were it at its template, with its full size.
@@ -107,6 +110,7 @@ impl<'i> DebugInfo<'i> {
             lines: Vec::new(),
             tables: [Vec::new(), Vec::new()],
             spare: Spare::default(),
+            read: AtomicU64::new(0),
             entangled: false,
             missing: data.missing.clone(),
             tls: image.tls.map(|(template, size, _)| SvmaRange::new(template.start, size)),
@@ -273,6 +277,12 @@ impl<'i> DebugInfo<'i> {
 
     pub fn path(&self) -> &Path {
         self.path
+    }
+
+    /// How often all entries were read until now, on average over the bytes of the units.
+    pub fn readings(&self) -> f64 {
+        let all: usize = self.units.iter().map(|u| u.unit.header.length_including_self()).sum();
+        self.read.load(Ordering::Relaxed) as f64 / all.max(1) as f64
     }
 
     /// Compilation units: those with code or data.

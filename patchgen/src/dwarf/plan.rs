@@ -1,14 +1,47 @@
-//! Which attributes of an entry are read: settled once for each abbreviation of a unit, as most are passed over.
+//! How an entry is read: settled once for each abbreviation of a unit, as most attributes are passed over, and the rest come in few forms.
 
+use super::Reader;
 use super::die::{Reading, wanted};
 use gimli::constants as dw;
-use gimli::{Abbreviation, DwAt, DwTag};
+use gimli::{Abbreviation, AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
 
+/// What is done with one attribute, or with several that are passed over.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// Attributes `.0..` `.1` in the abbreviation's order.
-    Skip(usize, usize),
-    Read(usize),
+    /// So many bytes.
+    Skip(u32),
+    SkipLeb,
+    /// A LEB128 length, and as many bytes.
+    SkipBlock,
+    /// Of another form.
+    SkipOther(AttributeSpecification),
+    /// DW_AT_name, four bytes of an offset in `.debug_str`.
+    Name,
+    /// A linkage name, the same.
+    Linkage,
+    /// DW_AT_type, four bytes of an offset in the unit.
+    Type,
+    /// What the entry completes or is an instance of, the same.
+    Origin,
+    /// One byte, or two where it is so said.
+    Number(Number, bool),
+    /// As the abbreviation has it.
+    Constant(Number, u64),
+    Declaration,
+    External,
+    /// Of another form, or more than a number.
+    Read(AttributeSpecification),
+}
+
+/// Which number of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Number {
+    Size,
+    Value,
+    /// One less than the number of elements.
+    Bound,
+    File,
+    Line,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -19,18 +52,24 @@ pub(super) struct Plan {
     pub children: bool,
     /// Has DW_AT_location.
     pub located: bool,
-    /// In [`Plans::steps`].
+    /// In [`Plans::steps`], as are the next two.
     steps: (usize, usize),
-    /// Which attribute is DW_AT_sibling.
-    pub sibling: Option<usize>,
+    /// To pass over all attributes, or those before DW_AT_sibling.
+    before: (usize, usize),
+    /// And those behind it.
+    behind: (usize, usize),
+    pub sibling: Option<AttributeSpecification>,
 }
 
 /// By code of the abbreviation. Compilers number them from 1.
 #[derive(Debug)]
 pub(super) struct Plans {
     reading: Reading,
-    dense: Vec<Option<Plan>>,
-    other: std::collections::HashMap<u64, Plan>,
+    encoding: Encoding,
+    plans: Vec<Plan>,
+    /// In `plans`, counted from one.
+    dense: Vec<u32>,
+    other: std::collections::HashMap<u64, u32>,
     /// Of all plans.
     steps: Vec<Step>,
 }
@@ -39,57 +78,142 @@ pub(super) struct Plans {
 const DENSE: usize = 1 << 14;
 
 impl Plans {
-    pub fn new(reading: Reading) -> Plans {
-        Plans { reading, dense: Vec::new(), other: std::collections::HashMap::new(), steps: Vec::new() }
+    pub fn new(reading: Reading, encoding: Encoding) -> Plans {
+        let (plans, dense, steps) = (Vec::new(), Vec::new(), Vec::new());
+        Plans { reading, encoding, plans, dense, other: std::collections::HashMap::new(), steps }
+    }
+
+    /// Which plan an abbreviation of the unit has.
+    pub fn of(&mut self, code: u64, unit: &gimli::Unit<Reader<'_>>) -> gimli::Result<usize> {
+        let slot = match usize::try_from(code) {
+            Ok(code) if code < DENSE => {
+                if code >= self.dense.len() {
+                    self.dense.resize((code + 1).next_power_of_two(), 0);
+                }
+                &mut self.dense[code]
+            }
+            _ => self.other.entry(code).or_default(),
+        };
+        if *slot == 0 {
+            let abbrev = unit.abbreviations.get(code).ok_or(gimli::Error::InvalidAbbreviationCode(code))?;
+            self.plans.push(plan(abbrev, self.reading, self.encoding, &mut self.steps));
+            *slot = self.plans.len() as u32;
+        }
+        Ok(*slot as usize - 1)
+    }
+
+    pub fn plan(&self, number: usize) -> &Plan {
+        &self.plans[number]
     }
 
     pub fn steps(&self, plan: &Plan) -> &[Step] {
         &self.steps[plan.steps.0..plan.steps.1]
     }
 
-    pub fn of(&mut self, abbrev: &Abbreviation) -> Plan {
-        let (reading, steps) = (self.reading, &mut self.steps);
-        match usize::try_from(abbrev.code()) {
-            Ok(code) if code < DENSE => {
-                if code >= self.dense.len() {
-                    self.dense.resize_with((code + 1).next_power_of_two(), || None);
-                }
-                *self.dense[code].get_or_insert_with(|| plan(abbrev, reading, steps))
-            }
-            _ => *self.other.entry(abbrev.code()).or_insert_with(|| plan(abbrev, reading, steps)),
-        }
+    /// To pass over all attributes, or those before DW_AT_sibling and those behind it.
+    pub fn passing(&self, plan: &Plan) -> (&[Step], &[Step]) {
+        (&self.steps[plan.before.0..plan.before.1], &self.steps[plan.behind.0..plan.behind.1])
     }
 }
 
 /// Appends the steps to `steps`.
-fn plan(abbrev: &Abbreviation, reading: Reading, steps: &mut Vec<Step>) -> Plan {
+fn plan(abbrev: &Abbreviation, reading: Reading, encoding: Encoding, steps: &mut Vec<Step>) -> Plan {
     let specs = abbrev.attributes();
+    let location = specs.iter().find(|s| s.name() == dw::DW_AT_location);
+    // A variable with a list of places lives on the stack, and nothing refers to it.
+    let on_stack = abbrev.tag() == dw::DW_TAG_variable && location.is_some_and(|s| is_list(s.form()));
+    let inlined = reading == Reading::Frames && abbrev.tag() == dw::DW_TAG_inlined_subroutine;
+    let skip = !(wanted(abbrev.tag()) || inlined) || (reading == Reading::Survey && on_stack);
     let first = steps.len();
-    for (i, spec) in specs.iter().enumerate() {
+    for spec in specs.iter().filter(|_| !skip) {
         let needed = match reading {
             Reading::Full => true,
             Reading::Survey => surveyed(spec.name(), abbrev.tag()),
             Reading::Frames => framed(spec.name()),
         };
         if needed && read(spec.name()) {
-            steps.push(Step::Read(i));
-        } else if let Some(Step::Skip(_, to)) = steps[first..].last_mut() {
-            *to = i + 1;
+            steps.push(reading_step(*spec, encoding));
         } else {
-            steps.push(Step::Skip(i, i + 1));
+            pass(*spec, encoding, first, steps);
         }
     }
-    let location = specs.iter().find(|s| s.name() == dw::DW_AT_location);
-    // A variable with a list of places lives on the stack, and nothing refers to it.
-    let on_stack = abbrev.tag() == dw::DW_TAG_variable && location.is_some_and(|s| is_list(s.form()));
-    let inlined = reading == Reading::Frames && abbrev.tag() == dw::DW_TAG_inlined_subroutine;
+    let read = steps.len();
+    let sibling = specs.iter().position(|s| s.name() == dw::DW_AT_sibling).filter(|_| abbrev.has_children());
+    let (early, late) = specs.split_at(sibling.unwrap_or(specs.len()));
+    early.iter().for_each(|spec| pass(*spec, encoding, read, steps));
+    let middle = steps.len();
+    late.iter().skip(1).for_each(|spec| pass(*spec, encoding, middle, steps));
     Plan {
         tag: abbrev.tag(),
-        skip: !(wanted(abbrev.tag()) || inlined) || (reading == Reading::Survey && on_stack),
+        skip,
         located: location.is_some(),
         children: abbrev.has_children(),
-        steps: (first, steps.len()),
-        sibling: specs.iter().enumerate().find(|(_, s)| s.name() == dw::DW_AT_sibling).map(|(i, _)| i),
+        steps: (first, read),
+        before: (read, middle),
+        behind: (middle, steps.len()),
+        sibling: sibling.map(|i| specs[i]),
+    }
+}
+
+/// Bytes of an attribute whose form has always as many (DWARF 5, 7.5.5 and 7.5.6).
+fn fixed_size(form: DwForm, encoding: Encoding) -> Option<u32> {
+    let offset = u32::from(encoding.format.word_size());
+    Some(match form {
+        dw::DW_FORM_flag_present | dw::DW_FORM_implicit_const => 0,
+        dw::DW_FORM_data1 | dw::DW_FORM_ref1 | dw::DW_FORM_flag | dw::DW_FORM_strx1 | dw::DW_FORM_addrx1 => 1,
+        dw::DW_FORM_data2 | dw::DW_FORM_ref2 | dw::DW_FORM_strx2 | dw::DW_FORM_addrx2 => 2,
+        dw::DW_FORM_data4 | dw::DW_FORM_ref4 | dw::DW_FORM_strx4 | dw::DW_FORM_addrx4 => 4,
+        dw::DW_FORM_data8 | dw::DW_FORM_ref8 | dw::DW_FORM_ref_sig8 => 8,
+        dw::DW_FORM_addr => u32::from(encoding.address_size),
+        dw::DW_FORM_strp | dw::DW_FORM_line_strp | dw::DW_FORM_sec_offset => offset,
+        _ => return None,
+    })
+}
+
+/// Appends how an attribute is passed over. Steps from `first` on are of the same entry.
+fn pass(spec: AttributeSpecification, encoding: Encoding, first: usize, steps: &mut Vec<Step>) {
+    let step = match (fixed_size(spec.form(), encoding), spec.form()) {
+        (Some(0), _) => return,
+        (Some(size), _) => {
+            if let Some(Step::Skip(bytes)) = steps[first..].last_mut() {
+                *bytes += size;
+                return;
+            }
+            Step::Skip(size)
+        }
+        (None, dw::DW_FORM_udata | dw::DW_FORM_sdata | dw::DW_FORM_ref_udata) => Step::SkipLeb,
+        (None, dw::DW_FORM_exprloc | dw::DW_FORM_block) => Step::SkipBlock,
+        _ => Step::SkipOther(spec),
+    };
+    steps.push(step);
+}
+
+/// How an attribute that is wanted is read: what most entries consist of by the shortest way.
+fn reading_step(spec: AttributeSpecification, encoding: Encoding) -> Step {
+    let number = match spec.name() {
+        dw::DW_AT_byte_size => Some(Number::Size),
+        dw::DW_AT_data_member_location | dw::DW_AT_const_value | dw::DW_AT_count => Some(Number::Value),
+        dw::DW_AT_upper_bound => Some(Number::Bound),
+        dw::DW_AT_decl_file => Some(Number::File),
+        dw::DW_AT_decl_line => Some(Number::Line),
+        _ => None,
+    };
+    let implicit = spec.implicit_const_value().and_then(|value| u64::try_from(value).ok());
+    match (spec.name(), spec.form(), number, implicit) {
+        (.., Some(number), Some(value)) => Step::Constant(number, value),
+        (_, dw::DW_FORM_data1, Some(number), _) => Step::Number(number, false),
+        (_, dw::DW_FORM_data2, Some(number), _) => Step::Number(number, true),
+        (dw::DW_AT_declaration, dw::DW_FORM_flag_present, ..) => Step::Declaration,
+        (dw::DW_AT_external, dw::DW_FORM_flag_present, ..) => Step::External,
+        (dw::DW_AT_name, dw::DW_FORM_strp, ..) if encoding.format == Format::Dwarf32 => Step::Name,
+        (dw::DW_AT_linkage_name | dw::DW_AT_MIPS_linkage_name, dw::DW_FORM_strp, ..)
+            if encoding.format == Format::Dwarf32 =>
+        {
+            Step::Linkage
+        }
+        (dw::DW_AT_type, dw::DW_FORM_ref4, ..) => Step::Type,
+        (dw::DW_AT_specification | dw::DW_AT_abstract_origin, dw::DW_FORM_ref4, ..) => Step::Origin,
+        _ => Step::Read(spec),
     }
 }
 
