@@ -9,6 +9,7 @@ mod in_place;
 mod life;
 mod lift;
 mod moved;
+mod on_disk;
 mod recovered;
 mod seen;
 mod surroundings;
@@ -51,6 +52,7 @@ pub fn cases() -> Vec<Case> {
         thread_locals::CASES,
         moved::CASES,
         recovered::CASES,
+        on_disk::CASES,
     ]
     .concat()
 }
