@@ -26,7 +26,8 @@ pub const DETOUR: u32 = 5;
 
 /// [`Bind::kind`]: the value is an svma in the old image.
 pub const BIND_OLD: u8 = 1;
-/// [`Bind::kind`]: looked up by name and version in the target.
+/// [`Bind::kind`]: looked up by name and version in the target. With a value it must be found there: the module's own definition is the one
+/// that the process uses.
 pub const BIND_IMPORT: u8 = 2;
 /// [`Bind::kind`]: the eight bytes at an svma in the old image, as they are when the bundle is bound.
 pub const BIND_WORD: u8 = 3;
@@ -57,7 +58,7 @@ pub struct Bind {
     pub kind: u8,
     pub flags: u8,
     pub reserved: [u8; 2],
-    /// svma for [`BIND_OLD`] and [`BIND_WORD`], else 0.
+    /// svma for [`BIND_OLD`] and [`BIND_WORD`]; for [`BIND_IMPORT`] the svma of the module's own definition, where it must be that one, else 0.
     pub value: U64,
     /// Import name, else 0.
     pub name: U32,
@@ -203,6 +204,11 @@ impl Bind {
             version: version.into(),
         }
     }
+    /// An import that must be found at `svma` in the module itself.
+    #[must_use]
+    pub fn own(symbol: u32, svma: u64, name: u32, version: u32) -> Bind {
+        Bind { value: svma.into(), ..Bind::import(symbol, name, version, false) }
+    }
     #[must_use]
     pub fn weak(&self) -> bool {
         self.flags & BIND_WEAK != 0
@@ -214,7 +220,7 @@ impl Bind {
     pub fn check(&self) -> Result<(), Code> {
         let fits = match self.kind {
             BIND_OLD | BIND_WORD => self.flags == 0 && self.name == 0 && self.version == 0,
-            BIND_IMPORT => self.flags & !BIND_WEAK == 0 && self.value == 0 && self.name != 0,
+            BIND_IMPORT => self.flags & !BIND_WEAK == 0 && !(self.weak() && self.value != 0) && self.name != 0,
             _ => false,
         };
         if fits && self.reserved == [0; 2] && self.symbol != 0 { Ok(()) } else { Err(codes::RECORD_VALUE) }

@@ -209,7 +209,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     let (mut instances, mut moving) = (Instances::new(), (migrate::Found::default(), Instances::new()));
     let types = match debug.zip(types) {
         Some((((x, p), (y, q)), types)) => {
-            changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_number(at), &|at| y.line_number(at));
+            changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_of(at), &|at| y.line_of(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
             let analysis = Analysis {
@@ -278,6 +278,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
     let analysis = compared.analysis();
     let (found, if_moved) = &compared.moving;
     let none = Migrations::new();
+    let debug = (compared.old.debug.as_ref(), compared.new.debug.as_ref());
     let attempt = |fresh: bool, moving: bool, fixed: &BTreeMap<DataId, String>| {
         let (instances, migrations) = if moving { (if_moved, &found.migrations) } else { (&compared.instances, &none) };
         // Before `main` there are no frames to wait for.
@@ -291,6 +292,8 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         let (patch, linked) = link::link(analysis, &binder, &set);
         let mut findings = compared.findings.clone();
         findings.extend(set.findings.iter().cloned());
+        findings
+            .extend(migrate::lasting(analysis, &set, debug)?.into_iter().map(|(id, why)| outlived(analysis, id, &why)));
         findings.extend(linked);
         findings.extend(check::check(check::Context {
             analysis,
@@ -299,10 +302,10 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
             instances,
             calls: &compared.calls,
         }));
-        (set, patch, findings)
+        Ok::<_, ImageError>((set, patch, findings))
     };
     // What moves is worth it only where the whole patch can be live for it.
-    let moved = (!found.migrations.is_empty()).then(|| attempt(false, true, &found.forbidden));
+    let moved = (!found.migrations.is_empty()).then(|| attempt(false, true, &found.forbidden)).transpose()?;
     let mut fixed = found.forbidden.clone();
     let moved = moved.filter(|(_, _, findings)| {
         let bad = findings.iter().find(|f| matches!(f.severity, Severity::Start | Severity::Refuse));
@@ -310,16 +313,29 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         fixed.extend(why.iter().flat_map(|why| found.migrations.keys().map(|&id| (id, why.clone()))));
         why.is_none()
     });
-    let (mut set, mut patch, mut findings) = moved.unwrap_or_else(|| attempt(false, false, &fixed));
+    let (mut set, mut patch, mut findings) = moved.map_or_else(|| attempt(false, false, &fixed), Ok)?;
     let start_only = findings.iter().any(|f| f.severity == Severity::Start);
     if start_only {
         // Nothing is alive before `main`: initial values are then the new ones too.
-        (set, patch, findings) = attempt(true, false, &fixed);
+        (set, patch, findings) = attempt(true, false, &fixed)?;
     }
     findings.sort();
     findings.dedup();
     place(compared, &mut findings);
     Ok(Plan { set, patch, findings, start_only })
+}
+
+/// A constant that gets another place, and of which a live pointer may know the old one.
+fn outlived(analysis: Analysis<'_>, constant: DataId, why: &str) -> Finding {
+    let name = analysis.new.data[constant.index()].name.clone();
+    Finding {
+        severity: Severity::Start,
+        code: codes::POINTER_TABLE.0,
+        message: format!("`{name}` gets another place, and live pointers may lead to the old one: {why}"),
+        symbol: name,
+        place: None,
+        help: None,
+    }
 }
 
 /// Adds the source line of each finding's function.

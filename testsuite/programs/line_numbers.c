@@ -5,9 +5,11 @@
 //#Call: change 4
 #include "scenario.h"
 #ifdef NEW
-// Two more
-// lines.
+#define FIRST_LINE 42
+#else
+#define FIRST_LINE 40
 #endif
+#line FIRST_LINE
 
 NOINLINE void log_line(int line, const char *what) {
     OPAQUE(line);

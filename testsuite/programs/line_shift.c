@@ -5,10 +5,11 @@
 //#After: go 1 => 3
 #include "scenario.h"
 #ifdef NEW
-// Several
-// more
-// lines.
+#define FIRST_LINE 43
+#else
+#define FIRST_LINE 40
 #endif
+#line FIRST_LINE
 
 NOINLINE int go(int x) {
 

@@ -157,7 +157,11 @@ impl<'a> Payload<'a> {
             });
         }
         let (name, version) = (self.object.name(bind.name.get()), self.object.name(bind.version.get()));
+        let own = image.avma(bind.value.get(), 0, false).filter(|_| bind.value != 0);
         match lookup.find(name, version) {
+            Ok(Some(avma)) if bind.value != 0 && own != Some(avma) => {
+                Err(report.refuse(codes::OTHER_COPY, format_args!("{} is at {avma:#x}", Name(name))))
+            }
             Ok(Some(avma)) => Ok(avma),
             Ok(None) if bind.weak() => Ok(0),
             Ok(None) => {

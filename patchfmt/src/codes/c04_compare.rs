@@ -25,9 +25,9 @@ codes! {
         act: "Keep the qualifier, or introduce a new object.",
         example: "const int limit = 5;   ->   int limit = 5;",
     }
-    POINTER_TABLE = 405 Start "live data point to an object that changed its size" {
-        seen: "A writable variable holds the address of an object that has another size, and so another place, in the patched process.",
-        why: "Code that follows the pointer would find the old object, code that names it the new one.",
+    POINTER_TABLE = 405 Start "live pointers may lead to an object that gets another place" {
+        seen: "An object has another place in the patched process, as one that changed its size, and a writable variable holds its address; or a constant does, or a function that may have stored, passed on or returned it.",
+        why: "Code that follows the pointer would find the old object, and read it by the new one's length; code that names it finds the new one.",
         act: "Use the bundle at start, or keep the object's size.",
         example: "const char names[8][4]; const char *first = names[0];   ->   names[9][4]",
     }
@@ -72,5 +72,11 @@ codes! {
         why: "What the process has kept there is lost, also after a revert. The signed manifest holds the name.",
         act: "Nothing; a policy may refuse such bundles.",
         example: "int limit = 100;   ->   int limit = 200;   /* --reset-data limit: 200 at once */",
+    }
+    REALIGNED = 413 Start "new code needs an object aligned that isn't" {
+        seen: "New code uses instructions that need their operand at a multiple of 16, 32 or 64 bytes, on an object that the old build has elsewhere. A note where it is a constant.",
+        why: "There the instruction would fault; the object gets another place, and a variable would lose its live value.",
+        act: "Use the bundle at start; or give the variable the alignment in the old build, too.",
+        example: "static double v[4];   /* at 0x4030, and at 0x4040 in the new build, where clang uses movapd */",
     }
 }

@@ -127,4 +127,10 @@ codes! {
         act: "Restart the program with the new build.",
         example: "go build -buildmode=pie server.go",
     }
+    LINKER_SET = 522 Refuse "a section that is walked from end to end changed" {
+        seen: "A section between `__start_NAME` and `__stop_NAME` has an object more or less, or its objects have other sizes or another order.",
+        why: "The link editor has fixed both ends: a patch can't put an object between them.",
+        act: "Restart with the new build; or let the fix call what it would have registered.",
+        example: "static const struct cmd c __attribute__((used, section(\"cmds\"))) = { 'c', f };   /* new */",
+    }
 }

@@ -56,4 +56,9 @@ codes! {
         why: "The code of one bundle would go on with the variable's old place, that of the other with the new one.",
         act: "Revert the live bundle first, or build one with both fixes and say `--supersedes ID`.",
     }
+    OTHER_COPY = 1112 Refuse "the process uses another copy of a library's object" {
+        seen: "A constant that the library exports changes in place, and its name leads elsewhere: to a copy that the program has (R_X86_64_COPY), or to an object of that name in a module that comes first.",
+        why: "The library's own bytes would change, and nobody would see it.",
+        act: "Restart with the new library; or link the program as position-independent code without copy relocations (`-fPIC`).",
+    }
 }

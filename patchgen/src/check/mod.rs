@@ -9,6 +9,7 @@ mod identity;
 mod initialisers;
 mod instances;
 mod left;
+mod linker_sets;
 mod main_like;
 mod producers;
 mod resolvers;
@@ -49,6 +50,7 @@ const RULES: &[Rule] = &[
     types::rule,
     left::rule,
     goroutines::rule,
+    linker_sets::rule,
 ];
 
 /// Collects findings.

@@ -2,9 +2,9 @@
 
 use super::same::{Same, Site};
 use super::{Cause, FuncChange, text};
-use crate::addr::{FuncId, Svma};
+use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Side, stem};
-use crate::lift::{Access, CodeRef, DataKind, Field, Function, Insn, JumpTable, Slot, Target};
+use crate::lift::{Access, CodeRef, Data, DataKind, Field, Function, Insn, JumpTable, Slot, Target};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
 /// Functions of the C start-up objects (gcc's crtstuff): they refer to the ends of sections, where objects lie as well.
@@ -55,7 +55,7 @@ impl<'a> Body<'a> {
     }
 
     /// (part, ordinal, bytes into the instruction) of a place in the function.
-    fn place(&self, (part, offset): (u8, u32)) -> (u8, u32, u32) {
+    pub fn place(&self, (part, offset): (u8, u32)) -> (u8, u32, u32) {
         let i = self.f.insns.partition_point(|i| (i.part, i.offset) <= (part, offset));
         let Some(insn) = i.checked_sub(1).map(|i| &self.f.insns[i]).filter(|i| i.part == part) else {
             return (part, u32::MAX, offset);
@@ -69,7 +69,7 @@ impl<'a> Body<'a> {
         (part, self.ordinal[i - 1], if insn.nop { 0 } else { into })
     }
 
-    fn at(&self, i: &Insn) -> Svma {
+    pub fn at(&self, i: &Insn) -> Svma {
         self.f.parts[usize::from(i.part)].start.plus(u64::from(i.offset))
     }
 
@@ -83,49 +83,21 @@ impl<'a> Body<'a> {
         text::held(self.image, self.f, r)
     }
 
+    pub fn datum(&self, id: DataId) -> &'a Data {
+        &self.side.lifted.data[id.index()]
+    }
+
     pub fn refs(&self, i: &Insn) -> &'a [CodeRef] {
         &self.f.refs[i.first_ref as usize..][..usize::from(i.ref_count)]
     }
 
-    fn decode(&self, i: &Insn) -> Instruction {
+    pub fn decode(&self, i: &Insn) -> Instruction {
         Decoder::with_ip(64, self.bytes(i), self.at(i).0, DecoderOptions::NONE).decode()
-    }
-
-    /// Where the function stands in its source.
-    fn lines(&self, line: &dyn Fn(Svma) -> Option<u32>) -> Option<Lines> {
-        let entry = u64::from(line(self.f.parts.first()?.start)?);
-        let all = || self.f.insns.iter().filter_map(|i| line(self.at(i))).map(u64::from).filter(|&l| l >= entry);
-        // The last statement may go over several lines.
-        Some(Lines { entry, span: entry..=all().max()? + MAX_STATEMENT_LINES })
-    }
-
-    /// The call that follows an instruction closely, in the same part.
-    fn next_call(&self, i: &Insn) -> Option<&'a Insn> {
-        let from = self.f.insns.partition_point(|n| (n.part, n.offset) <= (i.part, i.offset));
-        let near = self.f.insns.get(from..)?.iter().take(MAX_ARGUMENTS);
-        near.take_while(|n| n.part == i.part).find(|n| n.call)
     }
 
     fn text(&self, i: Option<&Insn>) -> String {
         i.map_or_else(|| "end of function".to_owned(), |i| text::instruction(self.side, self.f, i))
     }
-}
-
-/// Lines of the source that a function takes, and the one that its entry is on.
-struct Lines {
-    entry: u64,
-    span: std::ops::RangeInclusive<u64>,
-}
-
-/// Lines that a statement goes over, at most.
-const MAX_STATEMENT_LINES: u64 = 8;
-
-/// Instructions between an argument's own and the call that takes it.
-const MAX_ARGUMENTS: usize = 16;
-
-/// A statement that starts at `line` may have `__LINE__` on one of its next lines.
-fn is_line_of(number: u64, line: u64) -> bool {
-    (line..line + MAX_STATEMENT_LINES).contains(&number)
 }
 
 /// None where the two are proven the same.
@@ -201,43 +173,6 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
         return change(Cause::Unproven, None, "may hold offsets of thread-local variables, which have moved".into());
     }
     None
-}
-
-/// Every difference of the two is an immediate that is a line number: of the statement that it stands in, in both builds, or of the
-/// function, moved by as many lines as the function did.
-pub(super) fn only_line_numbers(
-    same: &Same<'_>,
-    old: FuncId,
-    new: FuncId,
-    old_line: &dyn Fn(Svma) -> Option<u32>,
-    new_line: &dyn Fn(Svma) -> Option<u32>,
-) -> bool {
-    let a = Body::new(&same.old.lifted.functions[old.index()], same.old);
-    let b = Body::new(&same.new.lifted.functions[new.index()], same.new);
-    let (Some(before), Some(after)) = (a.lines(old_line), b.lines(new_line)) else { return false };
-    let is_line = |x: &Insn, y: &Insn| {
-        let (i, j) = (a.decode(x), b.decode(y));
-        // An argument of an assertion belongs to the line of the call, wherever the scheduler put the instruction.
-        let sites: Vec<(u64, u64)> = [(Some(x), Some(y)), (a.next_call(x), b.next_call(y))]
-            .into_iter()
-            .filter_map(|(x, y)| Some((u64::from(old_line(a.at(x?))?), u64::from(new_line(b.at(y?))?))))
-            .collect();
-        (0..i.op_count()).filter(|&n| is_immediate(i.op_kind(n)) && i.immediate(n) != j.immediate(n)).all(|n| {
-            let (p, q) = (i.immediate(n), j.immediate(n));
-            let moved = q.wrapping_sub(p) == after.entry.wrapping_sub(before.entry);
-            (moved && before.span.contains(&p) && after.span.contains(&q))
-                || sites.iter().any(|&(s, t)| is_line_of(p, s) && p.wrapping_sub(s) == q.wrapping_sub(t))
-        }) && a.refs(x).is_empty()
-            && b.refs(y).is_empty()
-    };
-    let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
-    let code = xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
-        None => true,
-        Some(Diff::Immediate) => is_line(x, y),
-        Some(_) => false,
-    });
-    code && a.f.tables.len() == b.f.tables.len()
-        && super::unwind::same_unwind(same, a.f, b.f, &|s, t| a.place(s) == b.place(t))
 }
 
 pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> Option<Diff> {
@@ -567,7 +502,7 @@ fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, refs: (usi
     diff
 }
 
-fn is_immediate(k: OpKind) -> bool {
+pub(super) fn is_immediate(k: OpKind) -> bool {
     matches!(
         k,
         OpKind::Immediate8

@@ -3,6 +3,7 @@
 mod apart;
 mod code;
 mod in_place;
+mod lines;
 mod same;
 mod seen;
 mod shifts;
@@ -14,9 +15,10 @@ use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Correlation, Side};
 use crate::image::SectionKind;
 use crate::lift::{Data, DataKind};
-use code::{compare_function, only_line_numbers};
+use code::compare_function;
 pub use in_place::CodeEdit;
 use in_place::in_place;
+use lines::{Source, only_line_numbers};
 use rayon::prelude::*;
 use same::Same;
 pub use seen::{Counterparts, Meaning};
@@ -171,19 +173,19 @@ fn compare_data(same: &Same<'_>, old: DataId, new: DataId) -> Option<DataChange>
 
 impl ChangeSet {
     /// Tells apart those functions in which only numbers differ that are the lines of their own places in the source
-    /// (`__LINE__` in assertions and log calls), given the line of an address in each build.
+    /// (`__LINE__` in assertions and log calls), given the place of an address in the source of each build.
     pub fn mark_line_numbers(
         &mut self,
         old: Side<'_>,
         new: Side<'_>,
         pairs: &Correlation,
         stamps: &Stamps,
-        old_line: &(dyn Fn(Svma) -> Option<u32> + Sync),
-        new_line: &(dyn Fn(Svma) -> Option<u32> + Sync),
+        old_source: &Source<'_>,
+        new_source: &Source<'_>,
     ) {
         let same = Same::new(old, new, pairs, stamps);
         self.changed.par_iter_mut().filter(|c| c.cause == Cause::Immediate).for_each(|c| {
-            if only_line_numbers(&same, c.old, c.new, old_line, new_line) {
+            if only_line_numbers(&same, c.old, c.new, old_source, new_source) {
                 c.cause = Cause::LineNumber;
             }
         });

@@ -143,9 +143,12 @@ impl Tables<'_> {
         match section {
             payload::BIND => {
                 let binds = self.order.undefined.iter().map(|&i| match &self.image.symbols[i].definition {
-                    Definition::Import { name: symbol, version, weak } => {
+                    Definition::Import { name: symbol, version, weak, own } => {
                         let version = version.as_deref().map_or(0, &name);
-                        Bind::import(self.order.index[i], name(symbol), version, *weak)
+                        match own {
+                            Some(at) => Bind::own(self.order.index[i], at.0, name(symbol), version),
+                            None => Bind::import(self.order.index[i], name(symbol), version, *weak),
+                        }
                     }
                     Definition::Old(at) => Bind::old(self.order.index[i], at.0),
                     Definition::Word(at) => Bind::word(self.order.index[i], at.0),

@@ -1,5 +1,6 @@
 //! The work list that closes the patch over its references.
 
+use super::alignment::misplaced;
 use super::bind::Unbound;
 use super::runs::pointed_to;
 use super::unwind::unwind_of;
@@ -59,6 +60,8 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
     let held = pointed_to(analysis.new);
     // What comes out if no constant is carried for the sake of its neighbours.
     let mut plain: Option<PatchSet> = None;
+    // Objects that get another place because of where the old build has them, with the alignment that they need.
+    let mut realigned: BTreeMap<DataId, u64> = BTreeMap::new();
     loop {
         let mut closure = Closure {
             analysis,
@@ -71,6 +74,7 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
             stragglers: BTreeSet::new(),
         };
         closure.seed_data(choices);
+        realigned.iter().for_each(|(&id, &needed)| closure.note_realigned(id, needed));
         closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
         closure.seed_holders(choices.holders);
         while let Some(step) = closure.next() {
@@ -80,7 +84,10 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
             }
         }
         let (mut set, stragglers) = (closure.set, closure.stragglers);
-        let labels = label_tables(analysis, &set, &binder.moved);
+        let mut labels = label_tables(analysis, &set, &binder.moved);
+        let misplaced = misplaced(analysis, binder, &set);
+        labels.extend(misplaced.keys());
+        realigned.extend(misplaced);
         set.moved = binder.moved.clone();
         let migrations = choices.migrations.iter().filter(|(id, _)| set.data.contains(id));
         set.migrations = migrations.map(|(&id, m)| (id, m.clone())).collect();
@@ -272,6 +279,17 @@ impl<'a> Closure<'a, '_> {
             }
         }
         self.seed_moved(&moved);
+    }
+
+    fn note_realigned(&mut self, id: DataId, needed: u64) {
+        let datum = &self.analysis.new.data[id.index()];
+        if datum.kind != DataKind::Named {
+            return;
+        }
+        let writable = matches!(datum.section, SectionKind::Data | SectionKind::Bss);
+        let severity = if writable { Severity::Start } else { Severity::Note };
+        let message = format!("`{}` gets another place: new code needs it at a multiple of {needed}", datum.name);
+        self.finding(severity, codes::REALIGNED, &datum.name, message);
     }
 
     /// A datum that gets a new address takes all its readers along.

@@ -3,6 +3,7 @@
 //! Starts from the changed functions and constants; each reference of a carried function or datum either binds to the old image
 //! ([`Place::Old`]), to another object ([`Place::Import`]), or brings its target along. What can't be bound is a [`Finding`].
 
+mod alignment;
 mod bases;
 mod bind;
 mod closure;

@@ -3,7 +3,7 @@
 use super::text::preimage;
 use super::{Definition, EditRecord, Linker, Out, Reloc, RelocKind, StateRecord};
 use crate::addr::{DataId, FuncId, Svma};
-use crate::image::SectionKind;
+use crate::image::{ImageKind, SectionKind};
 use crate::include::{Edit, InPlace, Place, SlotKey, ThreadForm, carried_size, follows};
 use crate::lift::{Data, DataRef, Field, Target};
 use patchfmt::codes;
@@ -237,7 +237,11 @@ impl Linker<'_, '_> {
                 self.refuse(codes::NO_BYTES, &name, format!("`{name}` changed but has no bytes in the file"));
                 continue;
             };
-            for (start, end) in self.differing(edit, &old_bytes, &new_bytes) {
+            let differing = self.differing(edit, &old_bytes, &new_bytes);
+            if !differing.is_empty() {
+                self.demand_own(edit.old);
+            }
+            for (start, end) in differing {
                 self.push_edit(edit, start, &new_bytes[start..end], &old_bytes[start..end]);
             }
         }
@@ -278,6 +282,15 @@ impl Linker<'_, '_> {
     fn new_bytes(&self, id: DataId, size: u64) -> Option<Vec<u8>> {
         let datum = &self.analysis.new.data[id.index()];
         image_bytes(self.analysis.new_image, datum, size)
+    }
+
+    /// A shared object's exported objects may have a copy in the program, or another module's may win.
+    fn demand_own(&mut self, id: DataId) {
+        let image = self.analysis.old_image;
+        if image.kind == ImageKind::Shared {
+            let names = self.analysis.old.data[id.index()].names.iter().map(|&s| image.symbol(s));
+            names.filter(|s| s.exported).for_each(|s| self.symbols.demand(s));
+        }
     }
 
     /// Stretches of an edited datum whose bytes or pointers differ, as offsets.
@@ -378,6 +391,7 @@ impl Linker<'_, '_> {
                 continue;
             };
             let symbol = self.bring(reset, 0, &bytes, &old.name);
+            self.demand_own(reset.old);
             self.out.states.push(StateRecord {
                 name: old.name.clone(),
                 at: old.range.start,

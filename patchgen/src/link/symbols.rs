@@ -2,7 +2,7 @@
 
 use super::Out;
 use crate::addr::{DataId, FuncId, ImportId, Svma};
-use crate::image::DynReloc;
+use crate::image::{DynReloc, Symbol};
 use crate::include::Analysis;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,6 +27,8 @@ pub enum Definition {
         name: String,
         version: Option<String>,
         weak: bool,
+        /// Where the old image defines it: the process must use that definition.
+        own: Option<Svma>,
     },
 }
 
@@ -159,11 +161,23 @@ impl<'a> Symbols<'a> {
             Some(version) => format!("{}@{version}", import.name),
             None => import.name.clone(),
         };
-        let definition =
-            Definition::Import { name: import.name.clone(), version: import.version.clone(), weak: import.weak };
+        let definition = Definition::Import {
+            name: import.name.clone(),
+            version: import.version.clone(),
+            weak: import.weak,
+            own: None,
+        };
         let symbol = self.push(name, definition);
         self.imports.insert(id, symbol);
         symbol
+    }
+
+    /// Asks that the process has no other definition of the old image's exported symbol that wins.
+    pub fn demand(&mut self, symbol: &Symbol) {
+        let name = self.unique(format!("own:{}", symbol.name), symbol.svma);
+        let version = symbol.version.as_deref().map(str::to_owned);
+        let own = Some(symbol.svma);
+        self.push(name, Definition::Import { name: symbol.name.clone(), version, weak: false, own });
     }
 
     pub fn finish(self) -> Vec<OutSymbol> {

@@ -4,9 +4,9 @@
 //! that are given it. It escapes where it is stored, returned to somebody who doesn't name the variable, given to code that isn't known to
 //! forget it, or used in a way that isn't understood. Whatever isn't seen counts as an escape.
 
-use crate::addr::{DataId, FuncId};
-use crate::image::{Image, Import};
-use crate::lift::{Access, CodeRef, Function, Insn, Lifted, Slot, Target};
+use crate::addr::{DataId, FuncId, ImportId};
+use crate::image::{Image, Import, SectionKind};
+use crate::lift::{Access, CodeRef, DataRef, Function, Insn, Lifted, Slot, Target};
 use crate::types::Returned;
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
@@ -38,6 +38,19 @@ const FORGETFUL: &[&str] = &[
     "strspn",
     "strcspn",
     "atoi",
+    "getopt",
+    "getopt_long",
+    "getopt_long_only",
+    "strdup",
+    "strndup",
+    "fopen",
+    "open",
+    "access",
+    "unlink",
+    "getenv",
+    "perror",
+    "syslog",
+    "__syslog_chk",
     "atol",
     "printf",
     "fprintf",
@@ -125,6 +138,8 @@ pub struct Address<'a> {
     image: &'a Image,
     lifted: &'a Lifted,
     object: DataId,
+    /// Nobody writes to it, and the old one stays what it is: who still reads it does no harm once nothing comes of that.
+    constant: bool,
     known: HashMap<(FuncId, Regs), Known>,
     factory: InstructionInfoFactory,
 }
@@ -161,7 +176,9 @@ pub fn names(reference: &CodeRef, object: DataId) -> bool {
 
 impl<'a> Address<'a> {
     pub fn new(image: &'a Image, lifted: &'a Lifted, object: DataId) -> Address<'a> {
-        Address { image, lifted, object, known: HashMap::new(), factory: InstructionInfoFactory::new() }
+        let section = lifted.data[object.index()].section;
+        let constant = matches!(section, SectionKind::Rodata | SectionKind::Relro);
+        Address { image, lifted, object, constant, known: HashMap::new(), factory: InstructionInfoFactory::new() }
     }
 
     /// Checks a function that names the variable and returns a value of that size.
@@ -197,8 +214,8 @@ impl<'a> Address<'a> {
             return Err(format!("what `{}` does with its address can't be followed", function.name));
         }
         self.known.insert((func, given), Known::Pending);
-        let left =
-            Walk { address: self, function, depth, states: BTreeMap::new(), todo: Vec::new(), left: 0 }.run(given)?;
+        let left = Walk { address: self, func, function, depth, states: BTreeMap::new(), todo: Vec::new(), left: 0 }
+            .run(given)?;
         self.known.insert((func, given), Known::Leaves(left));
         Ok(left)
     }
@@ -206,6 +223,7 @@ impl<'a> Address<'a> {
 
 struct Walk<'w, 'a> {
     address: &'w mut Address<'a>,
+    func: FuncId,
     function: &'a Function,
     depth: u32,
     /// By index of the instruction: in which registers it may be on the way in.
@@ -301,7 +319,8 @@ impl<'a> Walk<'_, 'a> {
                 let branches = function.insns.iter().filter_map(|n| self.decode(n));
                 let branches = branches.filter(|b| b.flow_control() == FlowControl::IndirectBranch).count();
                 if branches > function.tables.len() && state != 0 {
-                    return self.lost("jumps through a pointer");
+                    let Some(labels) = self.labels() else { return self.lost("jumps through a pointer") };
+                    labels.into_iter().try_for_each(|place| self.branch(place, state))?;
                 }
                 for &place in function.tables.iter().flat_map(|t| &t.entries) {
                     self.branch(place, state)?;
@@ -317,9 +336,36 @@ impl<'a> Walk<'_, 'a> {
         Ok(())
     }
 
+    /// Where an interpreter that dispatches through the object may jump: every label of this function whose address is anywhere in data, if
+    /// the object holds nothing but such.
+    fn labels(&self) -> Option<Vec<(u8, u32)>> {
+        let inner = |r: &DataRef| match r.target {
+            Target::Func { func, part, offset } if func == self.func && (part, offset) != (0, 0) => {
+                Some((part, offset))
+            }
+            _ => None,
+        };
+        let lifted = self.address.lifted;
+        let table = &lifted.data[self.address.object.index()];
+        let whole = table.refs.len() as u64 * 8 == table.range.size() && table.refs.iter().all(|r| inner(r).is_some());
+        whole.then(|| lifted.data.iter().flat_map(|d| &d.refs).filter_map(inner).collect())
+    }
+
     /// The caller's frame is gone: nobody would see that the callee holds it.
     fn tail_call(&self, insn: &Insn, state: Regs) -> Verdict<()> {
         let named = self.refs(insn).iter().any(|r| names(r, self.address.object));
+        let image = self.address.image;
+        let forgetful = |import: ImportId| {
+            let import = &image.imports[import.index()];
+            is_libc(import) && FORGETFUL.contains(&import.name.as_str())
+        };
+        let forgets = self.refs(insn).iter().any(|r| match &r.target {
+            Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => r.branch && forgetful(*import),
+            _ => false,
+        });
+        if self.address.constant && forgets && state & !ARGUMENTS & !RAX == 0 {
+            return Ok(());
+        }
         // Some conventions pass arguments in any register.
         if named || state != 0 { self.lost("jumps to another function") } else { Ok(()) }
     }
@@ -369,6 +415,10 @@ impl<'a> Walk<'_, 'a> {
     fn makes(&self, insn: &Insn, i: &Instruction) -> Verdict<bool> {
         let object = self.address.object;
         let mut made = false;
+        // Who has nothing of a constant but what may be its end has no way to read it.
+        if self.address.constant && !self.function.refs.iter().any(|r| leads(&r.target, object)) {
+            return Ok(false);
+        }
         for r in self.refs(insn).iter().filter(|r| names(r, object)) {
             if matches!(r.target, Target::Slot(_)) {
                 // Loads it from the GOT; comparing it there makes nothing.

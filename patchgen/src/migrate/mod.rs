@@ -4,13 +4,16 @@
 //! The same holds of both builds, so that the value can come back when the patch is reverted.
 
 mod escape;
+mod lasting;
+
+pub use lasting::lasting;
 
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations, spans};
-use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
+use crate::lift::{CodeRef, Data, DataKind, Function, Lifted, Target};
 use crate::types::{self, Returned, Survey, TypeDiff, VarChange};
 use escape::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,13 +146,18 @@ fn fits(analysis: Analysis<'_>, old: DataId, new: DataId, pointers: &(Pointers, 
         if !section.is_some_and(|name| name.starts_with(".data") || name.starts_with(".bss")) {
             return Err("it lies in a section of its own".to_owned());
         }
-        if let Some(at) = pointers.into(datum.range) {
-            let holder = lifted.data_at.range(..=at).next_back().map(|(_, id)| &lifted.data[id.index()]);
-            let holder = holder.filter(|d| d.range.contains(at)).map_or_else(|| at.to_string(), |d| d.name.clone());
-            return Err(format!("`{holder}` holds its address"));
+        if let Some(at) = pointers.leads_into(datum.range) {
+            return Err(format!("`{}` holds its address", holder(lifted, at)));
         }
     }
     Ok(())
+}
+
+/// What lies at `at`, by name where it has one.
+fn holder(lifted: &Lifted, at: Svma) -> String {
+    let holder = lifted.data_at.range(..=at).next_back().map(|(_, id)| &lifted.data[id.index()]);
+    let named = holder.filter(|d| d.range.contains(at) && !d.name.is_empty());
+    named.map_or_else(|| at.to_string(), |d| d.name.clone())
 }
 
 /// Addresses that data hold: what they lead to, and where they stand. The GOT, which code reads by name, doesn't count.
@@ -185,9 +193,15 @@ impl Pointers {
     }
 
     /// Where an address in `range`, or of its end, is held.
-    fn into(&self, range: SvmaRange) -> Option<Svma> {
+    fn leads_into(&self, range: SvmaRange) -> Option<Svma> {
         let held = self.held.range(range.start..=range.end).next().map(|(_, &at)| at);
         held.or_else(|| self.copies.range(range.start..range.end).next().copied())
+    }
+
+    /// Whether an address in `range` is held, before its end.
+    fn inside(&self, range: SvmaRange) -> bool {
+        self.held.range(range.start..range.end).next().is_some()
+            || self.copies.range(range.start..range.end).next().is_some()
     }
 }
 
@@ -216,13 +230,12 @@ struct Side<'a> {
 
 impl Side<'_> {
     fn keeps_to_itself(&self, object: DataId, users: &[FuncId]) -> Result<(), String> {
-        let range = self.lifted.data[object.index()].range;
         for (i, function) in self.lifted.functions.iter().enumerate() {
             let unseen = function.insns.is_empty() || function.unprovable.iter().any(|u| u.code == 213);
             if unseen && !users.contains(&i.into()) {
                 return Err(format!("what `{}` refers to isn't known", function.name));
             }
-            let other = |r: &&CodeRef| !escape::names(r, object) && self.may_reach(function, r, range);
+            let other = |r: &&CodeRef| !escape::names(r, object) && self.may_reach(function, r, object);
             if let Some(r) = function.refs.iter().find(other) {
                 let at = function.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
                 return Err(format!("`{}` at {at} may compute its address from another", function.name));
@@ -237,13 +250,13 @@ impl Side<'_> {
 
     /// An address that the function computes with, close to the object and not plainly that of another one: with a constant index folded in
     /// it may be the object's.
-    fn may_reach(&self, function: &Function, reference: &CodeRef, range: SvmaRange) -> bool {
+    fn may_reach(&self, function: &Function, reference: &CodeRef, object: DataId) -> bool {
         let (true, Target::Data { data, offset }) = (reference.indexed, &reference.target) else { return false };
-        let here = &self.lifted.data[data.index()];
+        let (here, Data { range, section, .. }) = (&self.lifted.data[data.index()], &self.lifted.data[object.index()]);
         let at = here.range.start.offset(*offset);
         let near = at.0 < range.end.0.saturating_add(FOLDED) && range.start.0 < at.0.saturating_add(FOLDED);
-        let writable = matches!(here.section, SectionKind::Data | SectionKind::Bss);
-        if !near || !writable || self.lifted.is_start(*data, *offset) {
+        let writable = |section: SectionKind| matches!(section, SectionKind::Data | SectionKind::Bss);
+        if !near || writable(here.section) != writable(*section) || self.lifted.is_start(*data, *offset) {
             return false;
         }
         let inside = (0..here.range.size().cast_signed()).contains(offset);

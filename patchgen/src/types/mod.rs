@@ -24,7 +24,7 @@ pub use holders::{Holder, Holders, holders};
 pub use index::Survey;
 pub(crate) use kept::kept;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
-pub use returned::{Returned, returned};
+pub use returned::{Returned, returned, returned_at};
 pub use words::{Part, Parts, parts};
 
 use crate::addr::Svma;

@@ -32,8 +32,25 @@ pub fn returned(
     survey: &Survey,
     entries: &BTreeSet<Svma>,
 ) -> Result<BTreeMap<Svma, Returned>, ImageError> {
+    in_units(info, survey.units_with(info, entries), entries)
+}
+
+/// As [`returned`], where there is no survey: of the units that the functions' code is in.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn returned_at(info: &DebugInfo<'_>, entries: &BTreeSet<Svma>) -> Result<BTreeMap<Svma, Returned>, ImageError> {
+    let units: BTreeSet<u32> = entries.iter().filter_map(|&entry| info.unit_at(entry)).map(|u| u.0).collect();
+    in_units(info, units, entries)
+}
+
+fn in_units(
+    info: &DebugInfo<'_>,
+    units: impl IntoIterator<Item = u32>,
+    entries: &BTreeSet<Svma>,
+) -> Result<BTreeMap<Svma, Returned>, ImageError> {
     let mut out: BTreeMap<Svma, Returned> = BTreeMap::new();
-    for unit in survey.units_with(info, entries) {
+    for unit in units {
         // An assembler says nothing of types.
         if info.is_assembly(unit) {
             continue;

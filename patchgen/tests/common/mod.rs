@@ -22,7 +22,10 @@ pub fn payload() -> Vec<u8> {
     image.symbols = vec![
         symbol("serve", Definition::Code { offset: 0, size: 13 }),
         symbol("limit", Definition::Old(Svma(0x1200))),
-        symbol("puts", Definition::Import { name: "puts".into(), version: Some("GLIBC_2.2.5".into()), weak: false }),
+        symbol(
+            "puts",
+            Definition::Import { name: "puts".into(), version: Some("GLIBC_2.2.5".into()), weak: false, own: None },
+        ),
         symbol("table", Definition::Object { out: Out::New, offset: 0, size: 4 }),
     ];
     image.funcs = vec![FuncRecord {

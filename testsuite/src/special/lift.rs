@@ -1,16 +1,18 @@
 //! What reading code back must do with any program, not only those made here.
 
-use super::{Case, compiled};
-use crate::bundle::{TOOL_LIMIT, patchgen};
+use super::{Case, Pair, answers, compiled, special};
+use crate::bundle::{Signer, TOOL_LIMIT, patchgen};
 use crate::process::{run, run_ok};
 use crate::program::Config;
-use crate::{Failure, Result, check, self_diff};
+use crate::target::{Launch, Target};
+use crate::{Failure, Result, check, paths, self_diff};
 use std::path::Path;
 use std::process::Command;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "installed programs equal themselves", hazards: "C1,C20,C21", run: self_diff::check_sample },
     Case { name: "loads relaxed in one build", hazards: "C9", run: relaxed },
+    Case { name: "copied by the program", hazards: "D4", run: copied },
 ];
 
 /// The linker turned loads from the GOT into addresses in one of the builds only: nothing but `value` differs.
@@ -38,4 +40,27 @@ fn relaxed() -> Result<()> {
 fn relaxed_calls(image: &Path) -> Result<usize> {
     let code = run_ok(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(image), TOOL_LIMIT)?;
     Ok(code.stdout.lines().filter(|line| line.contains("addr32 call")).count())
+}
+
+/// A library's exported table is overwritten where it is the one that the process uses, and not where a program has a copy of it.
+fn copied() -> Result<()> {
+    let pair = Pair::built(&special("exported")?, "exported", &Config::new(&[("kind", "shared")]))?;
+    Signer::shared()?.sign(&pair.bundle)?;
+    let mut target = pair.start()?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "cost 3", "9", "patched")?;
+    target.revert_and_unmap("fix")?.expect(0)?;
+    answers(&mut target, "cost 3", "4", "reverted")?;
+    target.finish()?;
+    let library = &pair.builds.old.module;
+    let program = library.with_file_name("copies");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-no-pie", "-fno-pie", "-O2", "-Wl,-rpath,$ORIGIN", "-o"]).arg(&program);
+    run_ok(compiler.arg(paths::programs().join("special/copies.c")).arg(library), TOOL_LIMIT)?;
+    let mut target = Target::start(&program, &Launch::trusting(Signer::shared()?.trust()))?;
+    let refused = target.apply(&pair.bundle)?.expect(4)?;
+    check!(refused.text().contains("HP1112"), "expected HP1112: {}", refused.describe());
+    answers(&mut target, "own", "4", "refused")?;
+    answers(&mut target, "cost 3", "4", "refused")?;
+    target.finish()
 }

@@ -17,8 +17,8 @@ pub fn write_builds(packages: &[String], fresh: &str) -> Result<()> {
     let (refused, unchanged, errors) = (count("refused"), count("nothing changed"), count("error"));
     let head = "# Real fixes through `patchgen build`\n\nDebian's security fixes, each built before and after \
                 (`cargo xtask corpus --write`, which wrote this page; with names of packages it renews their rows). Behind *start* stands what \
-                forbids that it's live: instances of a type with another layout may be alive (HP0501), or `main` itself changed, which \
-                never leaves the stack (HP0512).\n";
+                forbids that it's live: instances of a type with another layout may be alive (HP0501), a live pointer may know a \
+                constant that moves (HP0405), or `main` itself changed, which never leaves the stack (HP0512).\n";
     let share = |n: usize| n as f64 * 100.0 / (live + start + refused + errors).max(1) as f64;
     let totals = format!(
         "\n{} bundles ({live} live, {start} at start), {refused} refused, {unchanged} unchanged, {errors} errors: \

@@ -1,0 +1,132 @@
+//! Sections that a program walks from `__start_NAME` to `__stop_NAME`, which the link editor defines for sections whose names are C
+//! identifiers (GNU ld, "Input Section Example"; lld, mold alike): what lies in them is a list that no patch can lengthen or reorder.
+//!
+//! With the same objects at the same distances in both builds, an address at either end means the same place whether the label or the
+//! object there is meant.
+
+use super::{Context, Findings};
+use crate::addr::{DataId, Svma, SvmaRange};
+use crate::diag::Severity;
+use crate::image::{DynReloc, Image, Section, SectionKind, SymbolKind};
+use crate::include::Analysis;
+use crate::lift::{DataKind, Lifted};
+use patchfmt::codes;
+use std::collections::BTreeSet;
+
+pub fn rule(context: Context<'_>, findings: &mut Findings) {
+    let a = context.analysis;
+    let names: BTreeSet<&str> = sets(a.old_image).chain(sets(a.new_image)).collect();
+    for name in names {
+        if let Err(why) = same_list(context, name) {
+            let message = format!("`{name}`, which runs from `__start_{name}` to `__stop_{name}`: {why}");
+            findings.add(Severity::Refuse, codes::LINKER_SET, name, message);
+        }
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Names of the sections of which a program knows the ends: in a stripped image, of all whose name allows it.
+fn sets(image: &Image) -> impl Iterator<Item = &str> {
+    let stripped = image.symbols.iter().all(|s| s.exported);
+    let named: BTreeSet<&str> = image.symbols.iter().filter(|s| s.kind != SymbolKind::Tls).filter_map(end).collect();
+    image
+        .sections
+        .iter()
+        .filter(|s| holds_data(s))
+        .map(|s| s.name.as_str())
+        .filter(move |name| named.contains(name) || stripped && !name.is_empty() && is_identifier(name))
+}
+
+fn end(symbol: &crate::image::Symbol) -> Option<&str> {
+    ["__start_", "__stop_"].iter().find_map(|prefix| symbol.name.strip_prefix(prefix))
+}
+
+fn holds_data(section: &Section) -> bool {
+    matches!(section.kind, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data | SectionKind::Bss)
+}
+
+/// The objects in `range` that have names, with their distance from its start, ascending.
+fn elements(lifted: &Lifted, range: SvmaRange) -> Vec<(u64, DataId)> {
+    let inside = lifted.data_at.range(range.start..range.end.max(range.start));
+    let named = inside.filter(|(_, id)| lifted.data[id.index()].kind == DataKind::Named);
+    named.map(|(at, &id)| (at.0 - range.start.0, id)).collect()
+}
+
+fn same_list(context: Context<'_>, name: &str) -> Result<(), String> {
+    let a = context.analysis;
+    let range = |image: &Image| image.section_by_name(name).filter(|s| holds_data(s)).map(|s| s.range);
+    let (old, new) = match (range(a.old_image), range(a.new_image)) {
+        (Some(old), Some(new)) => (old, new),
+        (Some(_), None) => return Err("the new build has no such section".to_owned()),
+        (None, _) => return Err("the old build has no such section".to_owned()),
+    };
+    let (was, is) = (elements(a.old, old), elements(a.new, new));
+    let text = |lifted: &Lifted, id: DataId| lifted.data[id.index()].name.clone();
+    let paired = |id: DataId| a.pairs.data_to_old.get(id.index()).copied().flatten().map(|p| p.old);
+    for &(_, id) in &is {
+        if !paired(id).is_some_and(|p| was.iter().any(|w| w.1 == p)) {
+            return Err(format!("`{}` is new in it", text(a.new, id)));
+        }
+        if context.set.moved.contains(&id) {
+            return Err(format!("`{}` would get a place outside of it", text(a.new, id)));
+        }
+    }
+    if let Some(&(_, gone)) = was.iter().find(|w| !is.iter().any(|i| paired(i.1) == Some(w.1))) {
+        return Err(format!("`{}` is gone from it", text(a.old, gone)));
+    }
+    let size = |lifted: &Lifted, id: DataId| lifted.data[id.index()].range.size();
+    let mut sides = was.iter().zip(&is);
+    let other = sides.find(|(w, i)| w.0 != i.0 || paired(i.1) != Some(w.1) || size(a.old, w.1) != size(a.new, i.1));
+    if let Some((_, &(_, id))) = other {
+        return Err(format!("`{}` has another size or place in it", text(a.new, id)));
+    }
+    let covered = |at: u64| is.iter().any(|&(start, id)| at >= start && at - start < size(a.new, id));
+    match old.size() == new.size() && same_rest(a, old.start, new, &covered) {
+        true => Ok(()),
+        false => Err("what lies between its named objects differs".to_owned()),
+    }
+}
+
+/// Whether what no named object covers is the same, byte for byte and address for address. Both ranges have one size.
+fn same_rest(a: Analysis<'_>, old: Svma, new: SvmaRange, covered: &dyn Fn(u64) -> bool) -> bool {
+    let mut at = 0;
+    while at < new.size() {
+        if covered(at) {
+            at += 1;
+            continue;
+        }
+        let (x, y) = (old.plus(at), new.start.plus(at));
+        match (a.old_image.dynamic_at(x), a.new_image.dynamic_at(y)) {
+            (None, None) if a.old_image.bytes(x, 1) == a.new_image.bytes(y, 1) => at += 1,
+            (Some(DynReloc::Relative { target: p }), Some(DynReloc::Relative { target: q }))
+                if same_place(a, *p, *q) =>
+            {
+                at += 8;
+            }
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The same distance into functions or objects that are paired.
+fn same_place(a: Analysis<'_>, old: Svma, new: Svma) -> bool {
+    let function = |lifted: &Lifted, at: Svma| {
+        let (start, &id) = lifted.func_at.range(..=at).next_back()?;
+        Some((id, at.0 - start.0)).filter(|_| lifted.functions[id.index()].parts[0].contains(at))
+    };
+    let object = |lifted: &Lifted, at: Svma| {
+        let (start, &id) = lifted.data_at.range(..=at).next_back()?;
+        Some((id, at.0 - start.0)).filter(|_| lifted.data[id.index()].range.contains(at))
+    };
+    match (function(a.old, old), function(a.new, new), object(a.old, old), object(a.new, new)) {
+        (Some((f, x)), Some((g, y)), ..) => x == y && a.pairs.func_to_old[g.index()].is_some_and(|p| p.old == f),
+        (None, None, Some((c, x)), Some((d, y))) => {
+            x == y && a.pairs.data_to_old[d.index()].is_some_and(|p| p.old == c)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,81 @@
+//! Constants that get another place although old code and live pointers may know the one that they had.
+//!
+//! The old constant stays, with its old bytes and its old length. New code that meets its address somewhere else than in its own references
+//! would read it by the new length, or take it for another object than the one that it names.
+
+use super::{Pointers, Side, users};
+use crate::addr::{DataId, FuncId, Svma};
+use crate::dwarf::DebugInfo;
+use crate::image::{Image, ImageError, SectionKind};
+use crate::include::{Analysis, PatchSet};
+use crate::lift::{DataKind, Lifted};
+use crate::types::{self, Returned};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Of the constants that `set` moves: why somebody may have the address of the old one, in words, by the new build's object. The same is
+/// looked for in the new build, since a revert gives the old place back its meaning.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn lasting(
+    analysis: Analysis<'_>,
+    set: &PatchSet,
+    debug: (Option<&DebugInfo<'_>>, Option<&DebugInfo<'_>>),
+) -> Result<BTreeMap<DataId, String>, ImageError> {
+    let constant = |lifted: &Lifted, id: DataId| {
+        let datum = &lifted.data[id.index()];
+        datum.kind == DataKind::Named && matches!(datum.section, SectionKind::Rodata | SectionKind::Relro)
+    };
+    let pair = |&id: &DataId| Some((analysis.pairs.data_to_old.get(id.index()).copied().flatten()?.old, id));
+    let known = |&(old, new): &(DataId, DataId)| constant(analysis.old, old) && constant(analysis.new, new);
+    let moved: Vec<(DataId, DataId)> = set.moved.iter().filter_map(pair).filter(known).collect();
+    if moved.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let old = Build::read(analysis.old_image, analysis.old, debug.0, moved.iter().map(|m| m.0))?;
+    let new = Build::read(analysis.new_image, analysis.new, debug.1, moved.iter().map(|m| m.1))?;
+    let reason = |(a, b): (DataId, DataId)| old.keeps(a).and_then(|()| new.keeps(b)).err().map(|why| (b, why));
+    Ok(moved.into_iter().filter_map(reason).collect())
+}
+
+/// One build, with what its functions do with the constants.
+struct Build<'a> {
+    image: &'a Image,
+    lifted: &'a Lifted,
+    pointers: Pointers,
+    users: BTreeMap<DataId, Vec<FuncId>>,
+    returned: BTreeMap<Svma, Returned>,
+}
+
+impl<'a> Build<'a> {
+    fn read(
+        image: &'a Image,
+        lifted: &'a Lifted,
+        info: Option<&DebugInfo<'_>>,
+        constants: impl Iterator<Item = DataId>,
+    ) -> Result<Build<'a>, ImageError> {
+        let users = users(image, lifted, constants);
+        let entry = |f: &FuncId| lifted.functions[f.index()].parts[0].start;
+        let entries: BTreeSet<Svma> = users.values().flatten().map(entry).collect();
+        let returned = match info {
+            Some(info) => types::returned_at(info, &entries)?,
+            None => BTreeMap::new(),
+        };
+        Ok(Build { image, lifted, pointers: Pointers::of(image, lifted), users, returned })
+    }
+
+    /// Nobody has the constant's address but functions that name it.
+    fn keeps(&self, id: DataId) -> Result<(), String> {
+        let datum = &self.lifted.data[id.index()];
+        if datum.names.iter().any(|&s| self.image.symbol(s).exported) {
+            return Err("it is exported: other modules may have its address".to_owned());
+        }
+        // An address behind it is that of the next object, if there is one.
+        let next = self.lifted.data_at.contains_key(&datum.range.end);
+        if let Some(at) = self.pointers.leads_into(datum.range).filter(|_| !next || self.pointers.inside(datum.range)) {
+            return Err(format!("`{}` holds its address", super::holder(self.lifted, at)));
+        }
+        let side = Side { image: self.image, lifted: self.lifted, returned: &self.returned };
+        side.keeps_to_itself(id, self.users.get(&id).map_or(&[], Vec::as_slice))
+    }
+}
