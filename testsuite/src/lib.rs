@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod compile;
 pub mod corpus;
+pub mod differ;
 pub mod failure;
 pub mod fuzz;
 pub mod load;

@@ -32,6 +32,9 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// In the JSON, also every pair of functions with the addresses of its parts
+    #[arg(long, requires = "json")]
+    pairs: bool,
     /// Print how long the phases took
     #[arg(long)]
     time: bool,
@@ -59,6 +62,18 @@ struct Report {
     ambiguous: Vec<Ambiguous>,
     /// What a build would say.
     findings: Vec<FindingReport>,
+    /// Every function of the new build that has an old one, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs: Option<Vec<Paired>>,
+}
+
+/// Two functions that are compared, each as the addresses of its parts, which the file states.
+#[derive(Serialize)]
+struct Paired {
+    old: Vec<String>,
+    new: Vec<String>,
+    /// `same`, or the cause.
+    verdict: &'static str,
 }
 
 #[derive(Serialize)]
@@ -150,7 +165,23 @@ fn changed(
     })
 }
 
-fn report(c: &Compared<'_>, plan: &Plan) -> Result<Report, Failure> {
+/// `changed`: for each of the changes, in their order.
+fn paired(c: &Compared<'_>, changed: &[Changed]) -> Vec<Paired> {
+    let parts = |f: &Function| f.parts.iter().map(|p| p.start.to_string()).collect();
+    let verdict = |new: FuncId| {
+        let found = c.changes.changed.binary_search_by_key(&new, |f| f.new);
+        found.ok().and_then(|n| changed.get(n)).map_or("same", |f| f.cause)
+    };
+    let paired = c.pairs.func_to_old.iter().flatten();
+    let report = paired.map(|p| Paired {
+        old: parts(&c.old.lifted.functions[p.old.index()]),
+        new: parts(&c.new.lifted.functions[p.new.index()]),
+        verdict: verdict(p.new),
+    });
+    report.collect()
+}
+
+fn report(c: &Compared<'_>, plan: &Plan, pairs: bool) -> Result<Report, Failure> {
     let (old, new) = (c.old.lifted, c.new.lifted);
     let reasons = Reasons::new(c, &c.changes.changed.iter().collect::<Vec<_>>())?;
     let changed: Vec<Changed> =
@@ -169,6 +200,7 @@ fn report(c: &Compared<'_>, plan: &Plan) -> Result<Report, Failure> {
         same: c.changes.same,
         renumbered: renamed.collect(),
         causes,
+        pairs: pairs.then(|| paired(c, &changed)),
         changed,
         new_functions: c.changes.new_funcs.iter().map(|&f| name(new, f)).collect(),
         gone_functions: c.changes.gone_funcs.iter().map(|&f| name(old, f)).collect(),
@@ -289,7 +321,7 @@ pub fn run(args: &Args) -> Outcome {
     phases.end("compare");
     let plan = pipeline::plan(&compared, false)?;
     phases.end("check and link");
-    let report = report(&compared, &plan)?;
+    let report = report(&compared, &plan, args.pairs)?;
     if args.json {
         print_json(&report)?;
     } else {

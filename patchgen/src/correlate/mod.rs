@@ -128,6 +128,7 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     }
     p.unique(Why::LocalName, |i| key(of, i), |i| key(nf, i));
     p.unique(Why::LocalName, |i| name(of, i), |i| name(nf, i));
+    by_other_names(old, new, &mut p);
     // What thin link-time optimisation shares between units gets a number of the unit.
     fn own(side: &[Function], i: usize) -> Option<&str> {
         side[i].name.split(".llvm.").next().filter(|name| names::is_rust(name))
@@ -158,14 +159,16 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
         {
             by_content(&mut p, &mut old_shapes, &mut new_shapes, &o, &n);
             if !with_unit {
+                let is_clone = key.0.1.iter().any(|kind| names::CALLED_ONLY.contains(kind));
                 let left_old: Vec<usize> = o.iter().copied().filter(|&i| p.to_new[i].is_none()).collect();
                 let left_new: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
-                // Instances of a generic function, whose callers are all known: the new ones are carried, and nobody calls the old ones
-                // any more. Rust gives a function no address of its own to be known by.
-                let rust = |list: &[usize], fs: &[Function]| list.iter().all(|i| names::is_rust(&fs[*i].name));
+                // Instances of a generic function, and clones that a compiler made for some callers, whose callers are all known: the new
+                // ones are carried, and nobody calls the old ones any more. Neither has an address of its own to be known by.
+                let nobody =
+                    |list: &[usize], fs: &[Function]| is_clone || list.iter().all(|i| names::is_rust(&fs[*i].name));
                 let called = || {
-                    rust(&left_old, of)
-                        && rust(&left_new, nf)
+                    nobody(&left_old, of)
+                        && nobody(&left_new, nf)
                         && !left_old.iter().any(|i| old_held.contains(i))
                         && !left_new.iter().any(|i| new_held.contains(i))
                 };
@@ -176,6 +179,47 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
         }
     }
     p
+}
+
+/// Pairs functions by the names that aren't their first: a body that several functions were folded into has the names of all, and which
+/// comes first is chance. All names that are in both builds must agree, and each stands for one function in a build. (One without a size
+/// may be that of an empty part, in front of whatever follows.)
+fn by_other_names(old: Side<'_>, new: Side<'_>, p: &mut Pairing<FuncId>) {
+    let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
+    let left_old: Vec<usize> = (0..of.len()).filter(|&i| p.to_new[i].is_none()).collect();
+    let left_new = || (0..nf.len()).filter(|&j| p.to_old[j].is_none());
+    if left_old.iter().all(|&i| of[i].names.len() < 2) && left_new().all(|j| nf[j].names.len() < 2) {
+        return;
+    }
+    fn names<'a>(side: Side<'a>, i: usize) -> impl Iterator<Item = &'a str> {
+        let symbols = side.lifted.functions[i].names.iter().map(move |&n| side.image.symbol(n));
+        symbols.filter(|s| s.size > 0).map(|s| s.name.as_str())
+    }
+    // None: several functions have the name.
+    fn owners(side: Side<'_>) -> HashMap<&str, Option<usize>> {
+        let mut found: HashMap<&str, Option<usize>> = HashMap::new();
+        for i in 0..side.lifted.functions.len() {
+            for name in names(side, i) {
+                found.entry(name).and_modify(|of| *of = of.filter(|of| *of == i)).or_insert(Some(i));
+            }
+        }
+        found
+    }
+    /// The one function that all of these names stand for, where they stand for any.
+    fn only<'a>(names: impl Iterator<Item = &'a str>, owners: &HashMap<&str, Option<usize>>) -> Option<usize> {
+        let mut found: Vec<Option<usize>> = names.filter_map(|name| owners.get(name).copied()).collect();
+        found.dedup();
+        if let [one] = found[..] { one } else { None }
+    }
+    let (was, is) = (owners(old), owners(new));
+    for i in left_old {
+        if let Some(j) = only(names(old, i), &is)
+            && p.to_old[j].is_none()
+            && only(names(new, j), &was) == Some(i)
+        {
+            p.pair(i, j, Why::LocalName);
+        }
+    }
 }
 
 /// Functions whose address is taken by code, or held by data or a slot that isn't only called through, or known to other modules.

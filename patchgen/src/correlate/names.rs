@@ -12,6 +12,9 @@ pub struct Stem {
 
 const KINDS: [&str; 5] = ["constprop", "isra", "part", "cold", "localalias"];
 
+/// Kinds of clones whose parameters are others than the original's (GCC, ipa-cp and ipa-sra): an address is never that of one.
+pub(super) const CALLED_ONLY: [&str; 2] = ["constprop", "isra"];
+
 /// Splits `foo.isra.0.cold`, `x.1234`, `foo.lto_priv.3`, `bar.llvm.123456` and Rust's `...17h0123456789abcdefE`.
 #[must_use]
 pub fn stem(name: &str) -> Stem {

@@ -49,6 +49,12 @@ impl Image {
         {
             let side = Elf::parse(debug_path, debug_file)?;
             named = symbols::symtab(&side, &section_map(&main, &side)?)?;
+        } else if let (true, Some(debug_file), DebugSource::Separate(debug_path)) =
+            (named.iter().all(|s| s.file.is_none()), &found.file, &found.source)
+        {
+            // `strip --strip-unneeded` and the like keep local symbols without the files that they are of.
+            let side = Elf::parse(debug_path, debug_file)?;
+            symbols::add_files(&mut named, symbols::symtab(&side, &section_map(&main, &side)?)?);
         }
         let symbols = symbols::merge(named, &dynsyms);
         let (symbols, first_tls) = order(symbols, extent);

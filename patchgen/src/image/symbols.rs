@@ -213,6 +213,22 @@ pub(super) fn symtab(elf: &Elf<'_>, section_map: &[Option<SectionId>]) -> Result
     Ok(out)
 }
 
+/// Gives local symbols the source files that the same ones of another table of the same image have.
+pub(super) fn add_files(symbols: &mut [Symbol], others: Vec<Symbol>) {
+    let with_file = others.into_iter().filter_map(|s| Some(((s.svma, s.name), s.file?)));
+    let mut files: HashMap<(Svma, String), Option<Arc<str>>> = HashMap::new();
+    for (key, file) in with_file {
+        // Two of one name at one place (folded into one) are of both files: then of none.
+        let one = |of: &mut Option<Arc<str>>| *of = of.take().filter(|of| *of == file);
+        files.entry(key).and_modify(one).or_insert(Some(file.clone()));
+    }
+    for symbol in symbols.iter_mut().filter(|s| s.binding == Binding::Local) {
+        if let Some(file) = files.get(&(symbol.svma, symbol.name.clone())) {
+            symbol.file.clone_from(file);
+        }
+    }
+}
+
 /// `.L.str.1`, `.LCPI3_0`: what an assembler drops, unless a relocation that stays in the file needs it. The same image has no
 /// such symbols when it's linked without `--emit-relocs`.
 fn assembler_label(name: &str) -> bool {

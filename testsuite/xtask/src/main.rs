@@ -12,6 +12,7 @@ mod page;
 mod self_diff;
 mod setup;
 mod soak;
+mod stock;
 mod test;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -90,6 +91,15 @@ enum Verb {
         /// Folders or files
         #[arg(default_values = ["/usr/bin", "/usr/lib", "/usr/sbin", "/usr/libexec"])]
         roots: Vec<PathBuf>,
+    },
+    /// Compare pairs of stock programs with a crude differ and with patchgen diff, and say for each function why the two differ
+    Stock {
+        /// glibc, python, openjdk
+        #[arg(default_values_t = ["glibc", "python", "openjdk"].map(str::to_owned))]
+        pairs: Vec<String>,
+        /// Also a line for each function: old and new address, class, names, details
+        #[arg(long)]
+        list: bool,
     },
     /// Compare what is read back from images with the relocations that their linker kept
     GroundTruth {
@@ -174,6 +184,7 @@ fn main() -> ExitCode {
         Verb::CorpusRun { packages, json, write } => corpus_run::run(&packages, json.as_deref(), write),
         Verb::Soak { cycles } => soak::run(cycles),
         Verb::SelfDiff { roots } => self_diff::run(&roots),
+        Verb::Stock { pairs, list } => stock::run(&pairs, list),
         Verb::GroundTruth { images, only } => ground_truth::run(&images, only.as_deref()),
         Verb::Fuzz { seeds, source, cc, opt, kind, ld, program, jobs, seconds } => fuzz::run(
             seeds,
