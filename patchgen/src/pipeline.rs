@@ -2,7 +2,7 @@
 
 use crate::addr::{DataId, FuncId};
 use crate::check::{self, Calls, Fate, Instances};
-use crate::compare::{self, ChangeSet, DataDiff, Stamp, Stamps};
+use crate::compare::{self, Cause, ChangeSet, DataDiff, Stamp, Stamps};
 use crate::correlate::{self, Correlation, Scoped, Side};
 use crate::diag::{Finding, Severity};
 use crate::drift;
@@ -84,6 +84,8 @@ pub struct Compared<'d> {
     pub calls: Calls,
     /// Of the types whose layout changed.
     pub instances: Instances,
+    /// Changed and new functions of the new build of whose types one of them says nothing.
+    pub undescribed: BTreeSet<FuncId>,
     /// Variables that can take their value to a new place; the same of the types, if they do.
     pub moving: (migrate::Found, Instances),
     /// About the inputs as such.
@@ -207,11 +209,13 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     let mut findings = Vec::new();
     let calls = Calls::of(a.image, a.lifted);
     let (mut instances, mut moving) = (Instances::new(), (migrate::Found::default(), Instances::new()));
+    let mut undescribed = BTreeSet::new();
     let types = match debug.zip(types) {
         Some((((x, p), (y, q)), types)) => {
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_of(at), &|at| y.line_of(at));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
+            undescribed = without_types((a.lifted, x, p), (b.lifted, y, q), &changes)?;
             let analysis = Analysis {
                 old_image: a.image,
                 new_image: b.image,
@@ -255,7 +259,36 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     let (left, reset) = (BTreeSet::new(), BTreeSet::new());
     let old = Opened { image: &old.image, lifted: &old.lifted, debug: old_info };
     let new = Opened { image, lifted, debug: new_info };
-    Ok(Compared { old, new, pairs, changes, left, reset, types, calls, instances, moving, findings, built_with })
+    Ok(Compared {
+        old,
+        new,
+        pairs,
+        changes,
+        left,
+        reset,
+        types,
+        calls,
+        instances,
+        undescribed,
+        moving,
+        findings,
+        built_with,
+    })
+}
+
+/// Changed and new functions of the new build of whose types the debug information of either build says nothing.
+fn without_types(
+    old: (&Lifted, &DebugInfo<'_>, &Survey),
+    new: (&Lifted, &DebugInfo<'_>, &Survey),
+    changes: &ChangeSet,
+) -> Result<BTreeSet<FuncId>, ImageError> {
+    let changed = || changes.changed.iter().filter(|c| c.cause != Cause::LineNumber);
+    let entry = |lifted: &Lifted, f: FuncId| lifted.functions[f.index()].parts[0].start;
+    let touched: BTreeSet<FuncId> = changed().map(|c| c.new).chain(changes.new_funcs.iter().copied()).collect();
+    let was = types::undescribed(old.1, old.2, changed().map(|c| entry(old.0, c.old)))?;
+    let is = types::undescribed(new.1, new.2, touched.iter().map(|&f| entry(new.0, f)))?;
+    let lost = changed().filter(|c| was.contains(&entry(old.0, c.old))).map(|c| c.new);
+    Ok(lost.chain(touched.iter().copied().filter(|&f| is.contains(&entry(new.0, f)))).collect())
 }
 
 /// A finished plan for one module.
@@ -301,6 +334,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
             types: compared.types.as_ref(),
             instances,
             calls: &compared.calls,
+            undescribed: &compared.undescribed,
         }));
         Ok::<_, ImageError>((set, patch, findings))
     };

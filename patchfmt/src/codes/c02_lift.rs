@@ -71,7 +71,7 @@ codes! {
         example: "old: GNU C17 12.2.0 -O2    new: GNU C17 13.1.0 -O2",
     }
     NO_DEBUG_INFO = 219 Review "no debug information" {
-        seen: "The image has no DWARF, and none was found by build-id or debuglink.",
+        seen: "The image has no DWARF, and none was found by build-id or debuglink; or the unit of a function that changed was compiled without it, or with that for lines only.",
         why: "Changes of types and layouts can't be seen; functions are paired by name and content only.",
         act: "Name the debug files of both builds with --old-debug and --new-debug, or a directory with --debug-dir; accept only if you know that no type changed.",
     }

@@ -14,12 +14,15 @@ mod main_like;
 mod producers;
 mod resolvers;
 mod types;
+mod undescribed;
 mod vtables;
 
+use crate::addr::FuncId;
 use crate::diag::{Finding, Severity};
 use crate::include::{Analysis, PatchSet};
 use crate::types::TypeDiff;
 use patchfmt::codes::Code;
+use std::collections::BTreeSet;
 
 pub use instances::{Calls, Fate, Instances, instances};
 pub use producers::producers;
@@ -33,6 +36,8 @@ pub struct Context<'a> {
     pub types: Option<&'a TypeDiff>,
     pub instances: &'a Instances,
     pub calls: &'a Calls,
+    /// Changed and new functions of the new build of whose types the debug information of a build says nothing.
+    pub undescribed: &'a BTreeSet<FuncId>,
 }
 
 type Rule = fn(Context<'_>, &mut Findings);
@@ -51,6 +56,7 @@ const RULES: &[Rule] = &[
     left::rule,
     goroutines::rule,
     linker_sets::rule,
+    undescribed::rule,
 ];
 
 /// Collects findings.

@@ -1,5 +1,6 @@
 //! What a unit declares, as hashes: enough to see what differs without keeping its entries.
 
+use super::described::has_types;
 use super::hash::{hash_of, inside, of_bytes};
 use super::holders::Wanted;
 use super::shape::Shapes;
@@ -63,6 +64,8 @@ pub struct Survey {
     methods: bool,
     /// Some unit refers to entries of another.
     entangled: bool,
+    /// Compilation units in which nothing has a type.
+    bare: HashSet<u32>,
 }
 
 /// Where the declarations of one unit are.
@@ -84,6 +87,7 @@ struct Read {
     known: Vec<u32>,
     methods: bool,
     elsewhere: bool,
+    bare: bool,
 }
 
 impl Read {
@@ -95,6 +99,7 @@ impl Read {
             known: Vec::new(),
             methods: false,
             elsewhere: true,
+            bare: false,
         }
     }
 }
@@ -122,6 +127,7 @@ impl Survey {
                 out.known.push((of, read.known));
                 out.methods |= read.methods;
                 out.entangled |= read.elsewhere;
+                out.bare.extend(read.bare.then_some(of));
                 for (unit, found) in read.found {
                     let list = found.into_iter().map(|(shaped, offset)| {
                         let next = out.shapes.len() as u32;
@@ -143,6 +149,11 @@ impl Survey {
     #[must_use]
     pub fn variables(&self) -> &[Variable] {
         &self.variables
+    }
+
+    /// Whether nothing in the compilation unit has a type.
+    pub(super) fn is_bare(&self, unit: u32) -> bool {
+        self.bare.contains(&unit)
     }
 
     /// A type of the program is that of pointers to member functions.
@@ -238,6 +249,8 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
     out.elsewhere = info.is_entangled() || info.refers_elsewhere(unit);
     out.entries = entries(table);
     out.known = known(table);
+    let parts = imported.iter().map(|&part| info.table(part, Reading::Survey));
+    out.bare = info.units[unit as usize].full && !std::iter::once(table).chain(parts).any(has_types);
     for part in imported {
         let mut shapes = Shapes::new(View::kept(info, part, Reading::Survey));
         out.found.push((part, declarations(&mut shapes)));

@@ -4,6 +4,7 @@
 //! that changed doesn't change what holds the pointer; a struct inside another does.
 
 mod arrays;
+mod described;
 mod diff;
 mod frames;
 mod hash;
@@ -19,6 +20,7 @@ mod storage;
 mod words;
 
 pub use arrays::{parts_with_extent, single};
+pub use described::undescribed;
 pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
 pub use index::Survey;

@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #ifndef ARGUMENT
-#define ARGUMENT char
+#define ARGUMENT char **
 #endif
 
-int subject_main(int argc, ARGUMENT **argv);
+int subject_main(int argc, ARGUMENT argv);
 
 static void say(const char *text) {
     if (write(1, text, strlen(text)) < 0)
@@ -63,7 +63,7 @@ static void child(int count, char **words) {
     lead("stdout", O_WRONLY | O_CREAT | O_TRUNC, 1);
     lead("stderr", O_WRONLY | O_CREAT | O_TRUNC, 2);
     words[2] = (char *)"subject";
-    exit(subject_main(count - 2, (ARGUMENT **)(words + 2)));
+    exit(subject_main(count - 2, (ARGUMENT)(words + 2)));
 }
 
 int main(void) {

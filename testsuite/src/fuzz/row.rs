@@ -68,7 +68,32 @@ impl Row {
         let there: Vec<&str> = all.into_iter().filter(|cc| paths::find(cc).is_some()).collect();
         let cc = if there.is_empty() { "gcc" } else { random.pick(&there) };
         let cc = fixed.cc.clone().unwrap_or_else(|| cc.to_owned());
-        Row::new(random, &Fixed { cc: Some(cc), ..fixed.clone() })
+        let mut row = Row::new(random, &Fixed { cc: Some(cc), ..fixed.clone() });
+        row.harden(random);
+        row
+    }
+
+    /// What packages are built with besides.
+    fn harden(&mut self, random: &mut Random) {
+        let (gcc, lto) = (self.cc.starts_with("gcc"), self.more.contains(&"-flto"));
+        // The programs run here, too.
+        let wide = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi2");
+        let groups: [(&[&'static str], u64, bool); 9] = [
+            (&["-fno-plt"], 15, true),
+            (&["-ffunction-sections", "-Wl,--gc-sections"], 15, true),
+            (&["-Wl,--icf=safe"], 25, self.ld != "bfd"),
+            (&["-Wl,-Bsymbolic-functions"], 30, self.kind == "shared"),
+            (&["-fstack-protector-strong", "-fstack-clash-protection", "-Wl,-z,relro,-z,now"], 20, true),
+            (&["-march=x86-64-v3"], 15, wide),
+            (&["-fno-omit-frame-pointer"], 10, true),
+            (&["-fno-inline"], 10, true),
+            (&["-flto=thin"], 15, !gcc && !lto && self.ld == "lld"),
+        ];
+        for (flags, percent, fits) in groups {
+            if random.percent(percent) && fits {
+                self.more.extend(flags);
+            }
+        }
     }
 
     /// A program at a place that the loader chooses, by the usual linker.

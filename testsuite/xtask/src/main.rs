@@ -129,7 +129,7 @@ enum Verb {
         /// Linker
         #[arg(long)]
         ld: Option<String>,
-        /// With the source `package`: lua, mujs, bzip2, tcc, lz4, jsoncpp or tinyxml2
+        /// With the source `package`: lua, mujs, bzip2, tcc, lz4, minigzip, figlet, unifdef, md2html, zopfli; in C++ jsoncpp, tinyxml2, lzip
         #[arg(long)]
         program: Option<String>,
         /// How many at a time

@@ -51,6 +51,10 @@ pub(super) fn judge(seed: u64, fixed: &Fixed) -> Result<Case> {
     let Some(base) = Base::get(subject, &row)? else {
         return Ok(Case { seed, label, verdict: Verdict::Unavailable });
     };
+    if base.outcomes.iter().all(Option::is_none) {
+        println!("no run of {label} comes to the same end each time");
+        return Ok(Case { seed, label, verdict: Verdict::Nothing });
+    }
     let folder = paths::scratch()?.join("fuzz").join(seed.to_string());
     let mut random = Random::new(seed);
     let (verdict, kinds) = match change(&base, &mut random, &folder) {

@@ -22,7 +22,7 @@ pub(super) struct Subject {
     pub(super) flags: &'static [&'static str],
     /// Whether it is C++.
     pub(super) cplusplus: bool,
-    /// What `main` gets: `char **` or `const char **`.
+    /// The type of what `main` gets, such as `char **`.
     pub(super) argument: &'static str,
     /// A `config.h`, where the source wants one that its `configure` makes.
     pub(super) config: &'static str,
@@ -56,7 +56,7 @@ fn base(file: &Path) -> String {
     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-pub(super) static SUBJECTS: [Subject; 7] = [
+pub(super) static SUBJECTS: [Subject; 13] = [
     Subject {
         name: "lua",
         package: "lua5.4",
@@ -99,7 +99,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         // Its seed for hashes is made of addresses and the time.
         flags: &["-DLUA_COMPAT_5_3", "-Dluai_makeseed(L)=0"],
         cplusplus: false,
-        argument: "char",
+        argument: "char **",
         config: "",
         cases: |_| own_inputs("lua", &["%"]),
     },
@@ -110,7 +110,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         headers: &["jsi.h", "jsrun.h", "jsvalue.h", "jsparse.h", "regexp.c", "jsstring.c", "jsarray.c", "jsrun.c"],
         flags: &[],
         cplusplus: false,
-        argument: "char",
+        argument: "char **",
         config: "",
         cases: |_| own_inputs("js", &["%"]),
     },
@@ -130,7 +130,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         headers: &["bzlib_private.h"],
         flags: &["-D_FILE_OFFSET_BITS=64"],
         cplusplus: false,
-        argument: "char",
+        argument: "char **",
         config: "",
         cases: |source| {
             let text = source.join("bzip2.1.preformatted");
@@ -165,7 +165,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         headers: &["tcc.h", "tcctools.c"],
         flags: &["-DONE_SOURCE=0", "-DTCC_TARGET_X86_64"],
         cplusplus: false,
-        argument: "char",
+        argument: "char **",
         config: "#define TCC_VERSION \"0\"\n",
         cases: |source| {
             let include = format!("-I{}", source.join("include").display());
@@ -197,7 +197,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         headers: &["lib/lz4hc.h"],
         flags: &["-DXXH_NAMESPACE=LZ4_", "-I@/lib"],
         cplusplus: false,
-        argument: "const char",
+        argument: "const char **",
         config: "",
         cases: |source| {
             let text = source.join("lib/lz4hc.h");
@@ -232,7 +232,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         ],
         flags: &["-I@/include"],
         cplusplus: true,
-        argument: "const char",
+        argument: "const char **",
         config: "",
         cases: |source| {
             let mut cases = Vec::new();
@@ -255,7 +255,7 @@ pub(super) static SUBJECTS: [Subject; 7] = [
         headers: &["tinyxml2.h"],
         flags: &["-I@"],
         cplusplus: true,
-        argument: "const char",
+        argument: "const char **",
         config: "",
         cases: |source| {
             let folder = source.join("resources");
@@ -264,6 +264,189 @@ pub(super) static SUBJECTS: [Subject; 7] = [
             let mut cases = vec![all];
             for file in files(&folder, "xml")?.iter().step_by(3) {
                 cases.push(Case::new(file, &["%"]));
+            }
+            Ok(cases)
+        },
+    },
+    Subject {
+        name: "minigzip",
+        package: "zlib",
+        units: &[
+            "adler32.c",
+            "compress.c",
+            "crc32.c",
+            "deflate.c",
+            "gzclose.c",
+            "gzlib.c",
+            "gzread.c",
+            "gzwrite.c",
+            "infback.c",
+            "inffast.c",
+            "inflate.c",
+            "inftrees.c",
+            "test/minigzip.c",
+            "trees.c",
+            "uncompr.c",
+            "zutil.c",
+        ],
+        headers: &["deflate.h", "inflate.h", "inftrees.h", "gzguts.h", "zutil.h"],
+        flags: &["-D_LARGEFILE64_SOURCE=1", "-DHAVE_UNISTD_H", "-DHAVE_HIDDEN", "-I@"],
+        cplusplus: false,
+        argument: "char **",
+        config: "",
+        cases: |source| {
+            let (text, other) = (source.join("zlib.3"), source.join("README"));
+            let drawing = source.join("doc/crc-doc.1.0.pdf");
+            Ok(vec![
+                Case::reading(&text, &["-1"]),
+                Case::reading(&text, &["-6"]),
+                Case::reading(&other, &["-9", "-f"]),
+                Case::reading(&text, &["-h"]),
+                Case::reading(&other, &["-r", "-4"]),
+                Case::new(&text, &["-c", "-3", "%"]),
+                Case::new(&drawing, &["-5", "%"]),
+                Case::reading(&text, &["-d"]),
+            ])
+        },
+    },
+    Subject {
+        name: "figlet",
+        package: "figlet",
+        units: &["crc.c", "figlet.c", "inflate.c", "utf8.c", "zipio.c"],
+        headers: &["inflate.h", "zipio.h"],
+        flags: &["-DTLF_FONTS"],
+        cplusplus: false,
+        argument: "char **",
+        config: "",
+        cases: |source| {
+            let (text, fonts) = (source.join("tests/longtext.txt"), source.join("fonts"));
+            let emboss = source.join("tests/emboss.tlf");
+            let ways: [&[&str]; 8] = [
+                &[],
+                &["-cR", "-w60"],
+                &["-k", "-f", "small"],
+                &["-W", "-r", "-f", "slant"],
+                &["-o", "-p", "-w250", "-f", "big"],
+                &["-f", "emboss", "-d", ".", "-kc"],
+                &["-f", "banner", "-C", "uskata", "-s"],
+                &["-I2", "-v"],
+            ];
+            let case = |arguments: &&[&str]| {
+                let mut case = Case::reading(&text, arguments);
+                case.files.extend([fonts.clone(), emboss.clone()]);
+                case
+            };
+            Ok(ways.iter().map(case).collect())
+        },
+    },
+    Subject {
+        name: "unifdef",
+        package: "unifdef",
+        units: &["unifdef.c"],
+        headers: &["unifdef.h"],
+        flags: &["-I@"],
+        cplusplus: false,
+        argument: "char **",
+        config: "",
+        cases: |source| {
+            let ways: [&[&str]; 6] = [
+                &["-DFOO=1", "-DFOOB=42", "-UBAR", "%"],
+                &["-b", "-DFOO", "-UFOO1", "%"],
+                &["-s", "-h", "%"],
+                &["-k", "-n", "-UFOO", "-DBAR=0", "%"],
+                &["-c", "-e", "-t", "-DA=3", "%"],
+                &["-x2", "-l", "-K", "-DDEFINED", "%"],
+            ];
+            let all = files(&source.join("tests"), "c")?;
+            Ok(all.iter().step_by(2).enumerate().map(|(n, file)| Case::new(file, ways[n % ways.len()])).collect())
+        },
+    },
+    Subject {
+        name: "md2html",
+        package: "md4c",
+        units: &["md2html/cmdline.c", "md2html/md2html.c", "src/entity.c", "src/md4c-html.c", "src/md4c.c"],
+        headers: &["md2html/cmdline.h", "src/entity.h"],
+        flags: &["-I@/src", "-DMD_VERSION_MAJOR=0", "-DMD_VERSION_MINOR=4", "-DMD_VERSION_RELEASE=8"],
+        cplusplus: false,
+        argument: "char **",
+        config: "",
+        cases: |source| {
+            let ways: [&[&str]; 5] = [
+                &["%"],
+                &["--github", "%"],
+                &["-f", "--fpermissive-autolinks", "-x", "%"],
+                &["--fwiki-links", "--flatex-math", "--funderline", "%"],
+                &["--fcollapse-whitespace", "--fverbatim-entities", "--fno-html", "-o", "out", "%"],
+            ];
+            let all = files(&source.join("test"), "txt")?;
+            Ok(all.iter().enumerate().map(|(n, file)| Case::new(file, ways[n % ways.len()])).collect())
+        },
+    },
+    Subject {
+        name: "zopfli",
+        package: "zopfli",
+        units: &[
+            "src/zopfli/blocksplitter.c",
+            "src/zopfli/cache.c",
+            "src/zopfli/deflate.c",
+            "src/zopfli/gzip_container.c",
+            "src/zopfli/hash.c",
+            "src/zopfli/katajainen.c",
+            "src/zopfli/lz77.c",
+            "src/zopfli/squeeze.c",
+            "src/zopfli/tree.c",
+            "src/zopfli/util.c",
+            "src/zopfli/zlib_container.c",
+            "src/zopfli/zopfli_bin.c",
+            "src/zopfli/zopfli_lib.c",
+        ],
+        headers: &["src/zopfli/lz77.h", "src/zopfli/hash.h", "src/zopfli/symbols.h"],
+        flags: &[],
+        cplusplus: false,
+        argument: "char **",
+        config: "",
+        cases: |source| {
+            let text = source.join("README");
+            Ok(vec![
+                Case::new(&text, &["-c", "--i1", "%"]),
+                Case::new(&text, &["--zlib", "--i2", "%"]),
+                Case::new(&source.join("CONTRIBUTORS"), &["--deflate", "-c", "--i3", "%"]),
+                Case::new(&source.join("Makefile"), &["-v", "--i1", "--splitlast", "%"]),
+                Case::new(&text, &["-h"]),
+            ])
+        },
+    },
+    Subject {
+        name: "lzip",
+        package: "lzip",
+        units: &[
+            "arg_parser.cc",
+            "decoder.cc",
+            "encoder.cc",
+            "encoder_base.cc",
+            "fast_encoder.cc",
+            "list.cc",
+            "lzip_index.cc",
+            "main.cc",
+        ],
+        headers: &["decoder.h", "encoder.h", "encoder_base.h", "fast_encoder.h", "lzip.h", "lzip_index.h"],
+        flags: &["-DPROGVERSION=\"1\""],
+        cplusplus: true,
+        argument: "const char *const *",
+        config: "",
+        cases: |source| {
+            let folder = source.join("testsuite");
+            let text = folder.join("test.txt");
+            let mut cases = vec![
+                Case::reading(&text, &["-0", "-c"]),
+                Case::reading(&text, &["-9", "-c", "-s", "64KiB"]),
+                Case::new(&text, &["-k", "-4", "-m", "20", "-vv", "%"]),
+                Case::new(&text, &["-b", "100kB", "-S", "100kB", "-o", "part", "%"]),
+            ];
+            let ways: [&[&str]; 4] =
+                [&["-t", "-vvv", "%"], &["-d", "-c", "%"], &["-l", "-vv", "%"], &["-d", "-k", "%"]];
+            for (n, file) in files(&folder, "lz")?.iter().enumerate() {
+                cases.push(Case::new(file, ways[n % ways.len()]));
             }
             Ok(cases)
         },

@@ -1,0 +1,84 @@
+//! Functions of which debug information doesn't say with what types they work: their unit was compiled without any, or with that for lines
+//! only (`-g1`, `-gline-tables-only`).
+
+use super::Survey;
+use crate::addr::Svma;
+use crate::dwarf::die::{Home, Table};
+use crate::dwarf::vars::View;
+use crate::dwarf::{DebugInfo, DieRef, Reading, UnitId};
+use crate::image::ImageError;
+use gimli::constants as dw;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Those of `entries`, where functions begin, that nothing is said of.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn undescribed(
+    info: &DebugInfo<'_>,
+    survey: &Survey,
+    entries: impl Iterator<Item = Svma>,
+) -> Result<BTreeSet<Svma>, ImageError> {
+    let mut out = BTreeSet::new();
+    let mut bare: BTreeMap<u32, Vec<Svma>> = BTreeMap::new();
+    for entry in entries {
+        match info.unit_at(entry) {
+            None => drop(out.insert(entry)),
+            // An assembler says nothing of types.
+            Some(unit) if info.is_assembly(unit.0) => {}
+            Some(unit) if survey.is_bare(unit.0) => bare.entry(unit.0).or_default().push(entry),
+            Some(_) => {}
+        }
+    }
+    for (unit, entries) in bare {
+        let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
+        out.extend(entries.into_iter().filter(|&entry| !is_described(info, survey, unit, &table, entry)));
+    }
+    Ok(out)
+}
+
+/// Whether anything has a type.
+pub(super) fn has_types(table: &Table<'_>) -> bool {
+    table.nodes.iter().any(|node| node.ty.is_some() || node.size.is_some())
+}
+
+/// Of a function in a unit in which nothing has a type. It may need none, and be described elsewhere where units are linked as one.
+fn is_described<'i>(info: &DebugInfo<'i>, survey: &Survey, unit: u32, table: &Table<'i>, entry: Svma) -> bool {
+    let view = View { info, unit, local: table, reading: Reading::Full };
+    let begins = |home| matches!(home, Some(Home::At(at)) if at == entry);
+    let node = table.nodes.iter().find(|n| n.tag == dw::DW_TAG_subprogram && n.code && begins(n.home));
+    let declared = node.and_then(|node| view.declared(DieRef { unit, offset: node.offset }));
+    let (of, line) = declared.map_or((unit, 0), |(at, node)| (at.unit, node.line));
+    if !survey.is_bare(of) {
+        return true;
+    }
+    let producer = info.producer(UnitId(of));
+    // Clang's tables of lines say where no function is declared.
+    if producer.starts_with("GNU") { !is_terse(producer) } else { line != 0 }
+}
+
+/// Whether GCC's last option for debug information is for less than types.
+fn is_terse(producer: &str) -> bool {
+    let level = |word: &str| match word {
+        "-g" | "-ggdb" => Some(2),
+        _ => word.strip_prefix("-ggdb").or_else(|| word.strip_prefix("-g"))?.parse::<u8>().ok(),
+    };
+    producer.split(' ').filter_map(level).next_back().is_some_and(|level| level < 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_terse;
+
+    #[test]
+    fn the_last_level_counts() {
+        for terse in ["GNU C17 12.2.0 -g1 -O2", "GNU C17 -g -g1", "GNU C17 -ggdb1 -gdwarf-4", "GNU C17 -g -g0"] {
+            assert!(is_terse(terse), "{terse}");
+        }
+        for full in
+            ["GNU C17 12.2.0 -g -O2", "GNU C17 -g1 -g", "GNU C17 -g1 -ggdb", "GNU C17 -O2 -gdwarf-5", "GNU C17 -g3"]
+        {
+            assert!(!is_terse(full), "{full}");
+        }
+    }
+}
