@@ -62,9 +62,10 @@ pub fn lift(image: &Image) -> Lifted {
     let code = CodeMap { parts };
 
     let marks = data::marks(image, &seeds);
+    let named = tables::objects(image);
     let tables = |g: &Vec<usize>| {
         let body = Body { parts: g.iter().map(|&s| &seeds[s]).collect() };
-        tables::find(image, &space, &body, &marks)
+        tables::find(image, &space, &body, &marks, &named)
     };
     let found: Vec<Vec<Found>> = groups.par_iter().map(tables).collect();
     let table_starts: HashSet<Svma> = found.iter().flatten().map(|f| f.table.at).collect();
@@ -156,6 +157,13 @@ impl Assembler<'_> {
                     code: 210,
                     at: t.table.at,
                     what: format!("jump table may go on past {at}, to which something else refers"),
+                });
+            }
+            if t.doubtful {
+                f.unprovable.push(Unprovable {
+                    code: 210,
+                    at: t.table.at,
+                    what: "jump table, or numbers that lead into the function: its use isn't seen".into(),
                 });
             }
             f.tables.push(t.table);

@@ -73,7 +73,7 @@ pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, referen
 }
 
 /// A bit for each general register.
-fn bit(register: Register) -> u16 {
+pub(super) fn bit(register: Register) -> u16 {
     let full = register.full_register();
     if full.is_gpr64() { 1 << full.number() } else { 0 }
 }
@@ -425,17 +425,17 @@ pub(super) fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<In
 }
 
 /// A slot of the frame may be where a compiler keeps what it computes with.
-fn on_stack(i: &Instruction) -> bool {
+pub(super) fn on_stack(i: &Instruction) -> bool {
     matches!(i.memory_base().full_register(), Register::RSP | Register::RBP)
 }
 
 /// `mov` between registers, or `cmovcc`, which leaves one of two values.
-fn copies(i: &Instruction) -> bool {
+pub(super) fn copies(i: &Instruction) -> bool {
     let moves = i.mnemonic() == Mnemonic::Mov || is_conditional(i);
     moves && i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register && i.op0_register().is_gpr64()
 }
 
-fn is_conditional(i: &Instruction) -> bool {
+pub(super) fn is_conditional(i: &Instruction) -> bool {
     i.condition_code() != ConditionCode::None && i.op_count() == 2
 }
 
@@ -474,7 +474,7 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16)
 }
 
 /// The registers that the instruction writes to in any case.
-fn writes(i: &Instruction, factory: &mut InstructionInfoFactory) -> u16 {
+pub(super) fn writes(i: &Instruction, factory: &mut InstructionInfoFactory) -> u16 {
     let info = factory.info_options(i, InstructionInfoOptions::NO_MEMORY_USAGE);
     let written = |a: OpAccess| matches!(a, OpAccess::Write | OpAccess::ReadWrite);
     info.used_registers().iter().filter(|u| written(u.access())).fold(0, |m, u| m | bit(u.register()))

@@ -7,6 +7,7 @@ mod assemble;
 mod chosen;
 mod data;
 mod decode;
+mod dispatch;
 mod functions;
 mod indexed;
 mod resolve;

@@ -1,11 +1,13 @@
-//! Jump tables: proven by their entries, all of which must be instruction starts of the function that jumps through them.
+//! Jump tables: proven by their entries, all of which must be instruction starts of the function that jumps through them, and by how the
+//! function uses their address.
 
 use super::decode::{Use, decoder};
+use super::dispatch::{Seen, is_dispatched};
 use super::functions::Seed;
 use super::space::Space;
 use super::{Field, Insn, JumpTable, Unprovable};
-use crate::addr::Svma;
-use crate::image::{Image, SectionKind};
+use crate::addr::{Svma, SvmaRange};
+use crate::image::{Image, SectionKind, SymbolKind};
 use iced_x86::{FlowControl, Mnemonic, OpKind};
 use std::collections::BTreeSet;
 
@@ -17,7 +19,18 @@ pub(super) struct Found {
     pub table: JumpTable,
     /// The run of valid entries was cut at this referenced address though it would have gone on.
     pub cut_at: Option<Svma>,
+    /// It may be a table of numbers that lead into the function by chance.
+    pub doubtful: bool,
+    /// Nothing but filler lies between the last entry and what begins next, or the end of the object that has the name.
+    whole: bool,
 }
+
+/// Bytes of filler behind a table, less than: what compilers align data to.
+const FILLER: u64 = 64;
+
+/// So many numbers in a row don't lead to instructions of one function by chance; of an object that has a name, as few tables do, so many.
+const MANY: usize = 8;
+const SEVERAL: usize = 4;
 
 /// The parts of one function, for address lookup.
 pub(super) struct Body<'a> {
@@ -38,8 +51,16 @@ impl Body<'_> {
     }
 }
 
-/// `marks`: every address that is referenced or starts a named object, ascending.
-pub(super) fn find(image: &Image, space: &Space, body: &Body<'_>, marks: &[u64]) -> Vec<Found> {
+/// Objects that have a name and a size, ascending.
+pub(super) fn objects(image: &Image) -> Vec<SvmaRange> {
+    let symbols = image.symbols.iter().filter(|s| s.kind == SymbolKind::Object && s.size > 0);
+    let mut all: Vec<SvmaRange> = symbols.map(|s| SvmaRange::new(s.svma, s.size)).collect();
+    all.sort_unstable();
+    all
+}
+
+/// `marks`: every address that is referenced or starts a named object, ascending. `named`: objects that have a name and a size, ascending.
+pub(super) fn find(image: &Image, space: &Space, body: &Body<'_>, marks: &[u64], named: &[SvmaRange]) -> Vec<Found> {
     if body.parts.iter().filter_map(|s| s.piece.as_ref()).all(|p| p.indirect.is_empty()) {
         return Vec::new();
     }
@@ -58,11 +79,44 @@ pub(super) fn find(image: &Image, space: &Space, body: &Body<'_>, marks: &[u64])
         if matches!(raw.how, Use::Direct { .. }) || !holds || body.place(at).is_some() || !seen.insert(at) {
             continue;
         }
-        if let Some(f) = extent(image, space, body, at, field, marks) {
-            found.push(f);
+        // The last that begins there or before: objects seldom lie in one another.
+        let before = &named[..named.partition_point(|o| o.start <= at)];
+        let object = before.last().filter(|o| o.contains(at)).copied();
+        if let Some(f) = extent(image, space, body, at, field, marks, object) {
+            found.push((f, object));
         }
     }
-    found
+    let cases: Vec<(u8, u32)> = found.iter().flat_map(|(f, _)| f.table.entries.iter().copied()).collect();
+    found.into_iter().filter_map(|(f, object)| proven(image, body, f, object, &cases)).collect()
+}
+
+/// The table if it is one.
+fn proven(
+    image: &Image,
+    body: &Body<'_>,
+    mut found: Found,
+    object: Option<SvmaRange>,
+    cases: &[(u8, u32)],
+) -> Option<Found> {
+    let count = found.table.entries.len();
+    // A function's own address is that of a function; no case of a switch begins before the switch.
+    if found.table.entries.iter().all(|&entry| entry == (0, 0)) {
+        return None;
+    }
+    if found.table.field != Field::TableRel32 {
+        // Addresses in the middle of a function are labels; those of a whole array are, or it isn't one of labels.
+        return (object.is_none() || found.whole).then_some(found);
+    }
+    match (is_dispatched(image, body, found.table.at, cases), object) {
+        (Seen::Yes, _) => Some(found),
+        (Seen::No, _) => None,
+        // Compilers give tables no name.
+        (Seen::Lost, Some(_)) => (found.whole && count >= SEVERAL).then_some(found),
+        (Seen::Lost, None) => {
+            found.doubtful = !found.whole && count < MANY;
+            Some(found)
+        }
+    }
 }
 
 fn entry(image: &Image, at: Svma, k: u64, field: Field) -> Option<Svma> {
@@ -75,7 +129,15 @@ fn entry(image: &Image, at: Svma, k: u64, field: Field) -> Option<Svma> {
     }
 }
 
-fn extent(image: &Image, space: &Space, body: &Body<'_>, at: Svma, field: Field, marks: &[u64]) -> Option<Found> {
+fn extent(
+    image: &Image,
+    space: &Space,
+    body: &Body<'_>,
+    at: Svma,
+    field: Field,
+    marks: &[u64],
+    object: Option<SvmaRange>,
+) -> Option<Found> {
     let width = if field == Field::TableRel32 { 4 } else { 8 };
     let end = space.at(at)?.range.end;
     let next = marks.get(marks.partition_point(|&m| m <= at.0)).map_or(end, |&m| Svma(m).min(end));
@@ -95,7 +157,10 @@ fn extent(image: &Image, space: &Space, body: &Body<'_>, at: Svma, field: Field,
     let cut = stop == next
         && next < end
         && entry(image, at, entries.len() as u64, field).is_some_and(|t| body.lands(t).is_some());
-    Some(Found { table: JumpTable { at, field, entries }, cut_at: cut.then_some(next) })
+    let gap = next.0 - stop.0;
+    let filler = || image.bytes(stop, gap).is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0));
+    let whole = object.map_or_else(|| gap < FILLER && filler(), |o| o.start == at && o.end == stop);
+    Some(Found { table: JumpTable { at, field, entries }, cut_at: cut.then_some(next), doubtful: false, whole })
 }
 
 /// Compares each recovered table with the bound check before the jump that uses it. `insns`: what was decoded of each part.
