@@ -4,7 +4,7 @@
 use super::decode::decoder;
 use super::indexed::{bit, copies, is_conditional, on_stack, writes};
 use super::tables::Body;
-use crate::addr::Svma;
+use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, lsda::landing_pads};
 use foldhash::fast::FixedState;
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
@@ -43,9 +43,9 @@ impl Held {
     }
 }
 
-/// `cases`: where the function's indirect jumps may lead.
-pub(super) fn is_dispatched(image: &Image, body: &Body<'_>, at: Svma, cases: &[(u8, u32)]) -> Seen {
-    let walk = Walk { image, body, at, cases, factory: InstructionInfoFactory::new(), held: HashMap::default() };
+/// `table`: where the entries lie. `cases`: where the function's indirect jumps may lead.
+pub(super) fn is_dispatched(image: &Image, body: &Body<'_>, table: SvmaRange, cases: &[(u8, u32)]) -> Seen {
+    let walk = Walk { image, body, table, cases, factory: InstructionInfoFactory::new(), held: HashMap::default() };
     walk.run()
 }
 
@@ -55,7 +55,7 @@ type Spot = (usize, usize);
 struct Walk<'a> {
     image: &'a Image,
     body: &'a Body<'a>,
-    at: Svma,
+    table: SvmaRange,
     cases: &'a [(u8, u32)],
     factory: InstructionInfoFactory,
     held: HashMap<Spot, Held, FixedState>,
@@ -65,7 +65,7 @@ impl Walk<'_> {
     fn run(mut self) -> Seen {
         let mut open: Vec<Spot> = Vec::new();
         for (part, seed) in self.body.parts.iter().enumerate() {
-            let raws = seed.piece.iter().flat_map(|p| &p.raws).filter(|raw| raw.addr == self.at.0);
+            let raws = seed.piece.iter().flat_map(|p| &p.raws).filter(|raw| self.table.contains(Svma(raw.addr)));
             for index in raws.map(|raw| raw.insn as usize) {
                 self.held.insert((part, index), Held::default());
                 open.push((part, index));
@@ -125,7 +125,7 @@ impl Walk<'_> {
         let (b, x) = (i.memory_base(), i.memory_index());
         match i.mnemonic() {
             Mnemonic::Lea if i.is_ip_rel_memory_operand() => {
-                after.base |= if i.ip_rel_memory_address() == self.at.0 { to } else { 0 };
+                after.base |= if i.ip_rel_memory_address() == self.table.start.0 { to } else { 0 };
             }
             Mnemonic::Lea => {
                 let inside = before.base | before.place;
@@ -137,9 +137,10 @@ impl Walk<'_> {
                 after.place |= if part { to } else { 0 };
             }
             Mnemonic::Mov | Mnemonic::Movsxd if i.op1_kind() == OpKind::Memory => {
-                let two = b != Register::None && x != Register::None;
-                let inside = two && (has(before.base, b) || has(before.base, x));
-                let entry = inside || has(before.place, b) || has(before.place, x);
+                let inside = before.base | before.place;
+                // Where the index is known, the compiler may have folded it into the address.
+                let known = i.is_ip_rel_memory_operand() && self.table.contains(Svma(i.ip_rel_memory_address()));
+                let entry = known || has(inside, b) || has(inside, x);
                 let four = i.memory_size().size() == 4;
                 after.entry |= if entry && four { to } else { 0 };
             }

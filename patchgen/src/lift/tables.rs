@@ -28,8 +28,10 @@ pub(super) struct Found {
 /// Bytes of filler behind a table, less than: what compilers align data to.
 const FILLER: u64 = 64;
 
-/// So many numbers in a row don't lead to instructions of one function by chance; of an object that has a name, as few tables do, so many.
+/// So many numbers in a row don't lead to instructions of one function by chance.
 const MANY: usize = 8;
+
+/// For fewer cases compilers compare (GCC 12 `default_case_values_threshold`; LLVM `min-jump-table-entries`).
 const SEVERAL: usize = 4;
 
 /// The parts of one function, for address lookup.
@@ -107,12 +109,15 @@ fn proven(
         // Addresses in the middle of a function are labels; those of a whole array are, or it isn't one of labels.
         return (object.is_none() || found.whole).then_some(found);
     }
-    match (is_dispatched(image, body, found.table.at, cases), object) {
+    let table = SvmaRange::new(found.table.at, 4 * count as u64);
+    match (is_dispatched(image, body, table, cases), object) {
         (Seen::Yes, _) => Some(found),
-        (Seen::No, _) => None,
-        // Compilers give tables no name.
+        // Compilers give tables no name,
+        (Seen::No, Some(_)) => None,
         (Seen::Lost, Some(_)) => (found.whole && count >= SEVERAL).then_some(found),
-        (Seen::Lost, None) => {
+        // and make none for so few cases.
+        (Seen::No, None) if count < SEVERAL => None,
+        (_, None) => {
             found.doubtful = !found.whole && count < MANY;
             Some(found)
         }
