@@ -136,11 +136,11 @@ fn main_waits_for_a_start() {
 #[test]
 fn line_numbers_alone_are_left() {
     let source = program(
-        "NOINLINE void note(int line) { printf(\"%d\\n\", line); }
+        "NOINLINE void note(const char *file, int line) { printf(\"%s:%d\\n\", file, line); }
          #ifdef NEW
          #line 1234
          #endif
-         NOINLINE void shifted(int x) { if (x > 3) note(__LINE__); }
+         NOINLINE void shifted(int x) { if (x > 3) note(__FILE__, __LINE__); }
          NOINLINE int constant(int x) { return x * PICK(1000, 2000); }",
         "shifted(argc); return constant(argc);",
     );

@@ -51,11 +51,11 @@ NOINLINE int jumps(int x)
     default: return -1;
     }
 }
-NOINLINE void log_line(int line) { printf("%d\n", line); }
+NOINLINE void log_line(const char *file, int line) { printf("%s:%d\n", file, line); }
 #ifdef NEW
 #line 1234
 #endif
-NOINLINE void shifted(int x) { if (x > 3) log_line(__LINE__); }
+NOINLINE void shifted(int x) { if (x > 3) log_line(__FILE__, __LINE__); }
 #ifdef NEW
 NOINLINE int brand_new(int x) { return helper(x) + 12; }
 #else
