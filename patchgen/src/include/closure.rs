@@ -9,7 +9,7 @@ use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, CodeEdit, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, DataKind, Target};
+use crate::lift::{CodeRef, Data, DataKind, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -245,6 +245,13 @@ impl<'a> Closure<'a, '_> {
                     );
                     DataPlan::Keep
                 }
+                DataDiff::Content if self.has_no_size(new) => {
+                    let message = format!(
+                        "`{name}` has no size: what of it changed, and whether all of that is its own, can't be told"
+                    );
+                    self.finding(Severity::Refuse, codes::UNKNOWN_ADDRESS, &name, message);
+                    DataPlan::Keep
+                }
                 DataDiff::Content => DataPlan::Edit,
                 DataDiff::Size { old, new } => {
                     let mut message = format!("`{name}` was {old} bytes and is now {new} bytes");
@@ -290,6 +297,11 @@ impl<'a> Closure<'a, '_> {
         let severity = if writable { Severity::Start } else { Severity::Note };
         let message = format!("`{}` gets another place: new code needs it at a multiple of {needed}", datum.name);
         self.finding(severity, codes::REALIGNED, &datum.name, message);
+    }
+
+    /// A label of assembly: it reaches to the next symbol, over things without a name that are somebody else's.
+    fn has_no_size(&self, datum: &Data) -> bool {
+        !datum.names.is_empty() && datum.names.iter().all(|&s| self.analysis.new_image.symbol(s).size == 0)
     }
 
     /// A datum that gets a new address takes all its readers along.

@@ -229,7 +229,10 @@ fn named(image: &Image, space: &Space, data: &mut Vec<Data>) {
             continue;
         }
         if s.size == 0 {
-            labels.push((s.svma, i.into()));
+            // A value without bytes has no place of its own: what lies there is something else.
+            if s.kind != SymbolKind::Object || !rust::is_name(&s.name) {
+                labels.push((s.svma, i.into()));
+            }
             continue;
         }
         let end = span.range.end.0;
@@ -243,8 +246,7 @@ fn named(image: &Image, space: &Space, data: &mut Vec<Data>) {
             g.0.push(id);
             continue;
         }
-        let covered = groups.range(..a).next_back().is_some_and(|(s, g)| s.plus(g.1) > a);
-        if covered {
+        if groups.range(..a).next_back().is_some_and(|(s, g)| s.plus(g.1) > a) {
             continue;
         }
         let Some(span) = space.at(a) else { continue };
