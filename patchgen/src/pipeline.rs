@@ -3,7 +3,7 @@
 use crate::addr::{DataId, FuncId};
 use crate::check::{self, Calls, Fate, Instances};
 use crate::compare::{self, Cause, ChangeSet, DataDiff, Stamp, Stamps};
-use crate::correlate::{self, Correlation, Scoped, Side};
+use crate::correlate::{self, Correlation, Scoped, Shared, Side};
 use crate::diag::{Finding, Severity};
 use crate::drift;
 use crate::dwarf::{DebugData, DebugInfo};
@@ -197,11 +197,16 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     );
     let ((old_info, mut old_survey), (new_info, mut new_survey)) = (was?, is?);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
-    if let Some(((x, p), (y, q))) = debug {
-        let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables() };
-        let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables() };
-        correlate::pair_by_scope(&mut pairs, was, is);
-    }
+    let shared = match debug {
+        Some(((x, p), (y, q))) => {
+            let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables() };
+            let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables() };
+            correlate::pair_by_scope(&mut pairs, was, is)
+        }
+        None => Shared::unknown(a, b),
+    };
+    let seen = compare::witnesses(a, b, &pairs, stamps, &correlate::doubtful(a, b, &pairs, &shared));
+    correlate::settle(a, b, &mut pairs, &shared, &seen);
     let types = debug.map(|(was, is)| types::surveyed_changes(was, is));
     [&mut old_survey, &mut new_survey].into_iter().flatten().for_each(Survey::forget_declarations);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));

@@ -1,7 +1,7 @@
 //! Lifting, pairing and comparing on programs built here by gcc and clang, and on what is installed.
 
 use patchgen::compare::{Cause, ChangeSet, DataDiff, Stamps, compare};
-use patchgen::correlate::{Correlation, Side, correlate};
+use patchgen::correlate::{Correlation, Shared, Side, correlate, settle};
 use patchgen::image::Image;
 use patchgen::lift::{Function, Lifted, lift};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ impl Build {
 }
 
 fn diff(old: &Build, new: &Build) -> (Correlation, ChangeSet) {
-    let pairs = correlate(old.side(), new.side());
+    let mut pairs = correlate(old.side(), new.side());
+    settle(old.side(), new.side(), &mut pairs, &Shared::default(), &[]);
     let changes = compare(old.side(), new.side(), &pairs, &Stamps::default());
     (pairs, changes)
 }

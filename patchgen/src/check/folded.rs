@@ -4,11 +4,12 @@
 
 use super::{Context, Findings};
 use crate::addr::FuncId;
+use crate::correlate::is_counted_function;
 use crate::diag::Severity;
 use crate::image::{Binding, Symbol};
 use foldhash::fast::FixedState;
 use patchfmt::codes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 type Key<'a> = (&'a str, Option<&'a str>);
 
@@ -16,6 +17,12 @@ type Key<'a> = (&'a str, Option<&'a str>);
 fn key(symbol: &Symbol) -> Key<'_> {
     let file = if symbol.binding == Binding::Local { symbol.file.as_deref() } else { None };
     (symbol.name.as_str(), file)
+}
+
+/// Whether names differ in nothing but which kind of constructor or destructor they are (Itanium C++ ABI, 5.1.4.3).
+fn is_one<'a>(names: impl Iterator<Item = &'a String>) -> bool {
+    let plain = |name: &String| name.replace("C1", "C2").replace("D1", "D2").replace("D0", "D2");
+    names.map(plain).collect::<HashSet<_>>().len() <= 1
 }
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
@@ -33,6 +40,10 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     }
     for (old, new, _) in context.set.changed() {
         let function = &a.old.functions[old.index()];
+        // One function by all of its names, which went elsewhere because they count: it was paired by what it does.
+        if is_counted_function(&function.name) && is_one(function.names.iter().map(|&n| &a.old_image.symbol(n).name)) {
+            continue;
+        }
         for &name in &function.names {
             let symbol = a.old_image.symbol(name);
             let elsewhere = owners.get(&key(symbol)).is_some_and(|ids| !ids.is_empty() && !ids.contains(&new));

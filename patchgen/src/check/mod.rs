@@ -15,6 +15,7 @@ mod producers;
 mod resolvers;
 mod types;
 mod undescribed;
+mod variables;
 mod vtables;
 
 use crate::addr::FuncId;
@@ -51,6 +52,7 @@ const RULES: &[Rule] = &[
     entries::rule,
     contexts::rule,
     vtables::rule,
+    variables::rule,
     main_like::rule,
     types::rule,
     left::rule,

@@ -224,12 +224,12 @@ fn same_label_immediate(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y
 }
 
 /// The references of one side, without the uncertain ones that have no counterpart: those are plain numbers.
-fn paired<'a>(own: &'a [CodeRef], other: &'a [CodeRef]) -> impl Iterator<Item = &'a CodeRef> {
+pub(super) fn paired<'a>(own: &'a [CodeRef], other: &'a [CodeRef]) -> impl Iterator<Item = &'a CodeRef> {
     let place = |r: &CodeRef| (r.field_at - r.insn, r.field);
     own.iter().filter(move |r| r.certain || other.iter().any(|s| place(s) == place(r)))
 }
 
-fn masked_equal<'a>(
+pub(super) fn masked_equal<'a>(
     p: &[u8],
     q: &[u8],
     r: impl Iterator<Item = &'a CodeRef>,
@@ -274,7 +274,7 @@ pub(super) fn masked<'a>(a: &Body<'a>, b: &Body<'a>) -> Option<Vec<(&'a Target, 
 }
 
 /// Two branches within their functions: the same kind, whatever the length of their displacement.
-fn same_branch(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
+pub(super) fn same_branch(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> bool {
     let (p, q) = (a.bytes(x), b.bytes(y));
     if p.len() == q.len() && p.first() == q.first() && p.len() <= 2 {
         return true;

@@ -10,6 +10,7 @@ mod shifts;
 mod stamps;
 pub mod text;
 mod unwind;
+mod witness;
 
 use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Correlation, Side};
@@ -24,6 +25,7 @@ use same::Same;
 pub use seen::{Counterparts, Meaning};
 pub use shifts::{Base, Shift, shifts};
 pub use stamps::{Stamp, Stamps};
+pub use witness::witnesses;
 
 /// Cause of a difference.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

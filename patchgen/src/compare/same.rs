@@ -60,7 +60,7 @@ impl Assumed {
     }
 }
 
-fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
+pub(super) fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
     let mut map = HashMap::new();
     for (i, d) in side.lifted.data.iter().enumerate() {
         if matches!(d.section, SectionKind::Tdata | SectionKind::Tbss) {
@@ -71,7 +71,7 @@ fn variables(side: Side<'_>) -> HashMap<SymbolId, DataId> {
 }
 
 /// Size of the TLS block rounded up to its alignment: the distance from its start to the thread pointer (psABI, variant II).
-fn block_size(side: Side<'_>) -> i64 {
+pub(super) fn block_size(side: Side<'_>) -> i64 {
     side.image.tls.map_or(0, |(_, size, align)| size.next_multiple_of(align.max(1)) as i64)
 }
 

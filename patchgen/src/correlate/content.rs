@@ -2,9 +2,13 @@
 
 use super::Side;
 use crate::image::Import;
-use crate::lift::{DataKind, Function, Target};
+use crate::lift::{Access, CodeRef, DataKind, Function, Target};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A match by similarity must share this much, and lead the next best by [`MARGIN`].
+pub(super) const ENOUGH: f64 = 0.5;
+pub(super) const MARGIN: f64 = 0.15;
 
 #[derive(Debug)]
 pub(super) struct Shapes<'a> {
@@ -55,17 +59,37 @@ impl<'a> Shapes<'a> {
         }
     }
 
-    /// What the function is about: the names and literals that it refers to, and its instruction pairs.
+    /// Hash of the code without filler, with each address in it replaced by what is known of what it leads to.
+    pub fn exact(&mut self, i: usize) -> u64 {
+        let mut h = DefaultHasher::new();
+        self.full(i).hash(&mut h);
+        let f = &self.side.lifted.functions[i];
+        for r in &f.refs {
+            self.of([r]).hash(&mut h);
+            if let (Target::Data { data, offset }, Access::Direct { width }) = (&r.target, r.access)
+                && let d = &self.side.lifted.data[data.index()]
+                && d.kind != DataKind::Named
+            {
+                self.side.image.bytes(d.range.start.offset(*offset), u64::from(width)).hash(&mut h);
+            }
+        }
+        h.finish()
+    }
+
+    /// What the function is about: the names and literals that it refers to.
     pub fn features(&self, i: usize) -> BTreeSet<u64> {
+        self.of(&self.side.lifted.functions[i].refs)
+    }
+
+    fn of<'r>(&self, refs: impl IntoIterator<Item = &'r CodeRef>) -> BTreeSet<u64> {
         let lifted = self.side.lifted;
-        let f = &lifted.functions[i];
         let mut out = BTreeSet::new();
         let mut add = |what: &dyn Fn(&mut DefaultHasher)| {
             let mut h = DefaultHasher::new();
             what(&mut h);
             out.insert(h.finish());
         };
-        for r in &f.refs {
+        for r in refs {
             match &r.target {
                 Target::Import(id) => {
                     let Import { name, .. } = self.side.image.import(*id);

@@ -1,20 +1,22 @@
 //! Pairs functions and data of the old and the new image, with the reason for each pair.
 
 mod content;
+mod counted;
 mod names;
 mod objects;
 mod pairing;
 mod scopes;
 
-pub use names::{Stem, stem};
-pub use scopes::{Scoped, pair_by_scope};
+pub use names::{Stem, is_counted_function, stem};
+pub use objects::{Doubtful, doubtful, settle};
+pub use scopes::{Scoped, Shared, pair_by_scope};
 
 use crate::addr::{DataId, FuncId};
 use crate::image::{Binding, Image};
 use crate::lift::{CodeRef, Function, Lifted, Slot, Target};
-use content::{Shapes, similarity};
+use content::{ENOUGH, MARGIN, Shapes, similarity};
+use counted::Crowded;
 use pairing::Pairing;
-use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +33,8 @@ pub enum Why {
     Content,
     /// The only variable of its name in its scope, as DWARF has it.
     Scope,
+    /// Code that is the same otherwise uses it in the same places.
+    Use,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +63,13 @@ pub struct Side<'a> {
     pub lifted: &'a Lifted,
 }
 
-/// A match by similarity must share this much, and lead the next best by [`MARGIN`].
-const ENOUGH: f64 = 0.5;
-const MARGIN: f64 = 0.15;
-
-/// Pairs what is the same thing in both images. What can't be told for sure is in [`Correlation::ambiguous`], unpaired.
+/// Pairs functions, and the data that their names tell apart. [`pair_by_scope`] and [`settle`] do the rest. What can't be told for sure is in
+/// [`Correlation::ambiguous`], unpaired.
 pub fn correlate(old: Side<'_>, new: Side<'_>) -> Correlation {
     let mut ambiguous = BTreeSet::new();
     let mut funcs = functions(old, new, &mut ambiguous);
     nameless(old, new, &mut funcs);
-    let data = objects::pair(old, new, &funcs, &mut ambiguous);
+    let data = objects::pair(old, new);
     Correlation {
         func_to_new: funcs.to_new,
         func_to_old: funcs.to_old,
@@ -90,13 +91,14 @@ fn global_names<'a>(side: Side<'a>, f: &'a Function) -> impl Iterator<Item = (&'
 fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String)>) -> Pairing<FuncId> {
     let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
     let mut p: Pairing<FuncId> = Pairing::new(of.len(), nf.len());
+    let crowded = Crowded::of(old, new);
     let mut by_name: HashMap<(&str, Option<&str>), usize> = HashMap::new();
-    for (i, f) in nf.iter().enumerate() {
+    for (i, f) in nf.iter().enumerate().filter(|(i, _)| !crowded.new.contains(i)) {
         for k in global_names(new, f) {
             by_name.entry(k).or_insert(i);
         }
     }
-    for (i, f) in of.iter().enumerate() {
+    for (i, f) in of.iter().enumerate().filter(|(i, _)| !crowded.old.contains(i)) {
         let mut hits: Vec<usize> = Vec::new();
         for k in global_names(old, f) {
             if let Some(&n) = by_name.get(&k)
@@ -120,37 +122,40 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
             }
         }
     }
-    fn name(side: &[Function], i: usize) -> Option<&str> {
-        Some(side[i].name.as_str()).filter(|n| !n.is_empty())
-    }
-    fn key(side: &[Function], i: usize) -> Option<(&str, Option<&str>)> {
-        name(side, i).map(|n| (n, side[i].unit.as_deref()))
-    }
-    p.unique(Why::LocalName, |i| key(of, i), |i| key(nf, i));
-    p.unique(Why::LocalName, |i| name(of, i), |i| name(nf, i));
-    by_other_names(old, new, &mut p);
+    let (mut old_shapes, mut new_shapes) = (Shapes::new(old), Shapes::new(new));
+    let (old_held, new_held) = (held(old.image, old.lifted), held(new.image, new.lifted));
+    let (was, is) = ((old, &mut old_shapes, &old_held), (new, &mut new_shapes, &new_held));
+    counted::pair(&mut p, &crowded, was, is, ambiguous);
+    let name = |f: &Function, several: bool| Some(f.name.clone()).filter(|n| !several && !n.is_empty());
+    let old_name = |i: usize| name(&of[i], crowded.old.contains(&i));
+    let new_name = |i: usize| name(&nf[i], crowded.new.contains(&i));
+    p.unique(
+        Why::LocalName,
+        |i| old_name(i).map(|n| (n, of[i].unit.clone())),
+        |i| new_name(i).map(|n| (n, nf[i].unit.clone())),
+    );
+    p.unique(Why::LocalName, old_name, new_name);
+    by_other_names((old, &crowded.old), (new, &crowded.new), &mut p);
     // What thin link-time optimisation shares between units gets a number of the unit.
-    fn own(side: &[Function], i: usize) -> Option<&str> {
-        side[i].name.split(".llvm.").next().filter(|name| names::is_rust(name))
-    }
-    p.unique(Why::LocalName, |i| own(of, i), |i| own(nf, i));
-    let stems = |side: &[Function], to: &[Option<Pair<FuncId>>]| -> Vec<Option<(String, Vec<&'static str>)>> {
-        let one = |(f, pair): (&Function, &Option<_>)| {
-            let s = (pair.is_none() && !f.name.is_empty()).then(|| stem(&f.name))?;
+    let own = |name: Option<String>| {
+        let name = name?.split(".llvm.").next().unwrap_or_default().to_owned();
+        names::is_rust(&name).then_some(name)
+    };
+    p.unique(Why::LocalName, |i| own(old_name(i)), |i| own(new_name(i)));
+    let stems = |side: &[Function], crowded: &BTreeSet<usize>| -> Vec<Option<(String, Vec<&'static str>)>> {
+        let own = |(i, f): (usize, &Function)| {
+            let s = (!f.name.is_empty() && !crowded.contains(&i)).then(|| stem(&f.name))?;
             Some((s.name, s.kinds))
         };
-        side.iter().zip(to).map(one).collect()
+        side.iter().enumerate().map(own).collect()
     };
-    let (os, ns) = (stems(of, &p.to_new), stems(nf, &p.to_old));
+    let (os, ns) = (stems(of, &crowded.old), stems(nf, &crowded.new));
     p.unique(
         Why::Stem,
         |i| os[i].clone().map(|s| (s, of[i].unit.clone())),
         |i| ns[i].clone().map(|s| (s, nf[i].unit.clone())),
     );
     p.unique(Why::Stem, |i| os[i].clone(), |i| ns[i].clone());
-    let (mut old_shapes, mut new_shapes) = (Shapes::new(old), Shapes::new(new));
-    let old_held = LazyCell::new(|| held(old.image, old.lifted));
-    let new_held = LazyCell::new(|| held(new.image, new.lifted));
     // The same name in several units, or clones whose numbers moved: by content.
     for with_unit in [true, false] {
         let unit = |side: &[Function], i: usize| with_unit.then(|| side[i].unit.clone());
@@ -181,24 +186,27 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     p
 }
 
+/// One side, and its functions whose names say nothing.
+type Named<'a> = (Side<'a>, &'a BTreeSet<usize>);
+
 /// Pairs functions by the names that aren't their first: a body that several functions were folded into has the names of all, and which
 /// comes first is chance. All names that are in both builds must agree, and each stands for one function in a build. (One without a size
-/// may be that of an empty part, in front of whatever follows.)
-fn by_other_names(old: Side<'_>, new: Side<'_>, p: &mut Pairing<FuncId>) {
-    let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
+/// may be that of an empty part, in front of whatever follows.) Those whose names count are left alone.
+fn by_other_names(old: Named<'_>, new: Named<'_>, p: &mut Pairing<FuncId>) {
+    let (of, nf) = (&old.0.lifted.functions, &new.0.lifted.functions);
     let left_old: Vec<usize> = (0..of.len()).filter(|&i| p.to_new[i].is_none()).collect();
     let left_new = || (0..nf.len()).filter(|&j| p.to_old[j].is_none());
     if left_old.iter().all(|&i| of[i].names.len() < 2) && left_new().all(|j| nf[j].names.len() < 2) {
         return;
     }
-    fn names<'a>(side: Side<'a>, i: usize) -> impl Iterator<Item = &'a str> {
-        let symbols = side.lifted.functions[i].names.iter().map(move |&n| side.image.symbol(n));
-        symbols.filter(|s| s.size > 0).map(|s| s.name.as_str())
+    fn names<'a>((side, counted): Named<'a>, i: usize) -> impl Iterator<Item = &'a str> {
+        let own = side.lifted.functions[i].names.iter().filter(move |_| !counted.contains(&i));
+        own.map(move |&n| side.image.symbol(n)).filter(|s| s.size > 0).map(|s| s.name.as_str())
     }
     // None: several functions have the name.
-    fn owners(side: Side<'_>) -> HashMap<&str, Option<usize>> {
+    fn owners(side: Named<'_>) -> HashMap<&str, Option<usize>> {
         let mut found: HashMap<&str, Option<usize>> = HashMap::new();
-        for i in 0..side.lifted.functions.len() {
+        for i in 0..side.0.lifted.functions.len() {
             for name in names(side, i) {
                 found.entry(name).and_modify(|of| *of = of.filter(|of| *of == i)).or_insert(Some(i));
             }

@@ -1,5 +1,7 @@
 //! Names as they survive a rebuild: without the numbers and hashes that compilers put into them.
 
+use std::borrow::Cow;
+
 /// A name without clone numbers, and the kinds of clone it says it is.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Stem {
@@ -18,10 +20,10 @@ pub(super) const CALLED_ONLY: [&str; 2] = ["constprop", "isra"];
 /// Splits `foo.isra.0.cold`, `x.1234`, `foo.lto_priv.3`, `bar.llvm.123456` and Rust's `...17h0123456789abcdefE`.
 #[must_use]
 pub fn stem(name: &str) -> Stem {
-    let mut tokens = name.split('.');
-    let mut out = Stem { name: lasting(tokens.next().unwrap_or_default()).to_owned(), kinds: Vec::new(), number: 0 };
+    let (name, suffixes) = apart(name);
+    let mut out = Stem { name: lasting(name).into_owned(), kinds: Vec::new(), number: 0 };
     let mut privatised = false;
-    for t in tokens {
+    for t in suffixes.split('.').skip(1) {
         if let Some(k) = KINDS.iter().find(|k| **k == t) {
             out.kinds.push(k);
         } else if t == "lto_priv" || t == "llvm" {
@@ -38,11 +40,63 @@ pub fn stem(name: &str) -> Stem {
     out
 }
 
+/// A name and, from a period on, what compilers append. Names of Rust's have periods of their own.
+fn apart(name: &str) -> (&str, &str) {
+    let hash = |(at, _): (usize, &str)| {
+        let end = at + 20;
+        let rest = name.get(end..)?;
+        (without_rust_hash(&name[..end]).len() < end && (rest.is_empty() || rest.starts_with('.'))).then_some(end)
+    };
+    let end = name.starts_with("_ZN").then(|| name.match_indices("17h").find_map(hash)).flatten();
+    name.split_at(end.or_else(|| name.find('.')).unwrap_or(name.len()))
+}
+
 /// The part of a name that no other function's name is in. A unit has one function that constructs its objects, and gcc names it after
 /// the unit's first function.
-fn lasting(name: &str) -> &str {
+fn lasting(name: &str) -> Cow<'_, str> {
     let setup = ["_GLOBAL__sub_I_", "_GLOBAL__sub_D_"].into_iter().find(|p| name.starts_with(p));
-    setup.map_or_else(|| without_rust_hash(name), |p| &name[..p.len() - 1])
+    match setup {
+        Some(p) => Cow::Borrowed(&name[..p.len() - 1]),
+        None => counted(name).map_or_else(|| Cow::Borrowed(without_rust_hash(name)), Cow::Owned),
+    }
+}
+
+/// What begins the mangled name of something inside of a function (Itanium C++ ABI, 5.1.6), of its guard or of what describes it.
+const LOCAL: [&str; 8] = ["_ZZ", "_ZGVZ", "_ZNZ", "_ZNKZ", "_ZTVZ", "_ZTIZ", "_ZTSZ", "_ZTTZ"];
+
+/// Where a name counts things of its function (blocks' variables, lambdas, closures, unnamed types): the same, readable, without the counts.
+/// One more in front and each of them has the name that another had.
+fn counted(name: &str) -> Option<String> {
+    if without_rust_hash(name).len() < name.len() {
+        return None;
+    }
+    let text = if is_rust(name) {
+        format!("{:#}", rustc_demangle::try_demangle(name).ok()?)
+    } else {
+        let may_be = |mangled: &str| mangled.contains(['Z', '$']) || mangled.contains("Ul") || mangled.contains("Ut");
+        name.strip_prefix("_Z").filter(|m| may_be(m))?;
+        let text = cpp_demangle::Symbol::new(name).ok()?.demangle().ok()?;
+        let plain = text.replace("(anonymous namespace)", "");
+        let inside = LOCAL.iter().any(|p| name.starts_with(p)) || plain.contains(")::") || plain.contains(" const::");
+        if !inside && !plain.contains("$_") && !plain.contains('#') {
+            return None;
+        }
+        text
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut numeral = false;
+    for c in text.chars() {
+        numeral = c.is_ascii_digit() && (numeral || out.ends_with('#') || out.ends_with("$_"));
+        if !numeral {
+            out.push(c);
+        }
+    }
+    Some(out)
+}
+
+/// Whether the name may be one of several that the compiler tells apart by a number, or by nothing in the first of them.
+pub(super) fn may_be_counted(name: &str) -> bool {
+    name.contains('.') || is_counted_function(name)
 }
 
 /// Rust's legacy mangling ends in `17h` + 16 hexadecimal digits + `E`, a hash of the compiler's internals.
@@ -54,6 +108,13 @@ fn without_rust_hash(name: &str) -> &str {
         .map_or(name, |(n, _)| n)
 }
 
+/// Whether a number or a hash in the name says of which lambda, closure, block or local class it is.
+#[must_use]
+pub fn is_counted_function(name: &str) -> bool {
+    let (name, _) = apart(name);
+    is_rust(name) || counted(name).is_some()
+}
+
 /// Whether the name is one of Rust's, in either of its manglings.
 pub(super) fn is_rust(name: &str) -> bool {
     // Version 0 (RFC 2603): a tag, or the number of another version.
@@ -63,7 +124,7 @@ pub(super) fn is_rust(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::stem;
+    use super::{is_counted_function, stem};
 
     #[test]
     fn clone_numbers_go_kinds_stay() {
@@ -73,8 +134,32 @@ mod tests {
         assert_eq!(stem("count.1234").number, 1234);
         assert_eq!(stem("main.state.2").name, "main.state");
         assert_eq!(stem("_ZN4core3fmt5Write9write_str17h0123456789abcdefE").name, "_ZN4core3fmt5Write9write_str");
+        let shim = "_ZN4core3ops8function6FnOnce40call_once$u7b$$u7b$vtable.shim$u7d$$u7d$17h";
+        assert_eq!(stem(&format!("{shim}3b197d6938585be1E.llvm.77")), stem(&format!("{shim}87e80cbd740d822dE")));
         assert_eq!(stem("_GLOBAL__sub_I__Z5firsti"), stem("_GLOBAL__sub_I__Z6secondv"));
         assert_ne!(stem("_GLOBAL__sub_I_first"), stem("_GLOBAL__sub_D_first"));
         assert_eq!(stem("_ZN4core3fmtE").name, "_ZN4core3fmtE");
+    }
+
+    #[test]
+    fn counts_within_functions_go() {
+        // Two static variables, in two blocks of one function; in two lambdas, by GCC and by clang.
+        assert_eq!(stem("_ZZ4tickiE1n").name, stem("_ZZ4tickiE1n_0").name);
+        assert_ne!(stem("_ZZ4tickiE1n").name, stem("_ZZ4tockiE1n").name);
+        assert_eq!(stem("_ZZZ4tickiENKUliE_clEiE1n").name, stem("_ZZZ4tickiENKUliE0_clEiE1n").name);
+        assert_eq!(stem("_ZZZL4tickiENK3$_0clEiE1n").name, stem("_ZZZL4tickiENK3$_1clEiE1n").name);
+        assert_eq!(stem("_ZZL4tickiENK3$_1clEi").name, stem("_ZZL4tickiENK4$_12clEi").name);
+        // A function that is generic over a lambda.
+        let invoke = |n| format!("_ZNSt17_Function_handlerIFiiEZL5setupiEUliE{n}_E9_M_invokeERKSt9_Any_dataOi");
+        assert_eq!(stem(&invoke("")).name, stem(&invoke("0")).name);
+        assert!(is_counted_function(&invoke("")));
+        // Rust's version 0.
+        assert_eq!(stem("_RNvNvCs1234_1a4tick1N").name, stem("_RNvNvCs1234_1a4ticks_1N").name);
+        assert_eq!(stem("_RNCNvCs1234_1a4tick0B3_").name, stem("_RNCNvCs1234_1a4ticks_0B3_").name);
+        // Names that count nothing stay as they are.
+        for name in ["_ZN12_GLOBAL__N_11fEv", "_ZN4ZLib4openEv", "counter", "_ZSt3minIiERKT_S2_S2_"] {
+            assert_eq!(stem(name).name, name);
+            assert!(!is_counted_function(name));
+        }
     }
 }

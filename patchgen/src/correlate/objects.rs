@@ -1,11 +1,14 @@
 //! Pairs data. A wrong pair loses or mixes up live state, so the evidence must be stronger than for functions.
 
 use super::pairing::Pairing;
-use super::{Side, Stem, Why, names, stem};
+use super::scopes::Shared;
+use super::{Correlation, Pair, Side, Stem, Why, names, stem};
 use crate::addr::{DataId, FuncId, SymbolId};
 use crate::image::{Binding, SectionKind};
-use crate::lift::{Data, DataKind, Slot, Target};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::lift::{Data, DataKind, DataRef, Slot, Target, describes_class};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::take;
+use std::sync::Arc;
 
 /// The functions that refer to each object, ascending.
 fn users(side: Side<'_>) -> Vec<Vec<usize>> {
@@ -67,75 +70,161 @@ fn is_thread(d: &Data) -> bool {
     matches!(d.section, SectionKind::Tdata | SectionKind::Tbss)
 }
 
-pub(super) fn pair(
-    old: Side<'_>,
-    new: Side<'_>,
-    funcs: &Pairing<FuncId>,
-    ambiguous: &mut BTreeSet<(u16, String)>,
-) -> Pairing<DataId> {
+/// Pairs what its name says, where it doesn't count.
+pub(super) fn pair(old: Side<'_>, new: Side<'_>) -> Pairing<DataId> {
     let (od, nd) = (&old.lifted.data, &new.lifted.data);
     let mut p = Pairing::new(od.len(), nd.len());
+    let crowded = crowded(old, new);
+    let counted = |side: Side<'_>, d: &Data| family(side, d).is_some_and(|key| crowded.contains(&key));
     // (name, version, thread-local) of the object's preferred global name.
-    fn global(side: Side<'_>, i: usize) -> Option<(&str, Option<&str>, bool)> {
+    let global = |side: Side<'_>, i: usize| {
         let d = &side.lifted.data[i];
-        if d.kind != DataKind::Named {
+        if d.kind != DataKind::Named || counted(side, d) {
             return None;
         }
         match d.names.first().map(|&n| side.image.symbol(n)) {
-            None => Some((d.name.as_str(), None, is_thread(d))),
-            Some(s) if s.binding != Binding::Local => Some((s.name.as_str(), s.version.as_deref(), is_thread(d))),
+            None => Some((d.name.clone(), None, is_thread(d))),
+            Some(s) if s.binding != Binding::Local => Some((s.name.clone(), s.version.clone(), is_thread(d))),
             Some(_) => None,
         }
-    }
+    };
     p.unique(Why::GlobalName, |i| global(old, i), |i| global(new, i));
     aliases(old, new, &mut p);
-    fn local(d: &Data) -> Option<(&str, Option<&str>, bool)> {
-        (d.kind == DataKind::Named).then(|| (d.name.as_str(), d.unit.as_deref(), is_thread(d)))
-    }
     // A number in the name isn't part of it.
-    fn plain(d: &Data) -> Option<(&str, Option<&str>, bool)> {
-        local(d).filter(|_| !numbered(&d.name))
-    }
-    p.unique(Why::LocalName, |i| plain(&od[i]), |i| plain(&nd[i]));
+    let plain = |side: Side<'_>, d: &Data| local(d).filter(|_| !numbered(&d.name) && !counted(side, d));
+    p.unique(Why::LocalName, |i| plain(old, &od[i]), |i| plain(new, &nd[i]));
     // Units are lost in link-time optimisation: then the name alone, with the same size and section.
-    fn unitless(d: &Data) -> Option<(&str, bool, u64, u8)> {
+    let unitless = |side: Side<'_>, d: &Data| {
         let lost = d.unit.as_deref().is_none_or(|u| u.ends_with(".o") || u.starts_with('<'));
-        plain(d).filter(|_| lost).map(|(n, _, t)| (n, t, d.range.size(), d.section as u8))
-    }
-    p.unique(Why::LocalName, |i| unitless(&od[i]), |i| unitless(&nd[i]));
+        plain(side, d).filter(|_| lost).map(|(n, _, t)| (n, t, d.range.size(), d.section as u8))
+    };
+    p.unique(Why::LocalName, |i| unitless(old, &od[i]), |i| unitless(new, &nd[i]));
     // rustc spreads what it compiles over units as it likes; its names are those of the whole crate.
-    fn rust(d: &Data) -> Option<(&str, bool)> {
-        plain(d).filter(|_| names::is_rust(&d.name)).map(|(n, _, t)| (n, t))
-    }
-    p.unique(Why::LocalName, |i| rust(&od[i]), |i| rust(&nd[i]));
+    let rust = |side: Side<'_>, d: &Data| plain(side, d).filter(|_| names::is_rust(&d.name)).map(|(n, _, t)| (n, t));
+    p.unique(Why::LocalName, |i| rust(old, &od[i]), |i| rust(new, &nd[i]));
+    p
+}
 
+/// Name, unit and whether it is thread-local.
+type Local = (String, Option<Arc<str>>, bool);
+
+fn local(d: &Data) -> Option<Local> {
+    (d.kind == DataKind::Named).then(|| (d.name.clone(), d.unit.clone(), is_thread(d)))
+}
+
+/// What objects have in common that a compiler tells apart by a number, a hash or the lack of one.
+fn family(side: Side<'_>, d: &Data) -> Option<Local> {
+    let (name, unit, thread) = local(d).filter(|(name, ..)| names::may_be_counted(name))?;
+    let global = d.names.first().is_some_and(|&n| side.image.symbol(n).binding != Binding::Local);
+    let unit = unit.filter(|_| !global && !names::is_rust(&name));
+    Some((stem(&name).name, unit, thread))
+}
+
+/// Families with several members in one of the builds.
+fn crowded(old: Side<'_>, new: Side<'_>) -> BTreeSet<Local> {
+    let mut out = BTreeSet::new();
+    for side in [old, new] {
+        let mut met = BTreeSet::new();
+        for key in side.lifted.data.iter().filter_map(|d| family(side, d)) {
+            if !met.insert(key.clone()) {
+                out.insert(key);
+            }
+        }
+    }
+    out
+}
+
+/// Objects without a pair whose names don't say which they are, with the number of what they have in common.
+#[derive(Debug, Default)]
+pub struct Doubtful {
+    pub old: HashMap<DataId, u32>,
+    pub new: HashMap<DataId, u32>,
+    /// Those of which code that changed says nothing, because they are parts of one variable.
+    pub parts: BTreeSet<u32>,
+}
+
+/// Those that may be one of the other build's.
+pub fn doubtful(old: Side<'_>, new: Side<'_>, pairs: &Correlation, shared: &Shared) -> Doubtful {
+    let mut numbers: HashMap<(String, bool), u32> = HashMap::new();
+    let mut of = |side: Side<'_>, paired: &[Option<Pair<DataId>>]| -> HashMap<DataId, u32> {
+        let open = side.lifted.data.iter().enumerate().filter(|(i, _)| paired[*i].is_none());
+        let keys = open.filter_map(|(i, d)| local(d).map(|(n, _, t)| (i, (stem(&n).name, t))));
+        keys.map(|(i, key)| {
+            let next = numbers.len() as u32;
+            (DataId::from(i), *numbers.entry(key).or_insert(next))
+        })
+        .collect()
+    };
+    let (was, is) = (of(old, &pairs.data_to_new), of(new, &pairs.data_to_old));
+    let of_parts = |map: &HashMap<DataId, u32>, parts: &BTreeSet<DataId>| -> BTreeSet<u32> {
+        parts.iter().filter_map(|id| map.get(id)).copied().collect()
+    };
+    let parts = &of_parts(&was, &shared.old_parts) | &of_parts(&is, &shared.new_parts);
+    let mut out = Doubtful { old: was, new: is, parts };
+    let (was, is): (BTreeSet<u32>, BTreeSet<u32>) =
+        (out.old.values().copied().collect(), out.new.values().copied().collect());
+    out.old.retain(|_, n| is.contains(n));
+    out.new.retain(|_, n| was.contains(n));
+    out
+}
+
+/// Pairs what `seen` witnesses, and what else can be told of what is [`doubtful`]. The rest is ambiguous (HP0302).
+pub fn settle(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, shared: &Shared, seen: &[(DataId, DataId)]) {
+    let (od, nd) = (&old.lifted.data, &new.lifted.data);
+    let doubt = doubtful(old, new, pairs, shared);
+    let mut p = Pairing { to_new: take(&mut pairs.data_to_new), to_old: take(&mut pairs.data_to_old) };
     let (old_users, new_users) = (users(old), users(new));
     let (old_held, new_held) = (held(old), held(new));
-    // Users in the old image's numbers, None for a function that isn't paired.
-    let seen_new = |i: usize| -> BTreeSet<usize> {
-        new_users[i].iter().filter_map(|&f| funcs.to_old[f].map(|q| q.old.index())).collect()
+    let parts = &doubt.parts;
+    let lone = |doubt: &HashMap<DataId, u32>, users: &[Vec<usize>], shared: &BTreeSet<DataId>| -> BTreeSet<usize> {
+        let mut met: HashMap<(u32, usize), u32> = HashMap::new();
+        for (id, family) in doubt {
+            users[id.index()].iter().for_each(|user| *met.entry((*family, *user)).or_default() += 1);
+        }
+        let only = |(id, family): &(&DataId, &u32)| users[id.index()].iter().all(|user| met[&(**family, *user)] == 1);
+        let known = doubt.iter().filter(|(id, family)| !shared.contains(id) && !parts.contains(family));
+        known.filter(only).map(|(id, _)| id.index()).collect()
     };
-    let seen_old =
-        |i: usize| -> BTreeSet<usize> { old_users[i].iter().copied().filter(|&f| funcs.to_new[f].is_some()).collect() };
-    fn key(d: &Data, with_unit: bool) -> Option<(Stem, Option<Option<&str>>, bool)> {
-        local(d).map(|(n, u, t)| (Stem { number: 0, ..stem(n) }, with_unit.then_some(u), t))
-    }
+    let (old_lone, new_lone) = (lone(&doubt.old, &old_users, &shared.old), lone(&doubt.new, &new_users, &shared.new));
+    seen.iter().for_each(|(a, b)| p.pair(a.index(), b.index(), Why::Use));
+    // Users in the old image's numbers, None for a function that isn't paired by what it is.
+    let sure = |pair: Option<Pair<FuncId>>| pair.filter(|pair| pair.why != Why::Order);
+    let seen_new = |i: usize| -> BTreeSet<usize> {
+        new_users[i].iter().filter_map(|&f| sure(pairs.func_to_old[f]).map(|q| q.old.index())).collect()
+    };
+    let seen_old = |i: usize| -> BTreeSet<usize> {
+        old_users[i].iter().copied().filter(|&f| sure(pairs.func_to_new[f]).is_some()).collect()
+    };
+    let key = |d: &Data| -> Option<(Stem, Option<Arc<str>>, bool)> {
+        local(d).map(|(n, u, t)| (Stem { number: 0, ..stem(&n) }, u, t))
+    };
+    let mut ambiguous = BTreeSet::new();
     // What isn't in its unit any more may have moved to another one with the code that uses it.
     for with_unit in [true, false] {
+        let unit = |(s, u, t): (Stem, Option<Arc<str>>, bool)| (s, with_unit.then_some(u), t);
         let p = &mut p;
-        for ((s, ..), mut o, mut n) in p.groups(|i| key(&od[i], with_unit), |i| key(&nd[i], with_unit)) {
-            o.sort_by_key(|&i| stem(&od[i].name).number);
-            n.sort_by_key(|&i| stem(&nd[i].name).number);
+        for ((s, ..), o, n) in p.groups(|i| key(&od[i]).map(unit), |i| key(&nd[i]).map(unit)) {
+            let describe = |list: &[usize], data: &[Data]| list.iter().all(|&i| describes_class(&data[i].name));
+            if describe(&o, od) && describe(&n, nd) {
+                classes(p, (&o, &n), (od, nd), &pairs.func_to_new);
+                continue;
+            }
+            let mut single = (o.clone(), n.clone());
+            single.0.retain(|i| old_lone.contains(i));
+            single.1.retain(|i| new_lone.contains(i));
             unused(p, (&o, &old_users, &old_held), (&n, &new_users, &new_held));
-            if !group(p, (&o, &n), (od, nd), (&seen_old, &seen_new), with_unit) && !by_content((old, &o), (new, &n), p)
-            {
+            group(p, (&single.0, &single.1), (&seen_old, &seen_new), with_unit && o.len() == 1 && n.len() == 1);
+            let left = o.iter().any(|&i| p.to_new[i].is_none()) && n.iter().any(|&i| p.to_old[i].is_none());
+            if left && !by_content((old, &o), (new, &n), p) {
                 ambiguous.insert((302, s.name));
             }
         }
     }
-    p
+    guards(od, nd, &mut p);
+    (pairs.data_to_new, pairs.data_to_old) = (p.to_new, p.to_old);
+    let known: BTreeSet<(u16, String)> = take(&mut pairs.ambiguous).into_iter().collect();
+    pairs.ambiguous = known.into_iter().chain(ambiguous).collect();
 }
-
 /// Objects that share any global name, where the preferred names differ.
 fn aliases(old: Side<'_>, new: Side<'_>, p: &mut Pairing<DataId>) {
     let mut by_name: BTreeMap<(&str, bool), usize> = BTreeMap::new();
@@ -164,7 +253,7 @@ fn aliases(old: Side<'_>, new: Side<'_>, p: &mut Pairing<DataId>) {
     }
 }
 
-fn numbered(name: &str) -> bool {
+pub(super) fn numbered(name: &str) -> bool {
     name.rsplit('.').next().is_some_and(|t| name.contains('.') && t.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -201,20 +290,18 @@ fn constant<'a>(side: Side<'a>, i: usize) -> Option<&'a [u8]> {
 /// The functions that are in both images and use an object, in the old image's numbers.
 type Seen<'a> = &'a dyn Fn(usize) -> BTreeSet<usize>;
 
-/// Pairs objects of the same stem, and unit if `alone` is enough where no function uses them that both images have. False where some of them
-/// could be one another.
+/// Pairs objects of the same stem, each the only one of it that its users use: those with the same users, then those whose users overlap if
+/// that is mutual and only. `alone` is enough where no function uses them that both images have.
 fn group(
     p: &mut Pairing<DataId>,
     (o, n): (&[usize], &[usize]),
-    (od, nd): (&[Data], &[Data]),
     (seen_old, seen_new): (Seen<'_>, Seen<'_>),
     alone: bool,
-) -> bool {
+) {
     let o: Vec<usize> = o.iter().copied().filter(|&i| p.to_new[i].is_none()).collect();
     let n: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
     let so: Vec<_> = o.iter().map(|&i| seen_old(i)).collect();
     let sn: Vec<_> = n.iter().map(|&i| seen_new(i)).collect();
-    // Used by the same functions: static variables of one function stay in the order of their numbers.
     let mut by_users: BTreeMap<&BTreeSet<usize>, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
     for (k, s) in so.iter().enumerate() {
         by_users.entry(s).or_default().0.push(k);
@@ -222,39 +309,69 @@ fn group(
     for (k, s) in sn.iter().enumerate() {
         by_users.entry(s).or_default().1.push(k);
     }
-    let mut clear = true;
     for (users, (a, b)) in by_users {
-        if users.is_empty() && (!alone || o.len() > 1 || n.len() > 1) {
-            continue;
-        }
-        if a.len() == b.len() {
-            let same_size = a.iter().zip(&b).all(|(&a, &b)| od[o[a]].range.size() == nd[n[b]].range.size());
-            if a.len() > 1 && !same_size {
-                clear = false;
-                continue;
-            }
-            for (&a, &b) in a.iter().zip(&b) {
-                p.pair(o[a], n[b], if a == b && o.len() == 1 { Why::Stem } else { Why::Order });
-            }
+        if let (&[a], &[b]) = (a.as_slice(), b.as_slice())
+            && (alone || !users.is_empty())
+        {
+            p.pair(o[a], n[b], Why::Stem);
         }
     }
-    // The rest: pairs whose users overlap, if that is mutual and only.
-    for (a, s) in so.iter().enumerate() {
-        if p.to_new[o[a]].is_some() {
-            continue;
-        }
+    for (a, s) in so.iter().enumerate().filter(|(a, _)| p.to_new[o[*a]].is_none()).collect::<Vec<_>>() {
         let hits: Vec<usize> = (0..n.len()).filter(|&b| p.to_old[n[b]].is_none() && !sn[b].is_disjoint(s)).collect();
         if let &[b] = hits.as_slice() {
             let back = (0..o.len()).filter(|&x| p.to_new[o[x]].is_none() && !so[x].is_disjoint(&sn[b])).count();
             if back == 1 {
                 p.pair(o[a], n[b], Why::Stem);
-                continue;
             }
         }
-        // Whoever has no user in common with any candidate may still be the same variable, moved into another function.
-        if (0..n.len()).any(|b| p.to_old[n[b]].is_none()) {
-            clear = false;
+    }
+}
+
+/// Pairs what describes classes whose names count (of lambdas, or generic over them), by their names where none came or went and the
+/// functions in them are paired. What is left is carried, and the old stays for the objects that point to it: it has no state.
+fn classes(
+    p: &mut Pairing<DataId>,
+    (o, n): (&[usize], &[usize]),
+    (od, nd): (&[Data], &[Data]),
+    to_new: &[Option<Pair<FuncId>>],
+) {
+    if o.len() != n.len() {
+        return;
+    }
+    let function = |r: &DataRef| if let Target::Func { func, .. } = r.target { Some(func) } else { None };
+    for &i in o {
+        let same = |j: &usize| {
+            let (a, b) = (&od[i], &nd[*j]);
+            let refs = || a.refs.iter().zip(&b.refs).map(|(r, s)| (function(r), function(s)));
+            a.name == b.name
+                && a.refs.len() == b.refs.len()
+                && refs().all(|(f, g)| f.and_then(|f| to_new[f.index()]).map(|pair| pair.new) == g)
+        };
+        if let [j] = n.iter().copied().filter(same).collect::<Vec<_>>()[..] {
+            p.pair(i, j, Why::LocalName);
         }
     }
-    clear
+}
+
+/// Pairs the guards of what is paired and set up at its first use (Itanium C++ ABI, 3.3.3).
+fn guards(od: &[Data], nd: &[Data], p: &mut Pairing<DataId>) {
+    let by_name = |data: &'_ [Data]| -> HashMap<String, Vec<usize>> {
+        let mut map: HashMap<String, Vec<usize>> = HashMap::new();
+        let named = data.iter().enumerate().filter(|(_, d)| d.name.starts_with("_Z"));
+        named.for_each(|(i, d)| map.entry(d.name.clone()).or_default().push(i));
+        map
+    };
+    let (was, is) = (by_name(od), by_name(nd));
+    let only = |map: &HashMap<String, Vec<usize>>, name: String| match map.get(&name).map(Vec::as_slice) {
+        Some(&[i]) => Some(i),
+        _ => None,
+    };
+    for j in (0..nd.len()).filter(|&j| p.to_old[j].is_none()).collect::<Vec<_>>() {
+        let Some(guarded) = nd[j].name.strip_prefix("_ZGV") else { continue };
+        let variable = only(&is, format!("_Z{guarded}")).and_then(|v| p.to_old[v]);
+        let old = variable.and_then(|v| only(&was, format!("_ZGV{}", od[v.old.index()].name.strip_prefix("_Z")?)));
+        if let Some(i) = old.filter(|&i| p.to_new[i].is_none()) {
+            p.pair(i, j, Why::Stem);
+        }
+    }
 }

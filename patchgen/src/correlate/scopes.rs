@@ -1,12 +1,13 @@
 //! Variables that their names alone don't tell apart, by the scope that DWARF gives them (DWARF 5, 4.1): a static local that lost its
 //! state would be a wrong patch.
 
-use super::{Correlation, Pair, Why};
-use crate::addr::{DataId, Svma};
+use super::objects::numbered;
+use super::{Correlation, Pair, Side, Why};
+use crate::addr::{DataId, SectionId, Svma};
 use crate::dwarf::{DebugInfo, Variable};
 use crate::image::{Image, SectionKind};
-use crate::lift::{DataKind, Lifted};
-use std::collections::BTreeMap;
+use crate::lift::{Data, DataKind, Lifted};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Unit, scopes, name and whether it is thread-local.
 type Key<'a> = (&'a str, &'a [String], &'a str, bool);
@@ -44,11 +45,72 @@ fn threads(side: Scoped<'_, '_>) -> BTreeMap<Svma, DataId> {
     own.map(|(i, d)| (Svma(d.range.start.0 - template.start.0), DataId::from(i))).collect()
 }
 
-/// Pairs data where both builds have exactly one variable of that unit, scope and name.
-pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'_, '_>) {
+/// Objects of each build that a name doesn't tell apart.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Variables that share unit, scope and name with another: of several blocks, or lambdas, of one function.
+    pub old: BTreeSet<DataId>,
+    pub new: BTreeSet<DataId>,
+    /// Parts of a variable that LLVM took apart and numbered: which member one is, its name doesn't say.
+    pub old_parts: BTreeSet<DataId>,
+    pub new_parts: BTreeSet<DataId>,
+}
+
+impl Shared {
+    /// Without debug information.
+    #[must_use]
+    pub fn unknown(old: Side<'_>, new: Side<'_>) -> Shared {
+        let llvm = |image: &Image| {
+            let comment = image.sections.iter().position(|s| s.name == ".comment");
+            comment.is_some_and(|i| is_llvm(&String::from_utf8_lossy(image.section_bytes(SectionId::from(i)))))
+        };
+        let parts = |side: Side<'_>| parts(llvm(side.image), side.lifted, &BTreeSet::new());
+        Shared { old_parts: parts(old), new_parts: parts(new), ..Shared::default() }
+    }
+}
+
+fn is_llvm(producer: &str) -> bool {
+    ["clang", "LLVM", "rustc"].iter().any(|word| producer.contains(word))
+}
+
+/// Numbered variables that no variable of the source is at.
+fn parts(llvm: bool, lifted: &Lifted, known: &BTreeSet<DataId>) -> BTreeSet<DataId> {
+    let writable = [SectionKind::Data, SectionKind::Bss, SectionKind::Tdata, SectionKind::Tbss];
+    // The start-up files are GCC's in any case.
+    let own = |d: &Data| d.unit.as_deref() != Some("crtstuff.c") && writable.contains(&d.section);
+    let numbered = lifted.data.iter().enumerate().filter(|(_, d)| own(d) && numbered(&d.name));
+    let ids = numbered.map(|(i, _)| DataId::from(i));
+    ids.filter(|id| llvm && !known.contains(id)).collect()
+}
+
+/// Objects of a build that share their key.
+fn shared(lifted: &Lifted, vars: &BTreeMap<Key<'_>, Vec<Svma>>, threads: &BTreeMap<Svma, DataId>) -> BTreeSet<DataId> {
+    let several = vars.iter().filter(|(_, places)| places.len() > 1);
+    several
+        .flat_map(|(key, p)| p.iter().filter_map(|at| if key.3 { threads } else { &lifted.data_at }.get(at)))
+        .copied()
+        .collect()
+}
+
+/// [`Shared::old_parts`] of a build.
+fn parts_of(side: Scoped<'_, '_>, threads: &BTreeMap<Svma, DataId>) -> BTreeSet<DataId> {
+    let at = |v: &Variable| if v.tls { threads.get(&v.svma) } else { side.lifted.data_at.get(&v.svma) }.copied();
+    let llvm = side.info.producers().keys().any(|producer| is_llvm(producer));
+    parts(llvm, side.lifted, &side.variables.iter().filter_map(at).collect())
+}
+
+/// Pairs data where both builds have exactly one variable of that unit, scope and name. Gives those that aren't the only ones.
+pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'_, '_>) -> Shared {
     let (old_vars, new_vars) = rayon::join(|| by_scope(old), || by_scope(new));
     let (old_threads, new_threads) = (threads(old), threads(new));
+    let (old_scoped, new_scoped) = (old, new);
     let (old, new) = (old.lifted, new.lifted);
+    let shared = Shared {
+        old: shared(old, &old_vars, &old_threads),
+        new: shared(new, &new_vars, &new_threads),
+        old_parts: parts_of(old_scoped, &old_threads),
+        new_parts: parts_of(new_scoped, &new_threads),
+    };
     for (key, places) in &new_vars {
         let (Some([from]), [to]) = (old_vars.get(key).map(Vec::as_slice), places.as_slice()) else { continue };
         let (was, is) = if key.3 { (&old_threads, &new_threads) } else { (&old.data_at, &new.data_at) };
@@ -69,4 +131,5 @@ pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'
         pairs.data_to_new[from.index()] = Some(pair);
         pairs.data_to_old[to.index()] = Some(pair);
     }
+    shared
 }

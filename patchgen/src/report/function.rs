@@ -84,6 +84,7 @@ fn why(w: Why) -> &'static str {
         Why::Order => "several of one name, told apart by order and content",
         Why::Content => "the only one with this content",
         Why::Scope => "the only one of its name in its scope",
+        Why::Use => "the same places in code that is the same otherwise",
     }
 }
 

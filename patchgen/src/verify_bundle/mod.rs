@@ -125,7 +125,7 @@ fn by_stem(process: &World) -> HashMap<String, Vec<u64>> {
     let mut index: HashMap<String, Vec<u64>> = HashMap::new();
     for (&at, function) in &process.functions {
         for name in &function.names {
-            index.entry(names::stem(&name.name).to_owned()).or_default().push(at);
+            index.entry(names::stem(&name.name).into_owned()).or_default().push(at);
         }
     }
     index
@@ -163,7 +163,7 @@ impl Checker<'_> {
         let function = &n.functions[&at];
         let mut found: Vec<(Match, bool, u64)> = Vec::new();
         for name in &function.names {
-            for &candidate in self.by_stem.get(names::stem(&name.name)).into_iter().flatten() {
+            for &candidate in self.by_stem.get(names::stem(&name.name).as_ref()).into_iter().flatten() {
                 let names = &p.functions[&candidate].names;
                 let unit = names.iter().any(|a| a.name == name.name && a.file == name.file);
                 if let Some(how) = names::best(names, std::slice::from_ref(name)) {
@@ -173,30 +173,46 @@ impl Checker<'_> {
         }
         found.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)).then(a.2.cmp(&b.2)));
         // A name that is there is not replaced by one that is only like it.
-        let best = found.first().map(|f| f.0);
+        let best = found.first().map(|f| f.0).filter(|how| *how == Match::Exact);
         let mut seen = HashSet::new();
-        found.into_iter().filter(|f| Some(f.0) == best && seen.insert(f.2)).map(|f| f.2).collect()
+        found.into_iter().filter(|f| best.is_none_or(|b| f.0 == b) && seen.insert(f.2)).map(|f| f.2).collect()
     }
 
     fn function(&mut self, at: u64) {
         let name = self.prover.n.describe(at);
         let mut failed: Option<(u64, Walk)> = None;
-        for p in self.candidates(at) {
+        let candidates = self.candidates(at);
+        let several = candidates.len() > 1;
+        for p in candidates {
             let before = (self.prover.pending_code.len(), self.prover.pending_data.len());
             let walk = walk::walk(&mut self.prover, p, at);
-            if walk.wrong().next().is_none() {
+            let right = walk.wrong().next().is_none();
+            let deeper = if right && several { self.deeper(before.0) } else { None };
+            if right && deeper.is_none() {
                 self.prover.commit();
                 self.count(&name, p, at, walk);
                 return;
             }
             self.prover.roll_back(before);
-            failed.get_or_insert((p, walk));
+            failed.get_or_insert(deeper.unwrap_or((p, walk)));
         }
         match failed {
             Some(_) if self.left(at) => self.report.left.push(name),
             Some((p, walk)) => self.report.disagree(&name, p, at, walk.wrong()),
             None => self.report.unresolved.push(Unresolved { name, address: at }),
         }
+    }
+
+    /// What is wrong with code that a walk left for later, from the queue's entry `next` on: it may tell candidates apart that are alike themselves.
+    fn deeper(&mut self, mut next: usize) -> Option<(u64, Walk)> {
+        while let Some(&(p, n)) = self.prover.pending_code.get(next) {
+            let walk = walk::walk(&mut self.prover, p, n);
+            if walk.wrong().next().is_some() {
+                return Some((p, walk));
+            }
+            next += 1;
+        }
+        None
     }
 
     fn left(&self, at: u64) -> bool {

@@ -1,5 +1,7 @@
 //! Names of functions and data across two builds.
 
+use std::borrow::Cow;
+
 /// A symbol's name and the unit that a local symbol is in (its STT_FILE).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name {
@@ -13,6 +15,8 @@ pub struct Name {
 pub enum Match {
     /// Up to a number that the compiler gave (`x.3`, `f.isra.0`), or in units of other names: says what to compare, proves nothing.
     Stem,
+    /// The same, but it counts (the lambdas of a function, the variables of its blocks): another may have had it before.
+    Counted,
     Exact,
 }
 
@@ -27,7 +31,10 @@ impl Name {
         let rust = is_hashed(&self.name) || tagged.is_some_and(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         let units = rust || self.file == other.file || self.file.is_none() || other.file.is_none();
         if self.name == other.name && units {
-            return Some(Match::Exact);
+            // Rust's closures and what wraps them; a hash says which instance of another function it is.
+            let closure = is_hashed(&self.name) && self.name.contains("$u7b$");
+            let counts = closure || counted(&self.name).is_some();
+            return Some(if counts { Match::Counted } else { Match::Exact });
         }
         (stem(&self.name) == stem(&other.name)).then_some(Match::Stem)
     }
@@ -40,17 +47,46 @@ fn is_hashed(name: &str) -> bool {
         .is_some_and(|hash| name.is_char_boundary(hash) && name[hash..].starts_with("17h") && name.ends_with('E'))
 }
 
-/// A name without what compilers number: `.constprop.0`, `.part.1`, `.lto_priv.2`, `.llvm.123`, `.45`, Rust's `17h<16 digits>E`.
-pub fn stem(name: &str) -> &str {
+/// A name without what compilers number: `.constprop.0`, `.part.1`, `.lto_priv.2`, `.llvm.123`, `.45`, Rust's `17h<16 digits>E`, lambdas and
+/// the variables of blocks.
+pub fn stem(name: &str) -> Cow<'_, str> {
     let name = name.split('@').next().unwrap_or(name);
     let mut name = name.split(".llvm.").next().unwrap_or(name);
     if is_hashed(name) {
-        name = &name[..name.len() - 20];
+        return Cow::Borrowed(&name[..name.len() - 20]);
     }
-    match name.char_indices().skip(1).find(|&(_, c)| c == '.') {
-        Some((dot, _)) => &name[..dot],
-        None => name,
+    if let Some((dot, _)) = name.char_indices().skip(1).find(|&(_, c)| c == '.') {
+        name = &name[..dot];
     }
+    counted(name).map_or(Cow::Borrowed(name), Cow::Owned)
+}
+
+/// A mangled name of something inside of a function, or made for it, as it reads without numbers that say which it is.
+fn counted(name: &str) -> Option<String> {
+    let readable = if name.starts_with("_R") {
+        format!("{:#}", rustc_demangle::try_demangle(name).ok()?)
+    } else {
+        // `Z` begins what is local to a function, `U` a lambda or a type without a name, `$` clang's own names for lambdas.
+        name.strip_prefix("_Z")?.find(['Z', 'U', '$'])?;
+        cpp_demangle::Symbol::new(name).ok()?.demangle().ok()?
+    };
+    let outside = readable.replace("(anonymous namespace)", "");
+    let marks = ["#", "$_", ")::", " const::"];
+    let local = name.starts_with("_R") || name.trim_start_matches("_ZGV").trim_start_matches("_Z").starts_with('Z');
+    if !local && !marks.iter().any(|mark| outside.contains(mark)) {
+        return None;
+    }
+    let mut out = String::new();
+    let mut rest = readable.as_str();
+    while let Some(at) = rest.find(['#', '_']) {
+        let mark = at + 1;
+        out.push_str(&rest[..mark]);
+        let digits = rest[mark..].bytes().take_while(u8::is_ascii_digit).count();
+        let counts = rest[at..].starts_with('#') || rest[..at].ends_with('$');
+        rest = &rest[if counts { mark + digits } else { mark }..];
+    }
+    out.push_str(rest);
+    Some(out)
 }
 
 /// The best agreement of any two names.
@@ -85,5 +121,16 @@ mod tests {
         assert_eq!(a.compare(&Name::new("exit", None)), None);
         let rust = |unit| Name::new("_ZN1a1b17h0123456789abcdefE", Some(unit));
         assert_eq!(rust("a.cgu.0").compare(&rust("a.cgu.1")), Some(Match::Exact));
+    }
+
+    #[test]
+    fn a_count_proves_nothing() {
+        let name = |name: &str| Name::new(name, None);
+        let (a, b) = (name("_ZZ4tickiE1n"), name("_ZZ4tickiE1n_0"));
+        assert_eq!(a.compare(&b), Some(Match::Stem));
+        assert_eq!(a.compare(&a), Some(Match::Counted));
+        assert_eq!(a.compare(&name("_ZZ4tickiE1m")), None);
+        assert_eq!(name("_ZZL4tickiENK3$_0clEi").compare(&name("_ZZL4tickiENK3$_1clEi")), Some(Match::Stem));
+        assert_eq!(name("_ZN4ZLib4openEv").compare(&name("_ZN4ZLib4openEv")), Some(Match::Exact));
     }
 }

@@ -189,7 +189,7 @@ impl<'a> Prover<'a> {
         match names::best(&old.names, &new.names) {
             Some(Match::Exact) => Ok(()),
             // Numbered by the compiler, or without a symbol: the same when they do the same.
-            Some(Match::Stem) => {
+            Some(Match::Stem | Match::Counted) => {
                 self.later_code(p, n);
                 Ok(())
             }
@@ -222,13 +222,16 @@ impl<'a> Prover<'a> {
             return Some(Err(format!("{} has {old_size} bytes instead of {new_size}", self.n.describe(b))));
         }
         if new_size > 0 {
-            let owner = *self.owners.entry(a).or_insert(b);
-            let owned = *self.owned.entry(b).or_insert(a);
+            let owner = self.owners.get(&a).copied().unwrap_or(b);
+            let owned = self.owned.get(&b).copied().unwrap_or(a);
             if (owner, owned) != (b, a) {
                 let (p, other) = (self.p.describe(a), self.n.describe(if owner == b { b } else { owner }));
                 return Some(Err(format!("{p} stands for two objects, one of them {other} at 0x{owner:x}")));
             }
-            self.journal.push((a, b));
+            if self.owners.insert(a, b).is_none() {
+                self.owned.insert(b, a);
+                self.journal.push((a, b));
+            }
         }
         if (!writable || a >= self.p.payload) && self.seen_data.insert((a, b)) {
             self.pending_data.push_back((a, b, new_size));

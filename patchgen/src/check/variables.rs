@@ -1,0 +1,69 @@
+//! Variables that keep their value, but not in the way that the new code takes for granted: what had several names and is several now, or was
+//! several and is one; what is set up at its first use in one build only.
+
+use super::{Context, Findings};
+use crate::diag::Severity;
+use crate::image::{Binding, Image, SectionKind};
+use crate::include::Analysis;
+use crate::lift::{Data, DataKind, Lifted, is_linker_symbol};
+use patchfmt::codes;
+use std::collections::{BTreeSet, HashMap};
+
+pub fn rule(context: Context<'_>, findings: &mut Findings) {
+    let a = context.analysis;
+    first_use(a, findings);
+    let (old, new) = ((a.old_image, a.old), (a.new_image, a.new));
+    for name in divided(old, new) {
+        let message =
+            format!("`{name}` is one variable of several names in the old build, and these are several in the new one");
+        findings.add(Severity::Refuse, codes::AMBIGUOUS_DATA, &name, message);
+    }
+    for name in divided(new, old) {
+        let message =
+            format!("`{name}` is one variable of several names in the new build, and these are several in the old one");
+        findings.add(Severity::Refuse, codes::AMBIGUOUS_DATA, &name, message);
+    }
+}
+
+/// Variables with a value that a guard lets be set up once (Itanium C++ ABI, 3.3.3), where only one build has the guard: a live value would be
+/// set up anew, or one used that nothing has set up.
+fn first_use(a: Analysis<'_>, findings: &mut Findings) {
+    let sides = [
+        (a.new, &a.pairs.data_to_old, "set up at its first use only now"),
+        (a.old, &a.pairs.data_to_new, "no longer set up at its first use"),
+    ];
+    for (lifted, pairs, what) in sides {
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (i, d) in lifted.data.iter().enumerate().filter(|(_, d)| d.name.starts_with("_Z")) {
+            by_name.entry(&d.name).or_default().push(i);
+        }
+        let guards = by_name.iter().filter_map(|(name, list)| Some((name.strip_prefix("_ZGV")?, list)));
+        for (name, _) in guards.filter(|(_, list)| list.iter().any(|&i| pairs[i].is_none())) {
+            let variable = format!("_Z{name}");
+            let kept = by_name.get(variable.as_str()).is_some_and(|v| v.iter().any(|&i| pairs[i].is_some()));
+            if kept {
+                let message = format!("`{variable}` is {what}: its live value isn't what that would have made of it");
+                findings.add(Severity::Start, codes::INIT_ARRAY, &variable, message);
+            }
+        }
+    }
+}
+
+/// Names of variables of one build whose global names belong to several variables of the other.
+fn divided((image, lifted): (&Image, &Lifted), (other_image, other): (&Image, &Lifted)) -> BTreeSet<String> {
+    let mut owners: HashMap<(&str, Option<&str>), usize> = HashMap::new();
+    for (i, d) in other.data.iter().enumerate() {
+        owners.extend(names(other_image, d).map(|name| (name, i)));
+    }
+    let several = |d: &&Data| names(image, d).filter_map(|n| owners.get(&n)).collect::<BTreeSet<_>>().len() > 1;
+    lifted.data.iter().filter(several).map(|d| d.name.clone()).collect()
+}
+
+/// Name and version of each global symbol that is the whole variable.
+fn names<'a>(image: &'a Image, d: &'a Data) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+    let variable = d.kind == DataKind::Named && !matches!(d.section, SectionKind::Rodata | SectionKind::Relro);
+    let symbols = d.names.iter().filter(move |_| variable).map(|&n| image.symbol(n));
+    let whole =
+        symbols.filter(|s| s.binding != Binding::Local && s.size == d.range.size() && !is_linker_symbol(&s.name));
+    whole.map(|s| (s.name.as_str(), s.version.as_deref()))
+}
