@@ -199,8 +199,8 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
     let shared = match debug {
         Some(((x, p), (y, q))) => {
-            let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables() };
-            let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables() };
+            let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables(), parts: p.parts() };
+            let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables(), parts: q.parts() };
             correlate::pair_by_scope(&mut pairs, was, is)
         }
         None => Shared::unknown(a, b),

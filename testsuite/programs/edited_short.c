@@ -1,8 +1,10 @@
-// A function that is too short for a detour, with another function right behind it: its constant is edited all the same.
+// A function that is too short for a detour, with another function right behind it: its constant is edited all the same. Of assembly nothing is
+// said but lines, which a person accepts where it isn't among the code of a unit with types.
 //#Hazard: S9
 //#Matrix: cc=gcc,clang opt=-Os kind=pie,nopie
 //#Flags: -fcf-protection=none -fno-align-functions
 //#Edits: 1
+//#Accept: HP0219
 //#Expect: live
 //#Call: value
 #include "scenario.h"

@@ -5,6 +5,13 @@
 //#Call: next
 #include "scenario.h"
 
+// Needs the unwinder in both builds.
+struct Flushed {
+    ~Flushed() {
+        fflush(stdout);
+    }
+};
+
 NOINLINE int seed() {
     static int length = strlen(getenv("PATH") ? "1000" : "10");
     return length;
@@ -20,5 +27,6 @@ NOINLINE int next() {
 }
 
 extern "C" void command(const char *) {
+    Flushed flushed;
     printf("%d %d\n", next(), seed());
 }

@@ -146,8 +146,9 @@ pub struct Doubtful {
 /// Those that may be one of the other build's.
 pub fn doubtful(old: Side<'_>, new: Side<'_>, pairs: &Correlation, shared: &Shared) -> Doubtful {
     let mut numbers: HashMap<(String, bool), u32> = HashMap::new();
-    let mut of = |side: Side<'_>, paired: &[Option<Pair<DataId>>]| -> HashMap<DataId, u32> {
-        let open = side.lifted.data.iter().enumerate().filter(|(i, _)| paired[*i].is_none());
+    let mut of = |side: Side<'_>, paired: &[Option<Pair<DataId>>], told: &BTreeSet<DataId>| -> HashMap<DataId, u32> {
+        let unsaid = |i: usize| paired[i].is_none() && !told.contains(&i.into());
+        let open = side.lifted.data.iter().enumerate().filter(|(i, _)| unsaid(*i));
         let keys = open.filter_map(|(i, d)| local(d).map(|(n, _, t)| (i, (stem(&n).name, t))));
         keys.map(|(i, key)| {
             let next = numbers.len() as u32;
@@ -155,7 +156,8 @@ pub fn doubtful(old: Side<'_>, new: Side<'_>, pairs: &Correlation, shared: &Shar
         })
         .collect()
     };
-    let (was, is) = (of(old, &pairs.data_to_new), of(new, &pairs.data_to_old));
+    let was = of(old, &pairs.data_to_new, &shared.old_told);
+    let is = of(new, &pairs.data_to_old, &shared.new_told);
     let of_parts = |map: &HashMap<DataId, u32>, parts: &BTreeSet<DataId>| -> BTreeSet<u32> {
         parts.iter().filter_map(|id| map.get(id)).copied().collect()
     };
@@ -203,7 +205,10 @@ pub fn settle(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, shared: &Sh
     for with_unit in [true, false] {
         let unit = |(s, u, t): (Stem, Option<Arc<str>>, bool)| (s, with_unit.then_some(u), t);
         let p = &mut p;
-        for ((s, ..), o, n) in p.groups(|i| key(&od[i]).map(unit), |i| key(&nd[i]).map(unit)) {
+        let told = |told: &BTreeSet<DataId>, i: usize| told.contains(&i.into());
+        let old_key = |i: usize| key(&od[i]).filter(|_| !told(&shared.old_told, i)).map(unit);
+        let new_key = |i: usize| key(&nd[i]).filter(|_| !told(&shared.new_told, i)).map(unit);
+        for ((s, ..), o, n) in p.groups(old_key, new_key) {
             let describe = |list: &[usize], data: &[Data]| list.iter().all(|&i| describes_class(&data[i].name));
             if describe(&o, od) && describe(&n, nd) {
                 classes(p, (&o, &n), (od, nd), &pairs.func_to_new);

@@ -7,6 +7,7 @@ use crate::addr::{DataId, SectionId, Svma};
 use crate::dwarf::{DebugInfo, Variable};
 use crate::image::{Image, SectionKind};
 use crate::lift::{Data, DataKind, Lifted};
+use crate::types::VariablePart;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Unit, scopes, name and whether it is thread-local.
@@ -19,6 +20,7 @@ pub struct Scoped<'a, 'i> {
     pub lifted: &'a Lifted,
     pub info: &'a DebugInfo<'i>,
     pub variables: &'a [Variable],
+    pub parts: &'a [VariablePart],
 }
 
 /// Addresses of the variables with each key, in the order of their declarations.
@@ -54,6 +56,9 @@ pub struct Shared {
     /// Parts of a variable that LLVM took apart and numbered: which member one is, its name doesn't say.
     pub old_parts: BTreeSet<DataId>,
     pub new_parts: BTreeSet<DataId>,
+    /// Parts of which debug information says which member they are: paired with the same one of the other build, or with none.
+    pub old_told: BTreeSet<DataId>,
+    pub new_told: BTreeSet<DataId>,
 }
 
 impl Shared {
@@ -110,7 +115,15 @@ pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'
         new: shared(new, &new_vars, &new_threads),
         old_parts: parts_of(old_scoped, &old_threads),
         new_parts: parts_of(new_scoped, &new_threads),
+        old_told: told_apart(old_scoped, new_scoped),
+        new_told: told_apart(new_scoped, old_scoped),
     };
+    let shared = Shared {
+        old_parts: &shared.old_parts - &shared.old_told,
+        new_parts: &shared.new_parts - &shared.new_told,
+        ..shared
+    };
+    pair_parts(pairs, &shared, old_scoped, new_scoped);
     for (key, places) in &new_vars {
         let (Some([from]), [to]) = (old_vars.get(key).map(Vec::as_slice), places.as_slice()) else { continue };
         let (was, is) = if key.3 { (&old_threads, &new_threads) } else { (&old.data_at, &new.data_at) };
@@ -132,4 +145,50 @@ pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'
         pairs.data_to_old[to.index()] = Some(pair);
     }
     shared
+}
+
+/// Parts by variable, with its type and layout, and place in it.
+type Parts = BTreeMap<((u64, u64, u64), u64, u64), Vec<DataId>>;
+
+/// Objects that are a part of a variable, as DWARF has it, by its size.
+fn by_place(side: Scoped<'_, '_>) -> Parts {
+    let mut out = Parts::new();
+    for part in side.parts {
+        let Some(&id) = side.lifted.data_at.get(&part.svma) else { continue };
+        if side.lifted.data[id.index()].range.size() == part.size {
+            let all = out.entry((part.of, part.offset, part.size)).or_default();
+            if !all.contains(&id) {
+                all.push(id);
+            }
+        }
+    }
+    out
+}
+
+/// Parts of variables that the other build has in parts, too: where it lacks one, that member was of no use to it.
+fn told_apart(side: Scoped<'_, '_>, other: Scoped<'_, '_>) -> BTreeSet<DataId> {
+    let there: BTreeSet<_> = other.parts.iter().map(|p| p.of).collect();
+    let single = by_place(side).into_iter().filter(|(key, ids)| ids.len() == 1 && there.contains(&key.0));
+    single.flat_map(|(_, ids)| ids).collect()
+}
+
+/// Pairs the parts that are the same of the same variable, and nothing else with them.
+fn pair_parts(pairs: &mut Correlation, shared: &Shared, old: Scoped<'_, '_>, new: Scoped<'_, '_>) {
+    let (was, is) = (by_place(old), by_place(new));
+    for id in &shared.old_told {
+        if let Some(wrong) = pairs.data_to_new[id.index()].take() {
+            pairs.data_to_old[wrong.new.index()] = None;
+        }
+    }
+    for id in &shared.new_told {
+        if let Some(wrong) = pairs.data_to_old[id.index()].take() {
+            pairs.data_to_new[wrong.old.index()] = None;
+        }
+    }
+    for (key, ids) in &is {
+        let (Some([from]), [to]) = (was.get(key).map(Vec::as_slice), ids.as_slice()) else { continue };
+        let pair = Pair { old: *from, new: *to, why: Why::Scope };
+        pairs.data_to_new[from.index()] = Some(pair);
+        pairs.data_to_old[to.index()] = Some(pair);
+    }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Node<'i> {
     /// Has code (DW_AT_low_pc or DW_AT_ranges); `home` is its entry.
     pub code: bool,
     pub home: Option<Home>,
+    /// DW_AT_location of something that isn't at one place, if it begins with an address.
+    pub pieces: &'i [u8],
     pub file: u32,
     pub line: u32,
 }
@@ -248,7 +250,8 @@ impl<'i> DebugInfo<'i> {
             for step in plans.steps(plan) {
                 at.step(step, node, (self, unit, dwarf))?;
             }
-            let on_stack = plan.tag == dw::DW_TAG_variable && plan.located && node.home.is_none();
+            let nowhere = node.home.is_none() && node.pieces.is_empty();
+            let on_stack = plan.tag == dw::DW_TAG_variable && plan.located && nowhere;
             if reading == Reading::Survey && on_stack && !plan.children {
                 out.nodes.pop();
                 continue;
@@ -496,6 +499,7 @@ impl<'i> Node<'i> {
             is_virtual: false,
             code: false,
             home: None,
+            pieces: b"",
             file: 0,
             line: 0,
         }
@@ -597,6 +601,9 @@ impl<'i> Node<'i> {
             dw::DW_AT_location => {
                 if let AttributeValue::Exprloc(e) = value {
                     self.home = location(e, u, dwarf)?.map(|h| info.in_block(h));
+                    let bytes = e.0.slice();
+                    let addressed = bytes.first().is_some_and(|op| ADDRESSES.contains(&dw::DwOp(*op)));
+                    self.pieces = if self.home.is_none() && addressed { bytes } else { b"" };
                 }
             }
             _ => {}
@@ -629,6 +636,48 @@ fn constant(e: gimli::Expression<Reader<'_>>, u: &DebugUnit<'_>) -> Option<u64> 
         Operation::SignedConstant { value } => u64::try_from(value).ok(),
         _ => None,
     }
+}
+
+/// What a location begins with that is a fixed address, or a piece without one.
+const ADDRESSES: [dw::DwOp; 3] = [dw::DW_OP_addr, dw::DW_OP_addrx, dw::DW_OP_piece];
+
+/// A part of a variable at a place of its own (DWARF 5, 2.6.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Piece {
+    /// In the variable, in bytes.
+    pub offset: u64,
+    pub size: u64,
+    pub svma: Svma,
+}
+
+impl<'i> DebugInfo<'i> {
+    /// The pieces of an entry of `unit` that have an address; none where there is anything else in the location.
+    pub(crate) fn pieces(&self, unit: u32, node: &Node<'i>) -> Vec<Piece> {
+        let unit = &self.units[unit as usize];
+        let reader = gimli::EndianSlice::new(node.pieces, gimli::LittleEndian);
+        let found = pieces(gimli::Expression(reader), unit, &self.dwarfs[unit.dwarf as usize]);
+        found.ok().flatten().unwrap_or_default()
+    }
+}
+
+fn pieces(e: gimli::Expression<Reader<'_>>, u: &DebugUnit<'_>, dwarf: &Dwarf<'_>) -> gimli::Result<Option<Vec<Piece>>> {
+    let (mut out, mut offset, mut address) = (Vec::new(), 0u64, None);
+    let mut ops = e.operations(u.unit.encoding());
+    while let Some(op) = ops.next()? {
+        match op {
+            Operation::Address { address: at } if address.is_none() => address = Some(Svma(at)),
+            Operation::AddressIndex { index } if address.is_none() => {
+                address = Some(Svma(dwarf.address(&u.unit, index)?));
+            }
+            Operation::Piece { size_in_bits, bit_offset: None } if size_in_bits % 8 == 0 => {
+                let size = size_in_bits / 8;
+                out.extend(address.take().map(|svma| Piece { offset, size, svma }));
+                offset = offset.saturating_add(size);
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(out).filter(|_| address.is_none()))
 }
 
 /// A fixed address, or an offset in the TLS block; anything else is computed at run time.

@@ -361,6 +361,7 @@ impl<'a> Walk<'_, 'a> {
         };
         let forgets = self.refs(insn).iter().any(|r| match &r.target {
             Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => r.branch && forgetful(*import),
+            Target::Func { func, part: 0, offset: 0 } => r.branch && self.is_forgetful(*func),
             _ => false,
         });
         if self.address.constant && forgets && state & !ARGUMENTS & !RAX == 0 {
@@ -368,6 +369,13 @@ impl<'a> Walk<'_, 'a> {
         }
         // Some conventions pass arguments in any register.
         if named || state != 0 { self.lost("jumps to another function") } else { Ok(()) }
+    }
+
+    /// The C library calls its own functions without a slot.
+    fn is_forgetful(&self, func: FuncId) -> bool {
+        let symbols = self.address.lifted.functions[func.index()].names.iter().map(|&s| self.address.image.symbol(s));
+        let mut exported = symbols.filter(|s| s.exported && s.version.as_deref().is_some_and(is_glibc));
+        exported.any(|s| FORGETFUL.contains(&s.name.as_str()))
     }
 
     fn call(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
@@ -390,6 +398,7 @@ impl<'a> Walk<'_, 'a> {
             _ => None,
         });
         match target {
+            Some(Ok(func)) if self.is_forgetful(func) => Ok(kept),
             Some(Ok(func)) => {
                 let depth = self.depth + 1;
                 Ok(kept | self.address.function(func, given, depth)?)
@@ -500,7 +509,11 @@ fn through(
 
 /// Whether it is the C library's, by its version: others may have a function of that name.
 fn is_libc(import: &Import) -> bool {
-    import.version.as_deref().is_some_and(|version| version.starts_with("GLIBC_"))
+    import.version.as_deref().is_some_and(is_glibc)
+}
+
+fn is_glibc(version: &str) -> bool {
+    version.starts_with("GLIBC_")
 }
 
 fn bit(register: Register) -> Option<Regs> {

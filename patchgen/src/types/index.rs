@@ -56,6 +56,7 @@ pub struct Survey {
     pub(super) shapes: Vec<Shaped>,
     places: Vec<Places>,
     variables: Vec<Variable>,
+    parts: Vec<VariablePart>,
     /// Units with code, and where the functions in them begin.
     entries: Vec<(u32, Vec<Svma>)>,
     /// Hashes of the names of all types that a unit declares or defines, ascending. Of each that was read by itself.
@@ -79,10 +80,22 @@ struct Places {
     list: Vec<(u32, u32)>,
 }
 
+/// A part of a variable that a compiler took apart, at a place of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VariablePart {
+    /// Hashes of the unit's name, of the variable's with its scopes, and of its type with its layout.
+    pub of: (u64, u64, u64),
+    /// In the variable, in bytes.
+    pub offset: u64,
+    pub size: u64,
+    pub svma: Svma,
+}
+
 /// What one unit gave, before the declarations that others have as well are merged.
 struct Read {
     found: Vec<(u32, Vec<(Shaped, u32)>)>,
     variables: Vec<Variable>,
+    parts: Vec<VariablePart>,
     entries: Vec<Svma>,
     known: Vec<u32>,
     methods: bool,
@@ -95,6 +108,7 @@ impl Read {
         Read {
             found: Vec::new(),
             variables: Vec::new(),
+            parts: Vec::new(),
             entries: Vec::new(),
             known: Vec::new(),
             methods: false,
@@ -123,6 +137,7 @@ impl Survey {
             for (of, read) in units.zip(batch) {
                 let read = read?;
                 out.variables.extend(read.variables);
+                out.parts.extend(read.parts);
                 out.entries.push((of, read.entries));
                 out.known.push((of, read.known));
                 out.methods |= read.methods;
@@ -154,6 +169,12 @@ impl Survey {
     /// Whether nothing in the compilation unit has a type.
     pub(super) fn is_bare(&self, unit: u32) -> bool {
         self.bare.contains(&unit)
+    }
+
+    /// The parts of variables that were taken apart.
+    #[must_use]
+    pub fn parts(&self) -> &[VariablePart] {
+        &self.parts
     }
 
     /// A type of the program is that of pointers to member functions.
@@ -244,6 +265,7 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
     }
     let mut shapes = Shapes::new(view);
     out.found.push((unit, declarations(&mut shapes)));
+    out.parts = variable_parts(&mut shapes);
     let mut broken = shapes.broken;
     out.methods |= points_to_methods(&mut shapes);
     out.elsewhere = info.is_entangled() || info.refers_elsewhere(unit);
@@ -295,6 +317,21 @@ fn points_to_methods(shapes: &mut Shapes<'_, '_>) -> bool {
     let table = shapes.view.local;
     let mut pointers = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type);
     pointers.any(|n| shapes.bare(n.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type))
+}
+
+fn variable_parts(shapes: &mut Shapes<'_, '_>) -> Vec<VariablePart> {
+    let (table, unit, info) = (shapes.view.local, shapes.view.unit, shapes.view.info);
+    let unit_key = of_bytes(info.name_at(unit).as_bytes());
+    let mut out = Vec::new();
+    for node in table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_variable && !n.pieces.is_empty()) {
+        let here = DieRef { unit, offset: node.offset };
+        let Some((_, decl)) = shapes.view.declared(here) else { continue };
+        let Some(key) = shapes.scopes.key(&shapes.view, here) else { continue };
+        let of = (unit_key, key, shapes.value(node.ty.or(decl.ty), 0));
+        let all = info.pieces(unit, node).into_iter();
+        out.extend(all.map(|p| VariablePart { of, offset: p.offset, size: p.size, svma: p.svma }));
+    }
+    out
 }
 
 /// Declarations in the unit of `shapes`, with their offsets.

@@ -23,7 +23,7 @@ pub use arrays::{parts_with_extent, single};
 pub use described::undescribed;
 pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
-pub use index::Survey;
+pub use index::{Survey, VariablePart};
 pub(crate) use kept::kept;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
 pub use returned::{Returned, returned, returned_at};

@@ -2,13 +2,14 @@
 //! layout with it. Instances that are alive are then read in the new way, through untyped pointers too, which no declaration shows.
 //!
 //! Instances of templates and closures don't count: who holds one names it, as a variable, a member or a parameter, and that differs then; or
-//! knows it only by functions of its own.
+//! knows it only by functions of its own. Nor does Rust, where nobody has untyped pointers but unsafe code, and where what a unit declares of the
+//! standard library changes with what is inlined.
 
 use super::diff::{compare_constants, kind_of, place, with_unit};
 use super::index::Entry;
 use super::shape::{Shapes, enumerators};
 use super::{EnumChange, LayoutChange, TypeDiff, TypeKind, name};
-use crate::dwarf::{DebugInfo, Spare};
+use crate::dwarf::{DebugInfo, Spare, UnitId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What their names have, and others don't.
@@ -30,6 +31,7 @@ pub(super) fn add(
     (new, come): (&DebugInfo<'_>, &[Entry]),
     out: &mut TypeDiff,
 ) {
+    let is_rust = |e: &Entry| old.producer(UnitId(e.at.unit)).contains("rustc");
     let kept: HashSet<u64> = come.iter().map(|e| e.shape).collect();
     let mut by_unit: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
     for (i, e) in come.iter().enumerate() {
@@ -38,7 +40,7 @@ pub(super) fn add(
     let mut read: BTreeMap<usize, Option<Come>> = BTreeMap::new();
     for all in gone.chunk_by(|a, b| a.key == b.key) {
         // The same type by another name.
-        if all.iter().all(|e| kept.contains(&e.shape)) {
+        if all.iter().all(|e| kept.contains(&e.shape)) || all.iter().all(is_rust) {
             continue;
         }
         let beside: BTreeSet<usize> = all.iter().filter_map(|e| by_unit.get(&e.unit_key)).flatten().copied().collect();
