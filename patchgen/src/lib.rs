@@ -21,6 +21,7 @@ pub mod migrate;
 pub mod pipeline;
 pub mod report;
 pub mod rewrite;
+mod rust_names;
 mod settle;
 pub mod types;
 pub mod verify_bundle;

@@ -317,7 +317,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
     let (found, if_moved) = &compared.moving;
     let none = Migrations::new();
     let debug = (compared.old.debug.as_ref(), compared.new.debug.as_ref());
-    let attempt = |fresh: bool, moving: bool, fixed: &BTreeMap<DataId, String>| {
+    let close = |fresh: bool, moving: bool, fixed: &BTreeMap<DataId, String>| {
         let (instances, migrations) = if moving { (if_moved, &found.migrations) } else { (&compared.instances, &none) };
         // Before `main` there are no frames to wait for.
         let holders: Vec<(FuncId, FuncId)> = instances.values().flat_map(Fate::holders).filter(|_| !fresh).collect();
@@ -327,12 +327,10 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         let replace = replace || moving || !reset.is_empty();
         let choices = Choices { holders: &holders, fresh, replace, reset, migrations, fixed };
         let set = include::close(analysis, &mut binder, choices);
-        let (patch, linked) = link::link(analysis, &binder, &set);
         let mut findings = compared.findings.clone();
         findings.extend(set.findings.iter().cloned());
         findings
             .extend(migrate::lasting(analysis, &set, debug)?.into_iter().map(|(id, why)| outlived(analysis, id, &why)));
-        findings.extend(linked);
         findings.extend(check::check(check::Context {
             analysis,
             set: &set,
@@ -341,23 +339,38 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
             calls: &compared.calls,
             undescribed: &compared.undescribed,
         }));
-        Ok::<_, ImageError>((set, patch, findings))
+        Ok::<_, ImageError>((binder, set, findings))
+    };
+    let link = |(binder, set, mut findings): (Binder<'_>, PatchSet, Vec<Finding>)| {
+        let (patch, linked) = link::link(analysis, &binder, &set);
+        findings.extend(linked);
+        (set, patch, findings)
     };
     // What moves is worth it only where the whole patch can be live for it.
-    let moved = (!found.migrations.is_empty()).then(|| attempt(false, true, &found.forbidden)).transpose()?;
     let mut fixed = found.forbidden.clone();
-    let moved = moved.filter(|(_, _, findings)| {
-        let bad = findings.iter().find(|f| matches!(f.severity, Severity::Start | Severity::Refuse));
-        let why = bad.map(|f| format!("the patch wouldn't be live for it ({})", f.message));
-        fixed.extend(why.iter().flat_map(|why| found.migrations.keys().map(|&id| (id, why.clone()))));
-        why.is_none()
-    });
-    let (mut set, mut patch, mut findings) = moved.map_or_else(|| attempt(false, false, &fixed), Ok)?;
-    let start_only = findings.iter().any(|f| f.severity == Severity::Start);
-    if start_only {
-        // Nothing is alive before `main`: initial values are then the new ones too.
-        (set, patch, findings) = attempt(true, false, &fixed)?;
+    let mut moved = None;
+    if !found.migrations.is_empty() {
+        let bad = |findings: &[Finding]| {
+            let worst = findings.iter().find(|f| matches!(f.severity, Severity::Start | Severity::Refuse));
+            worst.map(|f| format!("the patch wouldn't be live for it ({})", f.message))
+        };
+        let closed = close(false, true, &found.forbidden)?;
+        let result = bad(&closed.2).map_or_else(|| Ok(link(closed)), Err);
+        match result.and_then(|linked| bad(&linked.2).map_or(Ok(linked), Err)) {
+            Ok(linked) => moved = Some(linked),
+            Err(why) => fixed.extend(found.migrations.keys().map(|&id| (id, why.clone()))),
+        }
     }
+    let mut start_only = false;
+    let (set, patch, mut findings) = match moved {
+        Some(moved) => moved,
+        None => {
+            let closed = close(false, false, &fixed)?;
+            start_only = closed.2.iter().any(|f| f.severity == Severity::Start);
+            // Nothing is alive before `main`: initial values are then the new ones too.
+            link(if start_only { close(true, false, &fixed)? } else { closed })
+        }
+    };
     findings.sort();
     findings.dedup();
     place(compared, &mut findings);

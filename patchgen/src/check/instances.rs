@@ -1,8 +1,9 @@
 //! Whether an instance of a type whose layout changed can be alive, in old code that stays or in data, when the patch is applied.
 //!
 //! Two proofs. *Unread*: no function and no constant that changed belongs to a unit that declares the type, so that whatever reads an instance
-//! afterwards is code that both builds have, with the places that it had. *Frames only*: by the declarations every instance is in the frame of a function that declares one, and
-//! all these functions are replaced; the stack check then finds none of them active. Everything else counts as alive.
+//! afterwards is code that both builds have, with the places that it had. *Frames only*: by the declarations every instance is in the frame of a
+//! function that declares one, and all these functions are replaced; the stack check then finds none of them active. Everything else counts
+//! as alive.
 
 use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::Cause;

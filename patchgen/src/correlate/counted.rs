@@ -7,6 +7,7 @@ use super::pairing::Pairing;
 use super::{Side, Why, names, stem};
 use crate::addr::FuncId;
 use crate::lift::{CodeRef, Target};
+use crate::rust_names::is_rust;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -88,7 +89,7 @@ pub(super) fn pair(
         for (mut a, mut b) in buckets.into_values() {
             if a.len() != b.len() {
                 // Equal code, but another lambda's: what it names may be told apart by who looks at it. Rust's functions don't look.
-                let own = |side: Side<'_>, i: &usize| names::is_rust(name(side, *i));
+                let own = |side: Side<'_>, i: &usize| is_rust(name(side, *i));
                 a.retain(|i| own(old, i) || !old_held.contains(i));
                 b.retain(|i| own(new, i) || !new_held.contains(i));
                 by_name(p, (old, &mut a), (new, &mut b), Why::Order);

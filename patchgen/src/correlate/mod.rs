@@ -14,6 +14,7 @@ pub use scopes::{Scoped, Shared, pair_by_scope};
 use crate::addr::{DataId, FuncId};
 use crate::image::{Binding, Image};
 use crate::lift::{CodeRef, Function, Lifted, Slot, Target};
+use crate::rust_names::is_rust;
 use content::{ENOUGH, MARGIN, Shapes, similarity};
 use counted::Crowded;
 use pairing::Pairing;
@@ -139,7 +140,7 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
     // What thin link-time optimisation shares between units gets a number of the unit.
     let own = |name: Option<String>| {
         let name = name?.split(".llvm.").next().unwrap_or_default().to_owned();
-        names::is_rust(&name).then_some(name)
+        is_rust(&name).then_some(name)
     };
     p.unique(Why::LocalName, |i| own(old_name(i)), |i| own(new_name(i)));
     let stems = |side: &[Function], crowded: &BTreeSet<usize>| -> Vec<Option<(String, Vec<&'static str>)>> {
@@ -169,8 +170,7 @@ fn functions(old: Side<'_>, new: Side<'_>, ambiguous: &mut BTreeSet<(u16, String
                 let left_new: Vec<usize> = n.iter().copied().filter(|&i| p.to_old[i].is_none()).collect();
                 // Instances of a generic function, and clones that a compiler made for some callers, whose callers are all known: the new
                 // ones are carried, and nobody calls the old ones any more. Neither has an address of its own to be known by.
-                let nobody =
-                    |list: &[usize], fs: &[Function]| is_clone || list.iter().all(|i| names::is_rust(&fs[*i].name));
+                let nobody = |list: &[usize], fs: &[Function]| is_clone || list.iter().all(|i| is_rust(&fs[*i].name));
                 let called = || {
                     nobody(&left_old, of)
                         && nobody(&left_new, nf)

@@ -1,5 +1,6 @@
 //! Names as they survive a rebuild: without the numbers and hashes that compilers put into them.
 
+use crate::rust_names::{is_rust, without_rust_hash};
 use std::borrow::Cow;
 
 /// A name without clone numbers, and the kinds of clone it says it is.
@@ -99,27 +100,11 @@ pub(super) fn may_be_counted(name: &str) -> bool {
     name.contains('.') || is_counted_function(name)
 }
 
-/// Rust's legacy mangling ends in `17h` + 16 hexadecimal digits + `E`, a hash of the compiler's internals.
-fn without_rust_hash(name: &str) -> &str {
-    name.strip_suffix('E')
-        .filter(|n| n.starts_with("_ZN"))
-        .and_then(|n| n.len().checked_sub(19).and_then(|at| n.get(at..).map(|h| (&n[..at], h))))
-        .filter(|(_, h)| h.starts_with("17h") && h[3..].bytes().all(|b| b.is_ascii_hexdigit()))
-        .map_or(name, |(n, _)| n)
-}
-
 /// Whether a number or a hash in the name says of which lambda, closure, block or local class it is.
 #[must_use]
 pub fn is_counted_function(name: &str) -> bool {
     let (name, _) = apart(name);
     is_rust(name) || counted(name).is_some()
-}
-
-/// Whether the name is one of Rust's, in either of its manglings.
-pub(super) fn is_rust(name: &str) -> bool {
-    // Version 0 (RFC 2603): a tag, or the number of another version.
-    let tagged = name.strip_prefix("_R").and_then(|n| n.bytes().next());
-    tagged.is_some_and(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) || without_rust_hash(name).len() < name.len()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::{Correlation, Pair, Side, Stem, Why, names, stem};
 use crate::addr::{DataId, FuncId, SymbolId};
 use crate::image::{Binding, SectionKind};
 use crate::lift::{Data, DataKind, DataRef, Slot, Target, describes_class};
+use crate::rust_names::is_rust;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::take;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ pub(super) fn pair(old: Side<'_>, new: Side<'_>) -> Pairing<DataId> {
     };
     p.unique(Why::LocalName, |i| unitless(old, &od[i]), |i| unitless(new, &nd[i]));
     // rustc spreads what it compiles over units as it likes; its names are those of the whole crate.
-    let rust = |side: Side<'_>, d: &Data| plain(side, d).filter(|_| names::is_rust(&d.name)).map(|(n, _, t)| (n, t));
+    let rust = |side: Side<'_>, d: &Data| plain(side, d).filter(|_| is_rust(&d.name)).map(|(n, _, t)| (n, t));
     p.unique(Why::LocalName, |i| rust(old, &od[i]), |i| rust(new, &nd[i]));
     p
 }
@@ -116,7 +117,7 @@ fn local(d: &Data) -> Option<Local> {
 fn family(side: Side<'_>, d: &Data) -> Option<Local> {
     let (name, unit, thread) = local(d).filter(|(name, ..)| names::may_be_counted(name))?;
     let global = d.names.first().is_some_and(|&n| side.image.symbol(n).binding != Binding::Local);
-    let unit = unit.filter(|_| !global && !names::is_rust(&name));
+    let unit = unit.filter(|_| !global && !is_rust(&name));
     Some((stem(&name).name, unit, thread))
 }
 

@@ -110,20 +110,16 @@ pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'
     let (old_threads, new_threads) = (threads(old), threads(new));
     let (old_scoped, new_scoped) = (old, new);
     let (old, new) = (old.lifted, new.lifted);
+    let told = Told::of(old_scoped, new_scoped);
+    told.pair(pairs);
     let shared = Shared {
         old: shared(old, &old_vars, &old_threads),
         new: shared(new, &new_vars, &new_threads),
-        old_parts: parts_of(old_scoped, &old_threads),
-        new_parts: parts_of(new_scoped, &new_threads),
-        old_told: told_apart(old_scoped, new_scoped),
-        new_told: told_apart(new_scoped, old_scoped),
+        old_parts: &parts_of(old_scoped, &old_threads) - &told.old,
+        new_parts: &parts_of(new_scoped, &new_threads) - &told.new,
+        old_told: told.old,
+        new_told: told.new,
     };
-    let shared = Shared {
-        old_parts: &shared.old_parts - &shared.old_told,
-        new_parts: &shared.new_parts - &shared.new_told,
-        ..shared
-    };
-    pair_parts(pairs, &shared, old_scoped, new_scoped);
     for (key, places) in &new_vars {
         let (Some([from]), [to]) = (old_vars.get(key).map(Vec::as_slice), places.as_slice()) else { continue };
         let (was, is) = if key.3 { (&old_threads, &new_threads) } else { (&old.data_at, &new.data_at) };
@@ -147,12 +143,12 @@ pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'
     shared
 }
 
-/// Parts by variable, with its type and layout, and place in it.
-type Parts = BTreeMap<((u64, u64, u64), u64, u64), Vec<DataId>>;
+/// A variable with its type and layout, and a place in it: offset and size in bytes.
+type PartKey = ((u64, u64, u64), u64, u64);
 
 /// Objects that are a part of a variable, as DWARF has it, by its size.
-fn by_place(side: Scoped<'_, '_>) -> Parts {
-    let mut out = Parts::new();
+fn by_place(side: Scoped<'_, '_>) -> BTreeMap<PartKey, Vec<DataId>> {
+    let mut out: BTreeMap<PartKey, Vec<DataId>> = BTreeMap::new();
     for part in side.parts {
         let Some(&id) = side.lifted.data_at.get(&part.svma) else { continue };
         if side.lifted.data[id.index()].range.size() == part.size {
@@ -165,30 +161,75 @@ fn by_place(side: Scoped<'_, '_>) -> Parts {
     out
 }
 
-/// Parts of variables that the other build has in parts, too: where it lacks one, that member was of no use to it.
-fn told_apart(side: Scoped<'_, '_>, other: Scoped<'_, '_>) -> BTreeSet<DataId> {
-    let there: BTreeSet<_> = other.parts.iter().map(|p| p.of).collect();
-    let single = by_place(side).into_iter().filter(|(key, ids)| ids.len() == 1 && there.contains(&key.0));
-    single.flat_map(|(_, ids)| ids).collect()
+/// Parts of variables that both builds have in parts, of which DWARF says which member they are.
+#[derive(Default)]
+struct Told {
+    old: BTreeSet<DataId>,
+    new: BTreeSet<DataId>,
+    same: Vec<(DataId, DataId)>,
 }
 
-/// Pairs the parts that are the same of the same variable, and nothing else with them.
-fn pair_parts(pairs: &mut Correlation, shared: &Shared, old: Scoped<'_, '_>, new: Scoped<'_, '_>) {
-    let (was, is) = (by_place(old), by_place(new));
-    for id in &shared.old_told {
-        if let Some(wrong) = pairs.data_to_new[id.index()].take() {
-            pairs.data_to_old[wrong.new.index()] = None;
+impl Told {
+    fn of(old: Scoped<'_, '_>, new: Scoped<'_, '_>) -> Told {
+        let (was, is) = (by_place(old), by_place(new));
+        let mut out = Told::default();
+        for (key, ids) in &was {
+            match (ids.as_slice(), is.get(key).map(Vec::as_slice)) {
+                (&[from], Some(&[to])) => {
+                    out.old.insert(from);
+                    out.new.insert(to);
+                    out.same.push((from, to));
+                }
+                (&[from], None) if is_lacking(new.parts, key) => drop(out.old.insert(from)),
+                _ => {}
+            }
+        }
+        let alone =
+            is.iter().filter(|(key, ids)| ids.len() == 1 && !was.contains_key(key) && is_lacking(old.parts, key));
+        out.new.extend(alone.flat_map(|(_, ids)| ids));
+        out
+    }
+
+    /// Pairs the parts that are the same, and nothing else with any of them.
+    fn pair(&self, pairs: &mut Correlation) {
+        for id in &self.old {
+            if let Some(wrong) = pairs.data_to_new[id.index()].take() {
+                pairs.data_to_old[wrong.new.index()] = None;
+            }
+        }
+        for id in &self.new {
+            if let Some(wrong) = pairs.data_to_old[id.index()].take() {
+                pairs.data_to_new[wrong.old.index()] = None;
+            }
+        }
+        for &(old, new) in &self.same {
+            let pair = Pair { old, new, why: Why::Scope };
+            pairs.data_to_new[old.index()] = Some(pair);
+            pairs.data_to_old[new.index()] = Some(pair);
         }
     }
-    for id in &shared.new_told {
-        if let Some(wrong) = pairs.data_to_old[id.index()].take() {
-            pairs.data_to_new[wrong.old.index()] = None;
-        }
-    }
-    for (key, ids) in &is {
-        let (Some([from]), [to]) = (was.get(key).map(Vec::as_slice), ids.as_slice()) else { continue };
-        let pair = Pair { old: *from, new: *to, why: Why::Scope };
-        pairs.data_to_new[from.index()] = Some(pair);
-        pairs.data_to_old[to.index()] = Some(pair);
+}
+
+/// Whether a build has the variable in parts, and none where that one is: it had no use for that member. A part that overlaps holds its value.
+fn is_lacking(parts: &[VariablePart], &(of, offset, size): &PartKey) -> bool {
+    let mut parts = parts.iter().filter(|p| p.of == of).peekable();
+    parts.peek().is_some()
+        && parts.all(|p| p.offset.saturating_add(p.size) <= offset || offset.saturating_add(size) <= p.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_lacking;
+    use crate::addr::Svma;
+    use crate::types::VariablePart;
+
+    #[test]
+    fn a_part_that_overlaps_is_no_new_one() {
+        let of = (1, 2, 3);
+        let parts = [VariablePart { of, offset: 8, size: 8, svma: Svma(0x4000) }];
+        assert!(is_lacking(&parts, &(of, 0, 8)) && is_lacking(&parts, &(of, 16, 4)));
+        assert!(!is_lacking(&parts, &(of, 8, 4)) && !is_lacking(&parts, &(of, 4, 8)));
+        // Another variable's, or one that isn't in parts at all.
+        assert!(!is_lacking(&parts, &((9, 2, 3), 0, 8)));
     }
 }

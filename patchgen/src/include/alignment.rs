@@ -6,8 +6,10 @@
 use super::{Analysis, Binder, PatchSet};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::lift::{Access, CodeRef, Function, Target};
+use foldhash::fast::FixedState;
 use iced_x86::{Decoder, DecoderOptions, EncodingKind, Instruction, Mnemonic, OpKind, Register};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Instructions at a function's entry among which it sets a frame pointer up.
 const PROLOGUE: usize = 8;
@@ -24,10 +26,30 @@ struct Demands {
     callees: Vec<FuncId>,
 }
 
-/// Objects of the new build whose old counterpart new code would find at an address that isn't aligned as it needs: that alignment, in bytes.
-pub(super) fn misplaced(analysis: Analysis<'_>, binder: &Binder<'_>, set: &PatchSet) -> BTreeMap<DataId, u64> {
-    let carried = set.functions.keys().copied().chain(set.in_place.iter().map(|f| f.new));
-    let demands: BTreeMap<FuncId, Demands> = carried.map(|id| (id, of(analysis, id))).collect();
+/// What functions demand, each looked at once.
+#[derive(Default)]
+pub(super) struct Alignments(HashMap<FuncId, Demands, FixedState>);
+
+impl Alignments {
+    /// Objects of the new build whose old counterpart the code of `set` would find at an address that isn't aligned as it needs: that alignment,
+    /// in bytes.
+    pub fn misplaced(&mut self, analysis: Analysis<'_>, binder: &Binder<'_>, set: &PatchSet) -> BTreeMap<DataId, u64> {
+        let carried: BTreeSet<FuncId> =
+            set.functions.keys().copied().chain(set.in_place.iter().map(|f| f.new)).collect();
+        for &id in &carried {
+            self.0.entry(id).or_insert_with(|| of(analysis, id));
+        }
+        misplaced(analysis, binder, &carried, &self.0)
+    }
+}
+
+fn misplaced(
+    analysis: Analysis<'_>,
+    binder: &Binder<'_>,
+    carried: &BTreeSet<FuncId>,
+    demands: &HashMap<FuncId, Demands, FixedState>,
+) -> BTreeMap<DataId, u64> {
+    let pointed = pointed(carried, demands);
     let mut out = BTreeMap::new();
     let mut demand = |new: DataId, needed: u64| {
         let Some(old) = binder.old_data(new).filter(|_| !binder.moved.contains(&new)) else { return };
@@ -37,25 +59,34 @@ pub(super) fn misplaced(analysis: Analysis<'_>, binder: &Binder<'_>, set: &Patch
         }
     };
     let known = |id: DataId| 1u64 << analysis.new.data[id.index()].range.start.0.trailing_zeros().min(12);
-    for (&id, own) in &demands {
+    for (id, own) in carried.iter().filter_map(|id| Some((*id, demands.get(id)?))) {
         own.named.iter().for_each(|&(data, needed)| demand(data, needed.min(known(data))));
-        if own.taken.is_empty() {
-            continue;
+        if let Some(&needed) = pointed.get(&id) {
+            own.taken.iter().for_each(|&data| demand(data, needed.min(known(data))));
         }
-        let pointed = reached(id, &demands);
-        own.taken.iter().for_each(|&data| demand(data, pointed.min(known(data))));
     }
     out
 }
 
-/// The largest alignment that a function, or a carried one that it leads to by calls, needs where a pointer leads.
-fn reached(from: FuncId, demands: &BTreeMap<FuncId, Demands>) -> u64 {
-    let (mut todo, mut seen, mut most) = (vec![from], BTreeSet::from([from]), 1);
-    while let Some(own) = todo.pop().and_then(|id| demands.get(&id)) {
-        most = most.max(own.pointed);
-        todo.extend(own.callees.iter().copied().filter(|c| demands.contains_key(c) && seen.insert(*c)));
+/// Where a pointer leads: the largest alignment that a function, or a carried one that it leads to by calls, needs there. None needs less.
+fn pointed(carried: &BTreeSet<FuncId>, demands: &HashMap<FuncId, Demands, FixedState>) -> HashMap<FuncId, u64> {
+    let own: Vec<(FuncId, &Demands)> = carried.iter().filter_map(|id| Some((*id, demands.get(id)?))).collect();
+    let mut callers: HashMap<FuncId, Vec<FuncId>, FixedState> = HashMap::default();
+    for (id, demands) in &own {
+        demands.callees.iter().for_each(|callee| callers.entry(*callee).or_default().push(*id));
     }
-    most
+    let mut by_need: BTreeMap<u64, Vec<FuncId>> = BTreeMap::new();
+    own.iter().filter(|(_, d)| d.pointed > 1).for_each(|(id, d)| by_need.entry(d.pointed).or_default().push(*id));
+    let mut out = HashMap::new();
+    for (need, mut todo) in by_need.into_iter().rev() {
+        while let Some(id) = todo.pop() {
+            if let Entry::Vacant(e) = out.entry(id) {
+                e.insert(need);
+                todo.extend(callers.get(&id).into_iter().flatten());
+            }
+        }
+    }
+    out
 }
 
 fn of(analysis: Analysis<'_>, id: FuncId) -> Demands {
@@ -68,13 +99,12 @@ fn of(analysis: Analysis<'_>, id: FuncId) -> Demands {
             _ => out.taken.extend(r.target.data()),
         }
     }
-    let decoded = decoded(analysis, function);
-    let framed = |(i, _): &(Instruction, &[CodeRef])| {
+    let framed = |(i, _): (Instruction, &[CodeRef])| {
         i.mnemonic() == Mnemonic::Mov && i.op0_register() == Register::RBP && i.op1_register() == Register::RSP
     };
-    let framed = decoded.iter().take(PROLOGUE).any(framed);
-    for (i, refs) in &decoded {
-        let needed = alignment(i);
+    let framed = decoded(analysis, function).take(PROLOGUE).any(framed);
+    for (i, refs) in decoded(analysis, function) {
+        let needed = alignment(&i);
         if needed == 1 {
             continue;
         }
@@ -94,15 +124,18 @@ fn of(analysis: Analysis<'_>, id: FuncId) -> Demands {
     out
 }
 
-fn decoded<'a>(analysis: Analysis<'a>, function: &'a Function) -> Vec<(Instruction, &'a [CodeRef])> {
-    let decode = |insn: &crate::lift::Insn| {
+fn decoded<'a>(
+    analysis: Analysis<'a>,
+    function: &'a Function,
+) -> impl Iterator<Item = (Instruction, &'a [CodeRef])> + 'a {
+    let decode = move |insn: &crate::lift::Insn| {
         let at: Svma = function.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
         let bytes = analysis.new_image.bytes(at, u64::from(insn.len))?;
         let first = insn.first_ref as usize;
         let refs = function.refs.get(first..first + usize::from(insn.ref_count)).unwrap_or_default();
         Some((Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE).decode(), refs))
     };
-    function.insns.iter().filter_map(decode).collect()
+    function.insns.iter().filter_map(decode)
 }
 
 /// What the address of an instruction's operand in memory must be a multiple of, in bytes: 1 where it need not be aligned.

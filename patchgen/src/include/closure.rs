@@ -1,6 +1,6 @@
 //! The work list that closes the patch over its references.
 
-use super::alignment::misplaced;
+use super::alignment::Alignments;
 use super::bind::Unbound;
 use super::runs::pointed_to;
 use super::unwind::unwind_of;
@@ -62,6 +62,7 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
     let mut plain: Option<PatchSet> = None;
     // Objects that get another place because of where the old build has them, with the alignment that they need.
     let mut realigned: BTreeMap<DataId, u64> = BTreeMap::new();
+    let mut alignments = Alignments::default();
     loop {
         let mut closure = Closure {
             analysis,
@@ -85,7 +86,7 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
         }
         let (mut set, stragglers) = (closure.set, closure.stragglers);
         let mut labels = label_tables(analysis, &set, &binder.moved);
-        let misplaced = misplaced(analysis, binder, &set);
+        let misplaced = alignments.misplaced(analysis, binder, &set);
         labels.extend(misplaced.keys());
         realigned.extend(misplaced);
         set.moved = binder.moved.clone();

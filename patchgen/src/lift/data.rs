@@ -8,6 +8,7 @@ use super::space::{Space, Span};
 use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
+use crate::rust_names::is_rust;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -230,7 +231,7 @@ fn named(image: &Image, space: &Space, data: &mut Vec<Data>) {
         }
         if s.size == 0 {
             // A value without bytes has no place of its own: what lies there is something else.
-            if s.kind != SymbolKind::Object || !rust::is_name(&s.name) {
+            if s.kind != SymbolKind::Object || !is_rust(&s.name) {
                 labels.push((s.svma, i.into()));
             }
             continue;
@@ -274,6 +275,7 @@ fn is_literal(name: &str) -> bool {
         || rest("__PRETTY_FUNCTION__.")
         || rest("__compound_literal.")
         || name.starts_with("switch.table.")
+        || name.starts_with("reltable.")
         || name.starts_with("__const.")
         || name.starts_with("anon.")
         || name.starts_with("alloc_")

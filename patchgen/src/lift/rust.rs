@@ -27,14 +27,6 @@ pub(super) fn is_there(image: &Image) -> bool {
     comment.is_some_and(|i| image.section_bytes(i.into()).windows(RUSTC.len()).any(|w| w == RUSTC))
 }
 
-/// Whether rustc made the name: version 0 (RFC 2603), or a hash at the end.
-pub(super) fn is_name(name: &str) -> bool {
-    let hash =
-        name.strip_prefix("_ZN").and_then(|n| n.strip_suffix('E')).and_then(|n| n.get(n.len().checked_sub(19)?..));
-    name.starts_with("_R")
-        || hash.is_some_and(|h| h.starts_with("17h") && h.bytes().skip(3).all(|b| b.is_ascii_hexdigit()))
-}
-
 /// The distances between two places, where they are nothing but distances to constants, and filler: what rustc makes of a `match` that gives
 /// texts.
 pub(super) fn distances(

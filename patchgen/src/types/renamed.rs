@@ -9,6 +9,7 @@ use super::diff::{compare_constants, kind_of, place, with_unit};
 use super::index::Entry;
 use super::shape::{Shapes, enumerators};
 use super::{EnumChange, LayoutChange, TypeDiff, TypeKind, name};
+use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, Spare, UnitId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -37,93 +38,107 @@ pub(super) fn add(
     for (i, e) in come.iter().enumerate() {
         by_unit.entry(e.unit_key).or_default().insert(i);
     }
-    let mut read: BTreeMap<usize, Option<Come>> = BTreeMap::new();
+    // Gone names, and what came beside each, every name once.
+    let mut open: Vec<(&[Entry], BTreeSet<usize>)> = Vec::new();
     for all in gone.chunk_by(|a, b| a.key == b.key) {
         // The same type by another name.
         if all.iter().all(|e| kept.contains(&e.shape)) || all.iter().all(is_rust) {
             continue;
         }
-        let beside: BTreeSet<usize> = all.iter().filter_map(|e| by_unit.get(&e.unit_key)).flatten().copied().collect();
-        // Each name once.
-        let beside: BTreeMap<u64, usize> = beside.into_iter().map(|i| (come[i].key, i)).collect();
-        if beside.is_empty() {
-            continue;
+        let beside = all.iter().filter_map(|e| by_unit.get(&e.unit_key)).flatten();
+        let beside: BTreeMap<u64, usize> = beside.map(|&i| (come[i].key, i)).collect();
+        if !beside.is_empty() {
+            open.push((all, beside.into_values().collect()));
         }
-        for &i in beside.values() {
-            read.entry(i).or_insert_with(|| described(new, &come[i]));
-        }
-        let beside: Vec<&Come> = beside.values().filter_map(|i| read[i].as_ref()).collect();
-        one(old, all, &beside, out);
+    }
+    let known = described(new, come, open.iter().flat_map(|(_, beside)| beside).copied().collect());
+    open.sort_by_key(|(all, _)| all[0].at.unit);
+    let spare = Spare::default();
+    for group in open.chunk_by(|a, b| a.0[0].at.unit == b.0[0].at.unit) {
+        with_unit(old, group[0].0[0].at.unit, &spare, |view| {
+            for (all, beside) in group {
+                let beside: Vec<&Come> = beside.iter().filter_map(|i| known.get(i)).collect();
+                one(view, all, &beside, out);
+            }
+        });
     }
 }
 
-fn described(new: &DebugInfo<'_>, entry: &Entry) -> Option<Come> {
-    with_unit(new, entry.at.unit, &Spare::default(), |view| {
-        let mut shapes = Shapes::new(view);
-        let bare = shapes.bare(Some(entry.at))?;
-        let name = name::qualified(&view, entry.at).filter(|n| !n.contains(MADE))?;
-        let constants = enumerators(&bare).into_iter().map(|(n, v)| (n.to_vec(), v)).collect();
-        Some(Come { name, kind: kind_of(&bare), constants })
-    })
+/// Of these entries of `come`: those that aren't a compiler's. A unit is read once.
+fn described(new: &DebugInfo<'_>, come: &[Entry], wanted: BTreeSet<usize>) -> BTreeMap<usize, Come> {
+    let mut wanted: Vec<usize> = wanted.into_iter().collect();
+    wanted.sort_by_key(|&i| come[i].at.unit);
+    let spare = Spare::default();
+    let mut out = BTreeMap::new();
+    for group in wanted.chunk_by(|&a, &b| come[a].at.unit == come[b].at.unit) {
+        with_unit(new, come[group[0]].at.unit, &spare, |view| {
+            let mut shapes = Shapes::new(view);
+            for &i in group {
+                let Some(bare) = shapes.bare(Some(come[i].at)) else { continue };
+                let Some(name) = name::qualified(&view, come[i].at).filter(|n| !n.contains(MADE)) else { continue };
+                let constants = enumerators(&bare).into_iter().map(|(n, v)| (n.to_vec(), v)).collect();
+                out.insert(i, Come { name, kind: kind_of(&bare), constants });
+            }
+        });
+    }
+    out
 }
 
-fn one(old: &DebugInfo<'_>, gone: &[Entry], beside: &[&Come], out: &mut TypeDiff) {
+fn one(view: View<'_, '_>, gone: &[Entry], beside: &[&Come], out: &mut TypeDiff) {
     let Some(first) = gone.first() else { return };
-    let units: BTreeSet<String> = gone.iter().map(|e| old.name_at(e.at.unit).to_owned()).collect();
-    with_unit(old, first.at.unit, &Spare::default(), |view| {
-        let mut shapes = Shapes::new(view);
-        let (Some(bare), Some(name)) = (shapes.bare(Some(first.at)), name::qualified(&view, first.at)) else { return };
-        let (kind, size) = (kind_of(&bare), bare.node().size);
-        let place = place(&view, bare.at).or_else(|| place(&view, first.at));
-        if name.contains(MADE) {
-            return;
-        }
-        if kind == TypeKind::Enum {
-            let before = enumerators(&bare);
-            for come in beside.iter().filter(|c| c.kind == TypeKind::Enum) {
-                let after: Vec<(&[u8], u64)> = come.constants.iter().map(|(n, v)| (n.as_slice(), *v)).collect();
-                let mut change = EnumChange {
-                    name: format!("{name}, now {}", come.name),
-                    units: units.iter().cloned().collect(),
-                    place: place.clone(),
-                    old_size: size,
-                    new_size: size,
-                    added: Vec::new(),
-                    removed: Vec::new(),
-                    changed: Vec::new(),
-                    ambiguous: false,
-                };
-                compare_constants(&before, &after, &mut change);
-                if !change.changed.is_empty() {
-                    out.enums.push(change);
-                }
+    let units: BTreeSet<String> = gone.iter().map(|e| view.info.name_at(e.at.unit).to_owned()).collect();
+    let mut shapes = Shapes::new(view);
+    let (Some(bare), Some(name)) = (shapes.bare(Some(first.at)), name::qualified(&view, first.at)) else { return };
+    let (kind, size) = (kind_of(&bare), bare.node().size);
+    let place = place(&view, bare.at).or_else(|| place(&view, first.at));
+    if name.contains(MADE) {
+        return;
+    }
+    if kind == TypeKind::Enum {
+        let before = enumerators(&bare);
+        for come in beside.iter().filter(|c| c.kind == TypeKind::Enum) {
+            let after: Vec<(&[u8], u64)> = come.constants.iter().map(|(n, v)| (n.as_slice(), *v)).collect();
+            let mut change = EnumChange {
+                name: format!("{name}, now {}", come.name),
+                units: units.iter().cloned().collect(),
+                place: place.clone(),
+                old_size: size,
+                new_size: size,
+                added: Vec::new(),
+                removed: Vec::new(),
+                changed: Vec::new(),
+                ambiguous: false,
+            };
+            compare_constants(&before, &after, &mut change);
+            if !change.changed.is_empty() {
+                out.enums.push(change);
             }
-            return;
         }
-        let names: Vec<&str> = beside.iter().filter(|c| c.kind != TypeKind::Enum).map(|c| c.name.as_str()).collect();
-        if names.is_empty() {
-            return;
-        }
-        let more = names.len().saturating_sub(TOLD);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let told = names.iter().take(TOLD).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-        out.layouts.push(LayoutChange {
-            name,
-            old_kind: kind,
-            new_kind: kind,
-            // Type units have no name.
-            all_units: !units.contains(""),
-            units: units.into_iter().collect(),
-            place,
-            old_size: size,
-            new_size: None,
-            fields: Vec::new(),
-            vtable: None,
-            only_vtable: false,
-            same_storage: false,
-            causes: Vec::new(),
-            ambiguous: false,
-            detail: format!("gone, where {told}{more} came: it may be the same with another layout"),
-        });
+        return;
+    }
+    let names: Vec<&str> = beside.iter().filter(|c| c.kind != TypeKind::Enum).map(|c| c.name.as_str()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let more = names.len().saturating_sub(TOLD);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let told = names.iter().take(TOLD).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    out.layouts.push(LayoutChange {
+        name,
+        old_kind: kind,
+        new_kind: kind,
+        // Type units have no name.
+        all_units: !units.contains(""),
+        units: units.into_iter().collect(),
+        place,
+        old_size: size,
+        new_size: None,
+        fields: Vec::new(),
+        vtable: None,
+        only_vtable: false,
+        same_storage: false,
+        causes: Vec::new(),
+        ambiguous: false,
+        detail: format!("gone, where {told}{more} came: it may be the same with another layout"),
     });
 }
