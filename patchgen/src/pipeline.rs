@@ -1,6 +1,6 @@
 //! The phases in order: what `build`, `diff` and `explain` run.
 
-use crate::addr::{DataId, FuncId};
+use crate::addr::{DataId, FuncId, Svma};
 use crate::check::{self, Calls, Fate, Instances};
 use crate::compare::{self, Cause, ChangeSet, DataDiff, Stamp, Stamps};
 use crate::correlate::{self, Correlation, Scoped, Shared, Side};
@@ -211,6 +211,9 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     [&mut old_survey, &mut new_survey].into_iter().flatten().for_each(Survey::forget_declarations);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
     let mut changes = compare::compare(a, b, &pairs, stamps);
+    while correlate::part(a, b, &mut pairs, &changes) {
+        changes = compare::compare(a, b, &pairs, stamps);
+    }
     let mut findings = Vec::new();
     let calls = Calls::of(a.image, a.lifted);
     let (mut instances, mut moving) = (Instances::new(), (migrate::Found::default(), Instances::new()));
@@ -218,6 +221,8 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     let types = match debug.zip(types) {
         Some((((x, p), (y, q)), types)) => {
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_of(at), &|at| y.line_of(at));
+            let mut types = types;
+            types.add_closures(x, y, &counted(a.lifted, b.lifted, &changes));
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
             undescribed = without_types((a.lifted, x, p), (b.lifted, y, q), &changes)?;
@@ -279,6 +284,17 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
         findings,
         built_with,
     })
+}
+
+/// Entries of the changed functions in whose names lambdas or closures are counted.
+fn counted(old: &Lifted, new: &Lifted, changes: &ChangeSet) -> Vec<(Svma, Svma)> {
+    let function = |lifted: &Lifted, f: FuncId| {
+        let function = &lifted.functions[f.index()];
+        (correlate::is_counted_function(&function.name), function.parts[0].start)
+    };
+    let changed = changes.changed.iter().filter(|c| c.cause != Cause::LineNumber);
+    let both = changed.map(|c| (function(old, c.old), function(new, c.new)));
+    both.filter(|(a, b)| a.0 || b.0).map(|(a, b)| (a.1, b.1)).collect()
 }
 
 /// Changed and new functions of the new build of whose types the debug information of either build says nothing.

@@ -11,7 +11,7 @@ use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
 use crate::include::{Analysis, Migration, Migrations};
 use crate::lift::{Data, DataKind, Lifted, Slot, Target};
-use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames};
+use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_nameless};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of the instances of a type.
@@ -199,7 +199,16 @@ pub fn instances(
     );
     let moving = Moving::of(analysis, migrations);
     let constants = Constants::of(analysis, (new, is));
-    let judge = Judge { analysis, calls, old: before?, new: after?, moving, constants, changed };
+    let mut before = before?;
+    for (name, entries) in &types.about {
+        let Some(name) = names.get(name) else { continue };
+        for entry in entries {
+            if let Some(frame) = before.functions.get_mut(entry) {
+                add(&mut frame.pointers, name);
+            }
+        }
+    }
+    let judge = Judge { analysis, calls, old: before, new: after?, moving, constants, changed };
     let only_vtable = |all: &[&LayoutChange]| all.iter().all(|l| l.only_vtable);
     let by_pointer = layouts.values().any(|all| only_vtable(all)) && was.has_pointers_to_methods();
     let fate = |name: &str, all: &[&LayoutChange]| match only_vtable(all) {
@@ -207,6 +216,13 @@ pub fn instances(
         false => judge.fate(name, all),
     };
     Ok(layouts.iter().map(|(&name, all)| (name.to_owned(), fate(name, all))).collect())
+}
+
+/// Keeps the list ascending.
+fn add<'n>(types: &mut Vec<&'n str>, name: &'n str) {
+    if let Err(at) = types.binary_search(&name) {
+        types.insert(at, name);
+    }
 }
 
 fn has(types: &[&str], name: &str) -> bool {
@@ -217,10 +233,11 @@ fn knows(frame: &Frame<'_>, name: &str) -> bool {
     [&frame.values, &frame.passed, &frame.pointers].iter().any(|types| has(types, name))
 }
 
-/// The last part of a name as it stands in a mangled one (Itanium C++ ABI, 5.1.3), without arguments of templates.
+/// The last part of a name as it stands in a mangled one (Itanium C++ ABI, 5.1.3), without arguments of templates. For what has no name,
+/// that of the function around it.
 fn mangled(name: &str) -> String {
     let outer = name.split('<').next().unwrap_or(name);
-    let base = outer.rsplit("::").next().unwrap_or(outer);
+    let base = outer.trim_end_matches("::").rsplit("::").next().unwrap_or(outer);
     format!("{}{base}", base.len())
 }
 
@@ -258,7 +275,8 @@ impl Judge<'_> {
         for &&pair in &blind {
             let (old, new) = self.frames_of(pair);
             let declares = [old, new].into_iter().flatten().any(|f| knows(f, name));
-            if !declares && !places.iter().any(|&at| self.moving.known_to(at, pair)) {
+            // What has no name is called by the functions that are about it.
+            if !declares && !is_nameless(name) && !places.iter().any(|&at| self.moving.known_to(at, pair)) {
                 let function = &self.analysis.new.functions[pair.1.index()].name;
                 reasons.insert(format!("`{function}` changed and may reach one without a variable of the type"));
             }

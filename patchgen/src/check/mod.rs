@@ -5,6 +5,7 @@ mod entries;
 mod exports;
 mod folded;
 mod goroutines;
+mod guessed;
 mod identity;
 mod initialisers;
 mod instances;
@@ -59,6 +60,7 @@ const RULES: &[Rule] = &[
     goroutines::rule,
     linker_sets::rule,
     undescribed::rule,
+    guessed::rule,
 ];
 
 /// Collects findings.

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     // Each list has a rule here: what only differs passes in silence otherwise.
-    let Some(TypeDiff { layouts, enums, prototypes, variables, whole_program: _, compared: _ }) = context.types else {
+    let Some(TypeDiff { layouts, enums, prototypes, variables, about: _, whole_program: _, compared: _ }) =
+        context.types
+    else {
         return;
     };
     layouts_changed(context, layouts, findings);

@@ -5,7 +5,7 @@ use super::code::{Body, masked_equal, paired, reference, same_branch};
 use super::same::{Same, block_size, variables};
 use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, SymbolId};
-use crate::correlate::{Correlation, Doubtful, Side, Why};
+use crate::correlate::{Correlation, Doubtful, Side};
 use crate::lift::{CodeRef, Insn, Slot, Target};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -136,7 +136,7 @@ pub fn witnesses(
     let both: Vec<(FuncId, FuncId)> = users
         .keys()
         .filter_map(|&f| pairs.func_to_new[f])
-        .filter(|p| p.why != Why::Order && new_users.contains_key(&p.new.index()))
+        .filter(|p| p.why.is_sure() && new_users.contains_key(&p.new.index()))
         .map(|p| (p.old, p.new))
         .collect();
     let met: Vec<(bool, Vec<(DataId, DataId)>)> =

@@ -178,7 +178,7 @@ fn alike(
         let Some(j) = best(features, &y).filter(|&j| best(&y[j], &x) == Some(i)) else { continue };
         let held = old_held.contains(&a[i]) || new_held.contains(&b[j]);
         if !held || (unmoved && name(old, a[i]) == name(new, b[j])) {
-            p.pair(a[i], b[j], Why::Order);
+            p.pair(a[i], b[j], Why::Likeness);
         }
     }
 }

@@ -12,12 +12,14 @@ pub use objects::{Doubtful, doubtful, settle};
 pub use scopes::{Scoped, Shared, pair_by_scope};
 
 use crate::addr::{DataId, FuncId};
-use crate::image::{Binding, Image};
+use crate::compare::{ChangeSet, FuncChange};
+use crate::image::{Binding, DynReloc, Image};
 use crate::lift::{CodeRef, Function, Lifted, Slot, Target};
 use crate::rust_names::is_rust;
 use content::{ENOUGH, MARGIN, Shapes, similarity};
 use counted::Crowded;
 use pairing::Pairing;
+use patchfmt::codes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,10 +34,19 @@ pub enum Why {
     Order,
     /// Only one candidate with equal content.
     Content,
+    /// Several of one name, whose names count, and clearly the most similar ones.
+    Likeness,
     /// The only variable of its name in its scope, as DWARF has it.
     Scope,
     /// Code that is the same otherwise uses it in the same places.
     Use,
+}
+
+impl Why {
+    /// Says what a function is, not only what any of several may be taken for.
+    pub(crate) fn is_sure(self) -> bool {
+        !matches!(self, Why::Order | Why::Likeness)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +66,8 @@ pub struct Correlation {
     pub data_to_old: Vec<Option<Pair<DataId>>>,
     /// Names that could not be paired safely (HP03xx), with the symbol.
     pub ambiguous: Vec<(u16, String)>,
+    /// Functions, old and new, that were taken for one another without proof, differ, and are known by their addresses.
+    pub parted: Vec<(FuncId, FuncId)>,
 }
 
 /// Two images, lifted.
@@ -77,6 +90,7 @@ pub fn correlate(old: Side<'_>, new: Side<'_>) -> Correlation {
         data_to_new: data.to_new,
         data_to_old: data.to_old,
         ambiguous: ambiguous.into_iter().collect(),
+        parted: Vec::new(),
     }
 }
 
@@ -247,7 +261,46 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
     let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
     let exported = |f: &Function| f.names.iter().any(|&s| image.symbol(s).exported);
     let known = lifted.functions.iter().enumerate().filter(|(_, f)| exported(f)).map(|(i, _)| i);
-    code.chain(data).filter_map(function).chain(known).collect()
+    // What no symbol says is an object may hold addresses, too.
+    let words = image.dynamic.values().filter_map(|reloc| match reloc {
+        DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. } => lifted.func_at.get(target),
+        _ => None,
+    });
+    code.chain(data).filter_map(function).chain(known).chain(words.map(|f| f.index())).collect()
+}
+
+/// What stands for the stem of functions that have no names in [`Correlation::ambiguous`].
+pub(crate) const NAMELESS: &str = "functions without names";
+
+/// Takes apart the pairs that were made by order, or of functions without names, which turned out to differ, where the address of one is held:
+/// what calls it through that would run another one's code. What may be one another is ambiguous. Gives whether there were any.
+pub fn part(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, changes: &ChangeSet) -> bool {
+    let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
+    let guessed = |c: &&FuncChange| {
+        let why = pairs.func_to_old[c.new.index()].map(|p| p.why);
+        why == Some(Why::Order) || (of[c.old.index()].name.is_empty() && nf[c.new.index()].name.is_empty())
+    };
+    let guessed: Vec<(FuncId, FuncId)> = changes.changed.iter().filter(guessed).map(|c| (c.old, c.new)).collect();
+    if guessed.is_empty() {
+        return false;
+    }
+    let (old_held, new_held) = (held(old.image, old.lifted), held(new.image, new.lifted));
+    let mut any = false;
+    for (a, b) in guessed {
+        if !old_held.contains(&a.index()) && !new_held.contains(&b.index()) {
+            continue;
+        }
+        pairs.func_to_new[a.index()] = None;
+        pairs.func_to_old[b.index()] = None;
+        let name = &nf[b.index()].name;
+        let stem = if name.is_empty() { NAMELESS.to_owned() } else { stem(name).name };
+        if !pairs.ambiguous.contains(&(codes::AMBIGUOUS_FUNCTIONS.0, stem.clone())) {
+            pairs.ambiguous.push((codes::AMBIGUOUS_FUNCTIONS.0, stem));
+        }
+        pairs.parted.push((a, b));
+        any = true;
+    }
+    any
 }
 
 /// Pairs the members of one group: equal bodies first, then the clearly most similar ones, then a lone rest.

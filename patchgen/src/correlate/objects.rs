@@ -191,7 +191,7 @@ pub fn settle(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, shared: &Sh
     let (old_lone, new_lone) = (lone(&doubt.old, &old_users, &shared.old), lone(&doubt.new, &new_users, &shared.new));
     seen.iter().for_each(|(a, b)| p.pair(a.index(), b.index(), Why::Use));
     // Users in the old image's numbers, None for a function that isn't paired by what it is.
-    let sure = |pair: Option<Pair<FuncId>>| pair.filter(|pair| pair.why != Why::Order);
+    let sure = |pair: Option<Pair<FuncId>>| pair.filter(|pair| pair.why.is_sure());
     let seen_new = |i: usize| -> BTreeSet<usize> {
         new_users[i].iter().filter_map(|&f| sure(pairs.func_to_old[f]).map(|q| q.old.index())).collect()
     };

@@ -19,6 +19,7 @@ pub(crate) enum Home {
 /// How much of a unit is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reading {
+    /// With what templates are instantiated for.
     Full,
     /// Without what lives on the stack, parameters of functions that are declared elsewhere, and places in the source.
     Survey,

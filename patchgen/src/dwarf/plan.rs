@@ -123,7 +123,9 @@ fn plan(abbrev: &Abbreviation, reading: Reading, encoding: Encoding, steps: &mut
     // A variable with a list of places lives on the stack, and nothing refers to it.
     let on_stack = abbrev.tag() == dw::DW_TAG_variable && location.is_some_and(|s| is_list(s.form()));
     let inlined = reading == Reading::Frames && abbrev.tag() == dw::DW_TAG_inlined_subroutine;
-    let skip = !(wanted(abbrev.tag()) || inlined) || (reading == Reading::Survey && on_stack);
+    let argument = reading == Reading::Full
+        && matches!(abbrev.tag(), dw::DW_TAG_template_type_parameter | dw::DW_TAG_GNU_template_parameter_pack);
+    let skip = !(wanted(abbrev.tag()) || inlined || argument) || (reading == Reading::Survey && on_stack);
     let first = steps.len();
     for spec in specs.iter().filter(|_| !skip) {
         let needed = match reading {

@@ -6,7 +6,7 @@ use super::threads::threads;
 use super::{Analysis, Place, literals::Literals};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::compare::{Counterparts, Meaning};
-use crate::correlate::{Side, stem};
+use crate::correlate::{NAMELESS, Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
 use crate::lift::{CodeRef, Data, DataKind, Field, Lifted, Slot, Target, describes_class};
 use foldhash::fast::FixedState;
@@ -435,6 +435,13 @@ impl<'a> Binder<'a> {
         // The address of a function is its old entry, for old and new code alike: the detour there leads on.
         match self.old_func(func) {
             Some(old) => Ok(Place::Old(self.analysis.old.functions[old.index()].parts[0].start)),
+            None if name.is_empty() && self.ambiguous.contains_key(NAMELESS) => {
+                let at = self.analysis.new.functions[func.index()].parts[0].start;
+                unbound(
+                    codes::AMBIGUOUS_FUNCTIONS,
+                    format!("the function at {at}, which may be one of several old ones"),
+                )
+            }
             None => match self.ambiguous.get(stem(name).name.as_str()) {
                 Some(&code) => unbound(code, format!("`{name}`, of which there are several that can't be told apart")),
                 None => Ok(Place::Func { func, part: 0, offset: 0 }),

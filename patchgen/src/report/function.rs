@@ -83,6 +83,7 @@ fn why(w: Why) -> &'static str {
         Why::Stem => "the same name without what the compiler numbers, in the same unit",
         Why::Order => "several of one name, told apart by order and content",
         Why::Content => "the only one with this content",
+        Why::Likeness => "several of one name, the most similar ones",
         Why::Scope => "the only one of its name in its scope",
         Why::Use => "the same places in code that is the same otherwise",
     }

@@ -53,7 +53,8 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
             Change::Layout(change) => out.layouts.push(change),
             Change::Enum(change) => out.enums.push(change),
             Change::Constant(units, ambiguous, values) => constant(units, ambiguous, values, &mut constants),
-            Change::Prototype(change) => out.prototypes.push(change),
+            Change::Prototype(change) if !only_moved(&change) => out.prototypes.push(change),
+            Change::Prototype(_) => {}
             Change::Variable(change) => out.variables.push(change),
         }
     }
@@ -65,6 +66,12 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
     out.prototypes.sort();
     out.variables.sort();
     out
+}
+
+/// Whether nothing differs but where lambdas stand in the source, which clang makes part of their names.
+fn only_moved(change: &ProtoChange) -> bool {
+    let [old, new] = [&change.old, &change.new].map(|text| name::without_places(text));
+    old == new && !old.contains("(unnamed)")
 }
 
 /// One difference, described.
@@ -271,16 +278,15 @@ fn describe_type(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -
     let name = name::qualified(&y.view, d.new.at).unwrap_or_default();
     // Type units have no name.
     let nameless = d.units.contains("");
-    let units = d.units.into_iter().collect();
+    let units: Vec<String> = d.units.into_iter().collect();
     let place = place(&y.view, b.at).or_else(|| place(&y.view, d.new.at));
-    let (old_size, new_size) = (a.node().size, b.node().size);
     if old_kind == TypeKind::Enum && new_kind == TypeKind::Enum {
         let mut e = EnumChange {
             name,
             units,
             place,
-            old_size,
-            new_size,
+            old_size: a.node().size,
+            new_size: b.node().size,
             added: Vec::new(),
             removed: Vec::new(),
             changed: Vec::new(),
@@ -289,39 +295,58 @@ fn describe_type(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -
         compare_constants(&enumerators(&a), &enumerators(&b), &mut e);
         return Some(Change::Enum(e));
     }
-    let fields = compare_fields(x, a.at, y, b.at);
-    let only_vtable = d.old.shape == d.new.shape;
-    let vtable = (d.old.vtable != d.new.vtable).then(|| {
+    let mut change = layout_change(x, a.at, y, b.at, name, units, d.by_unit && !nameless);
+    change.place = place;
+    change.only_vtable = d.old.shape == d.new.shape;
+    change.vtable = (d.old.vtable != d.new.vtable).then(|| {
         let names = |v: Vec<(u64, String)>| v.into_iter().map(|(_, n)| n).collect();
         (names(x.virtuals(a.at)), names(y.virtuals(b.at)))
     });
+    change.ambiguous = d.ambiguous;
+    change.same_storage &= !d.ambiguous && change.vtable.is_none();
+    change.detail = detail(&change);
+    Some(Change::Layout(change))
+}
+
+/// Of two aggregates, apart from their virtual functions.
+pub(super) fn layout_change(
+    x: &mut Shapes<'_, '_>,
+    a: DieRef,
+    y: &mut Shapes<'_, '_>,
+    b: DieRef,
+    name: String,
+    units: Vec<String>,
+    all_units: bool,
+) -> LayoutChange {
+    let of = |shapes: &mut Shapes<'_, '_>, at| {
+        let bare = shapes.bare(Some(at));
+        bare.map_or((TypeKind::Struct, None, 0), |b| (kind_of(&b), b.node().size, b.node().alignment))
+    };
+    let ((old_kind, old_size, old_alignment), (new_kind, new_size, new_alignment)) = (of(x, a), of(y, b));
+    let fields = compare_fields(x, a, y, b);
     let mut causes: Vec<String> = fields.iter().filter_map(|f| f.by_value.clone()).collect();
     causes.sort();
     causes.dedup();
-    let same_storage = !d.ambiguous
-        && a.node().tag == b.node().tag
-        && (old_size, a.node().alignment) == (new_size, b.node().alignment)
-        && vtable.is_none()
-        && storage::same(x, a.at, y, b.at);
+    let alike = (old_kind, old_size, old_alignment) == (new_kind, new_size, new_alignment);
     let mut change = LayoutChange {
         name,
         old_kind,
         new_kind,
         units,
-        place,
+        place: place(&y.view, b),
         old_size,
         new_size,
         fields,
-        vtable,
-        only_vtable,
-        same_storage,
+        vtable: None,
+        only_vtable: false,
+        same_storage: alike && storage::same(x, a, y, b),
         causes,
-        ambiguous: d.ambiguous,
-        all_units: d.by_unit && !nameless,
+        ambiguous: false,
+        all_units,
         detail: String::new(),
     };
     change.detail = detail(&change);
-    Some(Change::Layout(change))
+    change
 }
 
 fn field_at(shapes: &mut Shapes<'_, '_>, f: &Field) -> FieldAt {

@@ -24,6 +24,8 @@ pub struct Frame<'n> {
     pub passed: Vec<&'n str>,
     /// Types that a parameter points to.
     pub pointers: Vec<&'n str>,
+    /// Types that a parameter of a function points to which is inlined into it: its own instance, where it has one, else one from elsewhere.
+    lent: Vec<&'n str>,
     /// Units whose code is in it. None: there is one that can't be named.
     pub units: Option<BTreeSet<&'n str>>,
 }
@@ -45,8 +47,10 @@ pub struct Frames<'n> {
 struct Part<'n> {
     at: DieRef,
     entry: Option<Svma>,
-    /// The entries that it is an instance of, or that are inlined into it.
+    /// The entries that it is an instance of.
     origins: Vec<DieRef>,
+    /// Those that are inlined into it, and what these are instances of.
+    inlined: Vec<DieRef>,
     frame: Frame<'n>,
 }
 
@@ -136,18 +140,16 @@ pub fn frames<'n>(
     for part in &parts {
         let Some(entry) = part.entry else { continue };
         frame(entry, &part.frame, part.at.unit);
-        for origin in &part.origins {
-            match by_die.get(origin) {
-                Some(&i) => frame(entry, &parts[i].frame, origin.unit),
-                // It knows none of the types, but its unit counts.
-                None => frame(entry, &Frame::default(), origin.unit),
-            }
-        }
+        // One that knows none of the types counts for its unit.
+        let of = |origin: &DieRef| by_die.get(origin).map(|&i| parts[i].frame.clone()).unwrap_or_default();
+        part.origins.iter().for_each(|origin| frame(entry, &of(origin), origin.unit));
+        part.inlined.iter().for_each(|origin| frame(entry, &of(origin).inlined(), origin.unit));
     }
     // What is inlined there comes from the same unit.
     for (entry, unit) in survey.entries_in(&others).filter(|(entry, _)| entries.contains(entry)) {
         frame(entry, &Frame::default(), unit);
     }
+    out.functions.values_mut().for_each(Frame::settle);
     Ok(out)
 }
 
@@ -155,9 +157,12 @@ pub fn frames<'n>(
 fn join<'n>(parts: &mut Vec<Part<'n>>) {
     let by_die: HashMap<DieRef, usize, FixedState> = parts.iter().enumerate().map(|(i, p)| (p.at, i)).collect();
     let whole = |part: &Part<'n>| {
-        let of_origins = part.origins.iter().filter_map(|origin| by_die.get(origin)).map(|&i| &parts[i].frame);
+        let of = |list: &[DieRef]| -> Vec<&Frame<'n>> {
+            list.iter().filter_map(|origin| by_die.get(origin)).map(|&i| &parts[i].frame).collect()
+        };
         let mut frame = part.frame.clone();
-        of_origins.for_each(|other| frame.learn(other));
+        of(&part.origins).into_iter().for_each(|other| frame.learn(other));
+        of(&part.inlined).into_iter().for_each(|other| frame.learn(&other.clone().inlined()));
         frame
     };
     let frames: Vec<_> = parts.iter().map(|p| p.entry.is_some().then(|| whole(p))).collect();
@@ -166,7 +171,7 @@ fn join<'n>(parts: &mut Vec<Part<'n>>) {
         let frame = frames.next().flatten();
         let stays = frame.is_some();
         part.frame = frame.unwrap_or_default();
-        part.origins = Vec::new();
+        (part.origins, part.inlined) = (Vec::new(), Vec::new());
         stays
     });
     parts.shrink_to_fit();
@@ -174,13 +179,28 @@ fn join<'n>(parts: &mut Vec<Part<'n>>) {
 
 impl<'n> Frame<'n> {
     fn knows(&self) -> bool {
-        [&self.values, &self.passed, &self.pointers].iter().any(|types| !types.is_empty())
+        [&self.values, &self.passed, &self.pointers, &self.lent].iter().any(|types| !types.is_empty())
     }
 
     fn learn(&mut self, other: &Frame<'n>) {
         merge(&mut self.values, &other.values);
         merge(&mut self.passed, &other.passed);
         merge(&mut self.pointers, &other.pointers);
+        merge(&mut self.lent, &other.lent);
+    }
+
+    /// What it is to the function that it is inlined into: what it takes and gives by value is in that one's frame.
+    fn inlined(mut self) -> Frame<'n> {
+        merge(&mut self.lent, &std::mem::take(&mut self.pointers));
+        self.passed = Vec::new();
+        self
+    }
+
+    /// Once all is known of it.
+    fn settle(&mut self) {
+        let mut elsewhere = std::mem::take(&mut self.lent);
+        elsewhere.retain(|ty| !self.values.contains(ty));
+        merge(&mut self.pointers, &elsewhere);
     }
 
     fn add(&mut self, other: &Frame<'n>, unit: &'n str) {
@@ -237,7 +257,9 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
         // Whether an entry of another unit knows one is seen when that unit is read.
         let may_know = |at: &DieRef| at.unit != unit || knowing.contains(at);
         let asked = |p: &Part<'_>| p.entry.is_some_and(|at| self.entries.contains(&at));
-        let says = |p: &Part<'_>| p.frame.knows() || asked(p) || (p.entry.is_some() && p.origins.iter().any(may_know));
+        let says = |p: &Part<'_>| {
+            p.frame.knows() || asked(p) || (p.entry.is_some() && p.origins.iter().chain(&p.inlined).any(may_know))
+        };
         parts.into_iter().filter(says).collect()
     }
 
@@ -317,19 +339,30 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
             self.reason(returned, || format!("`{name}` returns a pointer to one"));
         }
         let mut frame = Frame { passed: given, ..Frame::default() };
-        let mut origins = Vec::new();
+        let (mut origins, mut inlined) = (Vec::new(), Vec::new());
         self.chain(node.origin, &mut origins);
-        for i in index + 1..node.end {
-            let inner = table.node(i);
+        let (mut next, mut inlined_end) = (index + 1, 0);
+        while next < node.end {
+            let (i, inner) = (next, table.node(next));
+            next += 1;
             match inner.tag {
-                dw::DW_TAG_inlined_subroutine => self.chain(inner.origin, &mut origins),
+                // One of its own.
+                dw::DW_TAG_subprogram => next = inner.end,
+                dw::DW_TAG_inlined_subroutine => {
+                    inlined_end = inlined_end.max(inner.end);
+                    self.chain(inner.origin, &mut inlined);
+                }
                 dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
                     let here = DieRef { unit: view.unit, offset: inner.offset };
                     let ty = inner.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
                     let (held, pointed) = self.finder.both(ty);
-                    if inner.tag == dw::DW_TAG_formal_parameter {
-                        merge(&mut frame.pointers, &pointed);
-                        merge(&mut frame.passed, &held);
+                    match inner.tag {
+                        dw::DW_TAG_formal_parameter if i < inlined_end => merge(&mut frame.lent, &pointed),
+                        dw::DW_TAG_formal_parameter => {
+                            merge(&mut frame.pointers, &pointed);
+                            merge(&mut frame.passed, &held);
+                        }
+                        _ => {}
                     }
                     merge(&mut frame.values, &held);
                 }
@@ -341,7 +374,7 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
             Some(Home::At(entry)) if node.code => Some(entry),
             _ => None,
         };
-        self.parts.push(Part { at, entry, origins, frame });
+        self.parts.push(Part { at, entry, origins, inlined, frame });
     }
 
     /// What an entry is an instance of, and what that completes.

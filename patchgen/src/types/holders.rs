@@ -59,6 +59,8 @@ pub(super) struct Wanted<'n> {
     /// What an entry with one of these names can be called without its scopes. A template's arguments may have scopes too: more than
     /// one reading of a name is possible.
     last: HashSet<&'n [u8]>,
+    /// Some have no name of their own.
+    nameless: bool,
 }
 
 impl<'n> Wanted<'n> {
@@ -67,7 +69,10 @@ impl<'n> Wanted<'n> {
             let inner = name.match_indices("::").map(|(at, mark)| &name[at + mark.len()..]);
             std::iter::once(name.as_str()).chain(inner).map(str::as_bytes)
         };
-        Wanted { names, last: names.iter().flat_map(readings).collect() }
+        let nameless = names.iter().any(|name| super::name::is_nameless(name));
+        let none: &[u8] = b"";
+        let last = names.iter().flat_map(readings).chain(nameless.then_some(none)).collect();
+        Wanted { names, last, nameless }
     }
 
     /// Names of entries, one of which each entry that is looked for has.
@@ -77,7 +82,10 @@ impl<'n> Wanted<'n> {
 
     /// The name of the entry at `at`, where it is one of those.
     fn name(&self, view: &View<'_, '_>, at: DieRef) -> Option<&'n str> {
-        let (_, node) = view.declared(at)?;
+        let Some((_, node)) = view.declared(at) else {
+            let name = self.nameless.then(|| super::name::nameless(view, at)).flatten()?;
+            return self.names.get(&name).map(String::as_str);
+        };
         // A name that isn't UTF-8 was made readable, and is only found in full.
         if !self.last.contains(node.name) && std::str::from_utf8(node.name).is_ok() {
             return None;

@@ -4,6 +4,7 @@
 //! that changed doesn't change what holds the pointer; a struct inside another does.
 
 mod arrays;
+mod closures;
 mod described;
 mod diff;
 mod frames;
@@ -25,6 +26,7 @@ pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
 pub use index::{Survey, VariablePart};
 pub(crate) use kept::kept;
+pub(crate) use name::is_nameless;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
 pub use returned::{Returned, returned, returned_at};
 pub use words::{Part, Parts, parts};
@@ -33,6 +35,7 @@ use crate::addr::Svma;
 use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef};
 use crate::image::ImageError;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What kind of type a name stands for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -183,6 +186,8 @@ pub struct TypeDiff {
     pub enums: Vec<EnumChange>,
     pub prototypes: Vec<ProtoChange>,
     pub variables: Vec<VarChange>,
+    /// Closures of `layouts`, by name: where the changed functions that are about one begin in the old build.
+    pub about: BTreeMap<String, BTreeSet<Svma>>,
     /// Declarations compared (names that both builds have).
     pub compared: usize,
 }

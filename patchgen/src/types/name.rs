@@ -14,6 +14,37 @@ pub(super) fn qualified(view: &View<'_, '_>, at: DieRef) -> Option<String> {
     Some(scope.join("::"))
 }
 
+/// The last part of the name that a type without one gets here, where it can be called.
+pub(super) const LAMBDA: &str = "<lambda>";
+const UNNAMED: &str = "<unnamed>";
+
+/// Of a type without a name: where it is, and what. Several types may have it.
+pub(super) fn nameless(view: &View<'_, '_>, at: DieRef) -> Option<String> {
+    let (table, index) = view.get(at)?;
+    let is_call = |&c: &u32| table.node(c).tag == dw::DW_TAG_subprogram && table.node(c).name == b"operator()";
+    let (mut scope, _) = view.scope(at)?;
+    scope.push(if table.children(index).any(|c| is_call(&c)) { LAMBDA } else { UNNAMED }.to_owned());
+    Some(scope.join("::"))
+}
+
+/// Whether a name is one of those.
+pub(crate) fn is_nameless(name: &str) -> bool {
+    [LAMBDA, UNNAMED].iter().any(|last| name.ends_with(last))
+}
+
+/// A text without the lines and columns of lambdas in names of clang's.
+pub(super) fn without_places(text: &str) -> String {
+    const MARK: &str = "(lambda at ";
+    let mut parts = text.split(MARK);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (place, rest) = part.split_at(part.find(')').unwrap_or(part.len()));
+        let file = place.rsplitn(3, ':').nth(2).unwrap_or(place);
+        out.extend([MARK, file, rest]);
+    }
+    out
+}
+
 /// A type in C's manner, declarators simplified.
 pub(super) fn render(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>) -> String {
     render_to(shapes, ty, 0)
@@ -87,4 +118,17 @@ pub(super) fn prototype(shapes: &mut Shapes<'_, '_>, at: DieRef) -> String {
     let result = render(shapes, node.ty);
     let params = parameters(shapes, table, index, 0);
     format!("{result} {}({params})", qualified(&shapes.view, decl).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_places;
+
+    #[test]
+    fn places_of_lambdas_go() {
+        let text = |line| format!("int f<(lambda at a:b/c.cc:{line}:7), int>(struct S<(lambda at d.cc:{line}:1)> *)");
+        assert_eq!(without_places(&text(9)), without_places(&text(12)));
+        assert_eq!(without_places(&text(9)), "int f<(lambda at a:b/c.cc), int>(struct S<(lambda at d.cc)> *)");
+        assert_eq!(without_places("int f(int)"), "int f(int)");
+    }
 }

@@ -24,6 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "same input, same bytes", hazards: "C1", run: reproducible },
     Case { name: "separate debug file", hazards: "C21", run: separate_debug },
     Case { name: "stripped, no debug file", hazards: "C21", run: stripped },
+    Case { name: "stripped, addresses on the heap", hazards: "C21,I1", run: stripped_callbacks },
     Case { name: "no debug information, accepted", hazards: "C21", run: undebugged },
     Case { name: "different compilers", hazards: "C22", run: different_compilers },
     Case { name: "a program of Go's", hazards: "S2", run: go_program },
@@ -257,6 +258,28 @@ fn stripped() -> Result<()> {
         }
         _ => fail!("stripped builds: {}", output.describe()),
     }
+}
+
+/// Which of several functions without names became which, their order doesn't say: what the heap knows one by would run another's code.
+fn stripped_callbacks() -> Result<()> {
+    let builds = compiled("callbacks", "stripped-callbacks", &Config::new(&[]))?;
+    for module in [&builds.old.module, &builds.new.module] {
+        run_ok(Command::new("strip").arg("--strip-all").arg(module), TOOL_LIMIT)?;
+    }
+    let bundle = builds.folder.join("fix.hpatch");
+    let output = bundle::build(&builds.old.module, &builds.new.module, &bundle, "fix", &["--accept", "HP0219"])?;
+    if output.code() == Some(4) {
+        check!(output.text().contains("HP0301"), "nothing says why: {}", output.describe());
+        return Ok(());
+    }
+    output.expect(0)?;
+    Signer::shared()?.sign(&bundle)?;
+    let mut target = Target::start(&builds.old.program, &Launch::trusting(Signer::shared()?.trust()))?;
+    check!(target.ask("keep")? == "12", "the old program is another one");
+    target.apply(&bundle)?.expect(0)?;
+    let answer = target.ask("call")?;
+    check!(answer == "40" || answer == "12", "the address that the heap holds leads to other code: {answer}");
+    target.finish()
 }
 
 /// Symbols but no types: refused until a person accepts that, and the signed manifest then says so.
