@@ -13,6 +13,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "patchgen/src/image/map.rs",
     "testsuite/programs/rust_constants.rs",
     "testsuite/programs/rust_blocks.rs",
+    "testsuite/programs/rust_closures.rs",
     "testsuite/programs/rust_middles.rs",
     "testsuite/programs/rust_panic.rs",
     "testsuite/programs/rust_state.rs",
