@@ -382,9 +382,12 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         Some(moved) => moved,
         None => {
             let closed = close(false, false, &fixed)?;
-            start_only = closed.2.iter().any(|f| f.severity == Severity::Start);
-            // Nothing is alive before `main`: initial values are then the new ones too.
-            link(if start_only { close(true, false, &fixed)? } else { closed })
+            let has = |severity: Severity| closed.2.iter().any(|f| f.severity == severity);
+            start_only = has(Severity::Start);
+            // Nothing is alive before `main`: initial values are then the new ones too, and nobody has to be waited for. More is brought along for
+            // the former; so what refuses the live patch refuses this one, unless it is for the sake of the latter.
+            let refused = has(Severity::Refuse) && compared.instances.values().flat_map(Fate::holders).next().is_none();
+            link(if start_only && !refused { close(true, false, &fixed)? } else { closed })
         }
     };
     findings.sort();

@@ -31,6 +31,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "attached under load, beside another preload", hazards: "S3,S7", run: attached_busy },
     Case { name: "locks held", hazards: "S3", run: locks_held },
     Case { name: "every process of a program", hazards: "S10", run: fleet },
+    Case { name: "rebuilt over itself, again and again", hazards: "S12", run: rebuilt },
 ];
 
 /// `hpatch` with any arguments, trusting the shared key.
@@ -575,4 +576,33 @@ fn build_id(file: &Path) -> Result<String> {
         Some(id) => Ok(id.to_owned()),
         None => fail!("{} has no build-id", file.display()),
     }
+}
+
+/// As a developer works: each build goes over the file that the process runs, and the old one is what the kernel still holds of it.
+fn rebuilt() -> Result<()> {
+    let (program, config, scene) = (super::special("versions")?, Config::new(&[]), folder("rebuilt")?);
+    let build = |macros: &[&str]| compile::build(&program, &config, &scene.join("bin"), macros);
+    let signer = Signer::shared()?;
+    let mut target = Target::start(&build(&[])?.program, &Launch::trusting(signer.trust()))?;
+    let running = PathBuf::from(format!("/proc/{}/exe", target.pid()));
+    let mut live: Option<String> = None;
+    for (n, (macros, value, side)) in
+        [(&["V1"][..], "102", "3"), (&["V1", "SIDE"], "102", "301"), (&["V2"], "202", "3")].into_iter().enumerate()
+    {
+        let (new, id) = (build(macros)?.module, format!("dev{n}"));
+        let file = scene.join(format!("{id}.hpatch"));
+        let gives_way: Vec<&str> = live.iter().flat_map(|id| ["--supersedes", id]).collect();
+        bundle::build(&running, &new, &file, &id, &gives_way)?.expect(0)?;
+        signer.sign(&file)?;
+        applied(&target, &file, &[])?.expect(0)?;
+        answers(&mut target, "value", value, &id)?;
+        answers(&mut target, "side", side, &id)?;
+        live = Some(id);
+    }
+    // Back where it began: there is nothing to build, and what is live is taken back.
+    bundle::build(&running, &build(&[])?.module, &scene.join("none.hpatch"), "none", &[])?.expect(3)?;
+    target.revert_and_unmap("dev2")?.expect(0)?;
+    answers(&mut target, "value", "2", "reverted")?;
+    target.verify()?.expect(0)?;
+    target.finish()
 }
