@@ -58,7 +58,7 @@ pub static hpatch_control: Block = Block(UnsafeCell::new(Control {
     trusted: 0,
     signal: 0,
     gate: 0,
-    reserved: [0; 2],
+    owner_began: 0,
 }));
 
 // Runs in the new thread, where clone(2) returned 0, and in the hijacked one. That is taken back by the command right after the call;

@@ -4,7 +4,7 @@ use crate::process::{self, Output, tail};
 use crate::{Failure, Result, fail, paths};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -189,14 +189,30 @@ impl Target {
     /// Waits for an end that somebody else brings about; whether it was by SIGKILL.
     pub fn killed(mut self) -> Result<bool> {
         use std::os::unix::process::ExitStatusExt;
+        Ok(self.end()?.signal() == Some(9))
+    }
+
+    /// Waits for an end that it comes to by itself.
+    pub fn end(&mut self) -> Result<ExitStatus> {
         let start = std::time::Instant::now();
         while start.elapsed() < ANSWER_LIMIT {
             if let Some(status) = self.child.try_wait()? {
-                return Ok(status.signal() == Some(9));
+                return Ok(status);
             }
             thread::sleep(Duration::from_millis(1));
         }
         fail!("the target did not end")
+    }
+
+    /// Waits for an end that it comes to by itself, and gives all that it wrote to its standard error.
+    pub fn last_words(mut self) -> Result<String> {
+        self.end()?;
+        // Whoever reads it lets go of the text at its end.
+        let start = std::time::Instant::now();
+        while Arc::strong_count(&self.complaints) > 1 && start.elapsed() < ANSWER_LIMIT {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(self.complaints())
     }
 
     /// Ends the program's input and waits for its end.

@@ -120,7 +120,8 @@ pub struct Control<P = u64> {
     pub signal: u32,
     /// avma of the [`Gate`], 0 for none.
     pub gate: u64,
-    pub reserved: [u32; 2],
+    /// When the command that `owner` names began, in clock ticks after boot (`starttime` in proc_pid_stat(5)): a pid alone may be given again.
+    pub owner_began: u64,
 }
 
 /// Places in a [`Gate`], the first of which is for control threads.

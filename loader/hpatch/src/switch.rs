@@ -371,6 +371,7 @@ impl Switch<'_> {
         has_query: bool,
         out: &mut Outcome,
     ) -> Result<bool> {
+        fault("stopped");
         let t0 = Instant::now();
         let listed = if has_query { None } else { self.target.maps().ok() };
         let lookup = Lookup { maps_file: &self.target.maps_file, listed: listed.as_deref() };

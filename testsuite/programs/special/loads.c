@@ -1,11 +1,15 @@
-// A host that loads libraries while it runs, in its own namespace and in new ones, calls their `value` and unloads them.
+// A host that loads libraries while it runs, in its own namespace and in new ones, from files and from memory, calls their `value` and unloads
+// them.
 //#Hazard: I5
 //#Expect: live
 //#Call: call 0
 #define _GNU_SOURCE
 #include "scenario.h"
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +33,30 @@ static void *other_thread(void *path) {
     return dlopen(path, RTLD_NOW);
 }
 
+// The descriptor of a memory file with what the file at `path` holds.
+static int in_memory(const char *path) {
+    int from = open(path, O_RDONLY), to = memfd_create("in-memory", 0);
+    while (sendfile(to, from, NULL, 1 << 20) > 0)
+        continue;
+    close(from);
+    return to;
+}
+
+static void *load_from_memory(const char *path) {
+    char name[64];
+    int file = in_memory(path);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", file);
+    void *handle = dlopen(name, RTLD_NOW);
+    close(file);
+    return handle;
+}
+
+static void become_from_memory(char *path) {
+    extern char **environ;
+    char *arguments[] = {path, NULL};
+    fexecve(in_memory(path), arguments, environ);
+}
+
 void command(const char *line) {
     char path[400];
     int i;
@@ -45,6 +73,10 @@ void command(const char *line) {
         printf("%d\n", call(i));
     else if (sscanf(line, "close %d", &i) == 1 && i < count)
         printf("%d\n", dlclose(handles[i]));
+    else if (sscanf(line, "memory %399s", path) == 1)
+        handle = load_from_memory(path);
+    else if (sscanf(line, "become %399s", path) == 1)
+        become_from_memory(path);
     else if (!strcmp(line, "own"))
         printf("%d\n", own(1));
     else if (sscanf(line, "exec %399s", path) == 1)
@@ -67,6 +99,6 @@ void command(const char *line) {
     if (handle) {
         handles[count] = handle;
         printf("%d\n", count++);
-    } else if (!strncmp(line, "load", 4) || !strncmp(line, "space", 5) || !strncmp(line, "thread", 6))
+    } else if (!strncmp(line, "load", 4) || !strncmp(line, "memory", 6) || !strncmp(line, "space", 5) || !strncmp(line, "thread", 6))
         printf("%s\n", dlerror());
 }

@@ -6,7 +6,8 @@ use crate::process::{Output, run, run_ok};
 use crate::program::Config;
 use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
-use crate::{Result, check, fail};
+use crate::{Failure, Result, check, fail};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "an import that isn't there", hazards: "S11", run: nowhere },
     Case { name: "bundle changed while it is read", hazards: "S11,B4", run: changing },
     Case { name: "no memory", hazards: "S8,S11", run: no_memory },
+    Case { name: "memory that ends on the way", hazards: "S8,S11", run: little_memory },
     Case { name: "full disk at apply", hazards: "S11", run: full_disk },
     Case { name: "attached under a filter", hazards: "S7", run: attached_filtered },
     Case { name: "attached inside a constructor", hazards: "S3,S7", run: attached_constructing },
@@ -120,6 +122,44 @@ fn no_memory() -> Result<()> {
     target.apply(&pair.bundle)?.expect(0)?;
     answers(&mut target, "value", "101", "with memory")?;
     target.finish()
+}
+
+/// Room for some of the mappings that an apply makes, a little more each time until it is room for all: whatever step finds none refuses, and nothing is
+/// left of those before.
+fn little_memory() -> Result<()> {
+    const STEP: u64 = 8 << 10;
+    let pair = Pair::make("counter", "little-memory")?;
+    let mut target = pair.start()?;
+    let before = Snapshot::take(target.pid())?;
+    let pid = target.pid().to_string();
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: u64 =
+        statm.split(' ').next().unwrap_or_default().parse().map_err(|_| Failure(format!("statm: {statm}")))?;
+    let limit = |more: u64| {
+        let bytes = format!("--as={}:unlimited", pages * 4096 + more);
+        run(Command::new("prlimit").args(["--pid", &pid, &bytes]), Duration::from_secs(5))?.expect(0)
+    };
+    let mut told = BTreeSet::new();
+    for more in (0..128).map(|n| n * STEP) {
+        limit(more)?;
+        let output = target.apply_within(&pair.bundle, 2)?;
+        let when = format!("{} KiB: {}", more >> 10, output.describe());
+        if output.code() == Some(0) {
+            check!(told.len() > 1, "only {told:?} before {when}");
+            answers(&mut target, "value", "101", &when)?;
+            target.verify()?.expect(0)?;
+            target.revert_and_unmap("fix")?.expect(0)?;
+            answers(&mut target, "value", "2", &when)?;
+            untouched(&target, &before, &when)?;
+            return target.finish();
+        }
+        let code = ["HP1002", "HP1008", "HP1010", "HP1404"].into_iter().find(|code| output.text().contains(code));
+        let Some(code) = code.filter(|_| matches!(output.code(), Some(4 | 5 | 7))) else { fail!("{when}") };
+        told.insert(code);
+        untouched(&target, &before, &when)?;
+        answers(&mut target, "value", "2", &when)?;
+    }
+    fail!("1 MiB of memory isn't enough")
 }
 
 /// The command may write no file: it needs none for the switch.

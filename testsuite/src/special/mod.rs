@@ -5,12 +5,16 @@ mod duty;
 mod errors;
 mod faults;
 mod foreign;
+mod forks;
 mod in_place;
+mod leaving;
 mod life;
 mod lift;
 mod moved;
 mod on_disk;
 mod recovered;
+mod reused;
+mod sanitized;
 mod seen;
 mod surroundings;
 mod switch;
@@ -20,10 +24,13 @@ mod ways;
 
 use crate::bundle::{self, Signer};
 use crate::compile::{self, Builds};
+use crate::process::{self, Output};
 use crate::program::{Config, Program};
 use crate::target::{Launch, Target};
 use crate::{Result, check, paths};
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
 /// One scripted scenario.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +60,10 @@ pub fn cases() -> Vec<Case> {
         moved::CASES,
         recovered::CASES,
         on_disk::CASES,
+        leaving::CASES,
+        forks::CASES,
+        reused::CASES,
+        sanitized::CASES,
     ]
     .concat()
 }
@@ -104,6 +115,15 @@ fn answers(target: &mut Target, call: &str, wanted: &str, when: &str) -> Result<
     let answer = target.ask(call)?;
     check!(answer == wanted, "{when}: `{call}` gives `{answer}`, expected `{wanted}`");
     Ok(())
+}
+
+/// `hpatch apply`, in the course of which the process gets SIGUSR1 (signal(7)).
+fn apply_with_signal(pair: &Pair, target: &Target, step: &str) -> Result<Output> {
+    let pid = target.pid().to_string();
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.args(["apply", "--pid", &pid]).arg(&pair.bundle);
+    command.env("HPATCH_TEST_KILL", step).env("HPATCH_TEST_KILL_PID", &pid).env("HPATCH_TEST_KILL_SIGNAL", "10");
+    process::run(&mut command, Duration::from_secs(30))
 }
 
 fn special(program: &str) -> Result<Program> {

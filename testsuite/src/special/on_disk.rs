@@ -1,24 +1,161 @@
 //! Programs whose file isn't what runs any more: replaced by a package manager, unlinked, or never in a file system.
 
-use super::{Case, Pair, answers};
+use super::{Case, Pair, answers, compiled};
 use crate::bundle::Signer;
 use crate::process::{self, Output};
+use crate::program::Config;
+use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
-use crate::{Result, check, paths};
+use crate::{Result, check, fail, paths};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "replaced on disk while it runs", hazards: "I4,S10", run: replaced },
     Case { name: "unlinked while it runs", hazards: "I4", run: unlinked },
     Case { name: "code on pages of its own", hazards: "I4", run: remapped },
+    Case { name: "program from memory", hazards: "I4,S10", run: from_memory },
+    Case { name: "library from memory", hazards: "I4,I5", run: library_from_memory },
+    Case { name: "on layers of file systems", hazards: "I4,S7,S10", run: on_layers },
 ];
 
 fn every(verb: &str, program: &Path, more: &[&str]) -> Result<Output> {
     let mut command = Command::new(paths::tool("hpatch")?);
     command.args([verb, "--exe"]).arg(program).args(more).env("HPATCH_TRUST", Signer::shared()?.trust());
     process::run(&mut command, Duration::from_secs(60))
+}
+
+/// Waits until the host has become another program, the file of which isn't at any path.
+fn become_from_memory(target: &mut Target, program: &Path) -> Result<()> {
+    target.send(&format!("become {}", program.display()))?;
+    // What is sent before would be lost with the old program's buffers.
+    let start = Instant::now();
+    while !std::fs::read_link(format!("/proc/{}/exe", target.pid()))?.starts_with("/memfd:in-memory (deleted)") {
+        check!(start.elapsed() < Duration::from_secs(10), "the host is still there");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    target.ask("ready").map(drop)
+}
+
+/// A program that was never in a file system: `memfd_create` and `fexecve`.
+fn from_memory() -> Result<()> {
+    let launch = Launch::trusting(Signer::shared()?.trust());
+    let host = compiled("loads", "from-memory-host", &Config::new(&[]))?.old.program;
+    let pair = Pair::make("counter", "from-memory")?;
+    let mut target = Target::start(&host, &launch)?;
+    become_from_memory(&mut target, &pair.builds.old.program)?;
+    let before = Snapshot::take(target.pid())?;
+    answers(&mut target, "value", "2", "from memory")?;
+    in_and_out(&mut target, &pair.bundle, "from memory")?;
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("reverted: {difference}");
+    }
+    let mut killed = Command::new(paths::tool("hpatch")?);
+    killed.args(["apply", "--pid", &target.pid().to_string()]).arg(&pair.bundle).env("HPATCH_TEST_KILL", "written");
+    if process::run(&mut killed, Duration::from_secs(30))?.code() != Some(0) {
+        target.verify()?.expect(0)?;
+        answers(&mut target, "value", "2", "killed and taken back")?;
+    }
+    target.finish()?;
+    // Who is in the way is told by name and line: from the file that is mapped, which has no path.
+    let pair = Pair::make("busy", "from-memory-busy")?;
+    let mut target = Target::start(&host, &launch)?;
+    become_from_memory(&mut target, &pair.builds.old.program)?;
+    target.ask("enter")?;
+    let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    for word in ["HP1201", "wait_for_work", "(busy.c:"] {
+        check!(refused.text().contains(word), "`{word}` isn't said: {}", refused.describe());
+    }
+    answers(&mut target, "leave", "left", "after the refusal")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "100", "patched")?;
+    target.finish()
+}
+
+/// A library that `dlopen` had from a memory file: patched when it is there, or by the store before its code runs.
+fn library_from_memory() -> Result<()> {
+    let host = compiled("loads", "library-from-memory-host", &Config::new(&[]))?.old.program;
+    let pair = Pair::unsigned("counter", "library-from-memory", &Config::new(&[("kind", "shared")]))?;
+    Signer::shared()?.sign(&pair.bundle)?;
+    let library = pair.builds.old.module.display();
+    let store = crate::scenario::store_with(&pair.builds.folder, &[&pair.bundle])?;
+    for store in [None, Some(store)] {
+        let from_store = store.is_some();
+        let mut target = Target::start(&host, &Launch { store, ..Launch::trusting(Signer::shared()?.trust()) })?;
+        answers(&mut target, &format!("memory {library}"), "0", "loaded")?;
+        if !from_store {
+            let before = Snapshot::take(target.pid())?;
+            answers(&mut target, "call 0", "2", "loaded from memory")?;
+            target.apply(&pair.bundle)?.expect(0)?;
+            answers(&mut target, "call 0", "101", "patched")?;
+            target.verify()?.expect(0)?;
+            target.revert_and_unmap("fix")?.expect(0)?;
+            if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+                fail!("reverted: {difference}");
+            }
+            target.apply(&pair.bundle)?.expect(0)?;
+        }
+        answers(&mut target, "call 0", "101", "patched")?;
+        target.verify()?.expect(0)?;
+        target.revert("fix")?.expect(0)?;
+        answers(&mut target, "call 0", "2", "reverted")?;
+        target.finish()?;
+    }
+    Ok(())
+}
+
+/// A program on an overlay file system in user and mount namespaces of its own: the kernel has two files for one there, of different devices, and
+/// its path leads elsewhere outside. Once it lies in the lower layer, once it was written to and lies in the upper one.
+fn on_layers() -> Result<()> {
+    let pair = Pair::make("counter", "on-layers")?;
+    let hpatch = paths::tool("hpatch")?;
+    for change in ["true", "touch merged/counter"] {
+        let folder = tempfile::tempdir()?;
+        for name in ["lower", "upper", "work", "merged"] {
+            std::fs::create_dir(folder.path().join(name))?;
+        }
+        std::fs::copy(&pair.builds.old.program, folder.path().join("lower/counter"))?;
+        let script = format!(
+            "cd \"$1\" && mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged || exit 9; {change}; exec \"$2\" run --trust \"$3\" -- \"$1/merged/counter\""
+        );
+        let unshare = ["--user", "--map-root-user", "--mount"];
+        let mut probe = Command::new("unshare");
+        probe.args(unshare).args([
+            "sh",
+            "-c",
+            "cd \"$1\" && mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged",
+            "sh",
+        ]);
+        if process::run(probe.arg(folder.path()), Duration::from_secs(10))?.code() != Some(0) {
+            // The kernel or a container forbids that.
+            return Ok(());
+        }
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let words = ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned(), text(folder.path()), text(&hpatch)];
+        let trust = Signer::shared()?.trust();
+        let arguments = unshare.map(str::to_owned).into_iter().chain(words).chain([text(&trust)]).collect();
+        let mut target = Target::start(Path::new("unshare"), &Launch { arguments, ..Launch::default() })?;
+        let when = format!("after `{change}`");
+        check!(!folder.path().join("merged/counter").exists(), "{when}: the path leads to it outside, too");
+        let before = Snapshot::take(target.pid())?;
+        answers(&mut target, "value", "2", &when)?;
+        target::apply(target.pid(), &pair.bundle, 10, &trust)?.expect(0)?;
+        answers(&mut target, "value", "101", &when)?;
+        target.verify()?.expect(0)?;
+        target.revert_and_unmap("fix")?.expect(0)?;
+        answers(&mut target, "value", "2", &when)?;
+        if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+            fail!("{when}: reverted: {difference}");
+        }
+        // By its path, as it is inside.
+        every("apply", &folder.path().join("merged/counter"), &[&pair.bundle.to_string_lossy()])?.expect(0)?;
+        answers(&mut target, "value", "101", &when)?;
+        every("revert", &folder.path().join("merged/counter"), &["fix"])?.expect(0)?;
+        answers(&mut target, "value", "2", &when)?;
+        target.finish()?;
+    }
+    Ok(())
 }
 
 fn in_and_out(target: &mut Target, bundle: &Path, when: &str) -> Result<()> {

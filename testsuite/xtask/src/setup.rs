@@ -112,6 +112,7 @@ const OPTIONAL: &[Need] = &[
     need("dwz", "dwz"),
     need("gfortran", "gfortran"),
     need("go", "golang-go"),
+    need("/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.asan-x86_64.a", "libclang-rt-14-dev"),
 ];
 
 pub fn everything() -> Result<()> {

@@ -3,19 +3,20 @@
 //! also shows that there is no suspended stack at all. A signal handler that was left by a switch of stacks has its signal frame somewhere,
 //! which says where the interrupted function goes on.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use super::forbidden::{Forbidden, Sites};
 use super::scan::{CONTEXT, Hit, SELECTORS, Use, View};
 use super::stacks::Stacks;
 use crate::target::Target;
 use crate::target::maps::{self, Mapping};
 use crate::target::mem::{IoVecs, Piece, read_pieces};
+use crate::target::pages::{Next, Pages};
 
 const PAGE: u64 = 4096;
-/// Bits of `/proc/PID/pagemap` (Documentation/admin-guide/mm/pagemap.rst).
-const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+/// Bytes that are read at once.
+const AT_ONCE: u64 = 2 << 20;
+/// Address space that is looked at page by page at most, where the kernel doesn't find the pages that exist by itself: a sanitizer's shadow has
+/// terabytes, and looking at each would take minutes.
+const MOST_LOOKED_AT: u64 = 64 << 30;
 
 /// From the program counter in a signal frame to its selectors, in bytes.
 const PC_BEFORE: u64 = (CONTEXT - 1) * 8;
@@ -38,9 +39,8 @@ fn read_word(reader: i32, addr: u64, iov: &mut IoVecs) -> Option<u64> {
 #[derive(Debug)]
 pub struct Deep {
     words: Vec<u64>,
-    pages: Vec<u8>,
     iov: IoVecs,
-    pagemap: File,
+    pages: Pages,
     /// Bytes that are read at most.
     limit: u64,
     stacks: Stacks,
@@ -54,10 +54,9 @@ impl Deep {
     /// `loader`: address ranges that hold return sites without being anybody's stack.
     pub fn new(target: &Target, stacks: Stacks, limit: u64, loader: Vec<(u64, u64)>) -> std::io::Result<Self> {
         Ok(Self {
-            words: vec![1; 256 * 1024],
-            pages: vec![0; 4096 * 8],
+            words: vec![1; AT_ONCE as usize / 8],
             iov: IoVecs::with_room(1),
-            pagemap: File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid))?,
+            pages: Pages::open(target)?,
             limit,
             stacks,
             loader,
@@ -132,6 +131,7 @@ impl Deep {
         mut found: impl FnMut(u64, Word),
     ) -> Result<(), u64> {
         self.bytes = 0;
+        self.pages.begin();
         for m in list.iter().filter(|m| m.read && m.write && !m.shared) {
             let mut at = m.start;
             while at < m.end {
@@ -142,7 +142,7 @@ impl Deep {
                 }
                 let stop = loader(at).map(|o| o.0).min().unwrap_or(m.end).min(m.end);
                 at = self.stretch(at, stop, reader, words, &mut found);
-                if self.bytes > self.limit {
+                if self.bytes > self.limit || self.pages.looked_at() > MOST_LOOKED_AT {
                     return Err(m.start);
                 }
             }
@@ -152,20 +152,10 @@ impl Deep {
 
     /// Looks at a run of pages that exist, from `at` on; gives where to go on.
     fn stretch(&mut self, at: u64, stop: u64, reader: i32, words: &Sites, found: &mut impl FnMut(u64, Word)) -> u64 {
-        let most = ((stop - at) / PAGE).min(512);
-        let n = most.max(1) as usize;
-        let exists = match self.pagemap.read_exact_at(&mut self.pages[..n * 8], at / PAGE * 8) {
-            Ok(()) => &self.pages[..n * 8],
-            Err(_) => &[0xff; 8][..],
+        let (at, end) = match self.pages.next(at, stop, AT_ONCE) {
+            Next::Nothing(end) => return end,
+            Next::Pages(start, end) => (start, end),
         };
-        let flags = |c: &[u8]| c.try_into().map_or(u64::MAX, u64::from_le_bytes) & PRESENT_OR_SWAPPED != 0;
-        let mut pages = exists.chunks_exact(8);
-        let first = pages.next().is_none_or(flags);
-        let run = 1 + pages.take_while(|c| flags(c) == first).count() as u64;
-        let end = (at + run * PAGE).min(stop);
-        if !first {
-            return end;
-        }
         let piece = Piece { addr: at, len: (end - at) as usize & !7, at: 0 };
         let got = read_pieces(reader, &[piece], &mut self.words, &mut self.iov).unwrap_or(0);
         self.bytes += got as u64;

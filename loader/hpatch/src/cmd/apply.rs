@@ -17,6 +17,7 @@ use super::session::Session;
 use super::{perf_map, revert};
 use crate::check::foreign;
 use crate::error::{Error, Exit, Result, code};
+use crate::fault::fault;
 use crate::switch::{self, Direction};
 use crate::target::control::Patch;
 use crate::target::{Target, compose};
@@ -28,18 +29,23 @@ const MAX_BUNDLE: u64 = 64 << 20;
 pub fn run(pid: i32, bundle: &Path, how: &Applying, switching: &Switching) -> Result<Report> {
     let bytes = read_bundle(bundle)?;
     let session = Session::open(pid, switching)?;
-    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    session.unless_it_left(apply(&session, &bytes, how, switching))
+}
+
+fn apply(session: &Session, bytes: &[u8], how: &Applying, switching: &Switching) -> Result<Report> {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
     let begun = Instant::now();
-    let patch = match prepare(&session, &bytes, how, RpcOptions { allow_seccomp: switching.allow_seccomp }) {
+    let patch = match prepare(session, bytes, how, RpcOptions { allow_seccomp: switching.allow_seccomp }) {
         Ok(patch) => patch,
         // The loader has looked whether a copy of a module has appeared that the bundle isn't applied to.
-        Err(e) if e.code == code::ALREADY_APPLIED => return already(&session, digest, e),
+        Err(e) if e.code == code::ALREADY_APPLIED => return already(session, digest, e),
         Err(e) if e.code == code::PREIMAGE_DIFFERS => {
-            return Err(foreign::explain(&session.target, &session.records()?, &bytes, e));
+            return Err(foreign::explain(&session.target, &session.records()?, bytes, e));
         }
         Err(e) => return Err(e),
     };
-    switch_in(&session, patch, begun.elapsed(), how, switching)
+    fault("prepared");
+    switch_in(session, patch, begun.elapsed(), how, switching)
 }
 
 fn already(session: &Session, digest: [u8; 32], error: Error) -> Result<Report> {

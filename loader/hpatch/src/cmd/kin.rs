@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 
 use hpatch_core::abi::{MAGIC, RecordState};
 
-use super::session::{Recovered, Session, is_command};
+use super::session::{Recovered, Session};
 use crate::error::{Error, Result};
 use crate::switch::Options;
 use crate::target::Target;
-use crate::target::control::{Control, Patch};
+use crate::target::control::{Control, Owner, Patch};
 
 /// Nobody forks faster than that for long.
 const MAX_ROUNDS: usize = 20;
@@ -29,8 +29,8 @@ pub fn half_way(p: &Patch) -> bool {
 }
 
 /// Whether it is, and nobody is making that change.
-pub fn unfinished(p: &Patch, owner: u32) -> bool {
-    half_way(p) && !(owner != 0 && is_command(owner))
+pub fn unfinished(p: &Patch, owner: Owner) -> bool {
+    half_way(p) && !owner.is_at_work()
 }
 
 /// Whether anything in the process is half-way, as far as that can be seen.

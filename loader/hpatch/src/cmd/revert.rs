@@ -15,12 +15,17 @@ use crate::trace::rpc::{self, RpcOptions};
 
 pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Report> {
     let session = Session::open(pid, switching)?;
+    session.unless_it_left(revert(&session, id, unmap, switching))
+}
+
+fn revert(session: &Session, id: &str, unmap: bool, switching: &Switching) -> Result<Report> {
+    let pid = session.target.pid;
     let records = session.records()?;
     // A bundle that was applied once more to copies of its modules that appeared later has a record for each time.
     let of_id = |state| move |p: &&Patch| p.id == id && p.is(state);
     let live: Vec<Patch> = records.iter().filter(of_id(RecordState::Live)).cloned().collect();
     if unmap && live.is_empty() && records.iter().any(|p| of_id(RecordState::Reverted)(&p)) {
-        return unmap_reverted(&session, id, &records, switching);
+        return unmap_reverted(session, id, &records, switching);
     }
     let Some(patch) = compose::together(live.clone()) else {
         let mut e = Error::new(code::NOT_APPLIED, Exit::Refused, format!("no live bundle {id} in process {pid}"));
@@ -38,7 +43,7 @@ pub fn run(pid: i32, id: &str, unmap: bool, switching: &Switching) -> Result<Rep
     let outcome = switch::run(&session.target, &patch, Direction::Revert, switching.options())?;
     let mut notes = Vec::new();
     for p in live.iter().filter(|_| unmap) {
-        notes.extend(release(&session, p, switching)?);
+        notes.extend(release(session, p, switching)?);
     }
     let mut json = outcome.json();
     if let Value::Object(m) = &mut json {

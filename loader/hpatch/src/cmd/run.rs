@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::{Endianness, Object, ObjectSection};
+
 use super::Report;
 use crate::error::{Error, Exit, Result, code};
 use crate::target::control::LIBRARY;
@@ -40,6 +42,32 @@ fn directory(what: &str, path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Whether a program is linked with the address sanitizer's library. That ends the program at its start when it isn't the first of all libraries, in
+/// case one before it has functions of the same names; the loader has none.
+fn is_watched_for_addresses(program: &OsStr) -> bool {
+    let found = if program.as_encoded_bytes().contains(&b'/') {
+        Some(PathBuf::from(program))
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file())
+    };
+    let Some(bytes) = found.and_then(|p| std::fs::read(p).ok()) else { return false };
+    let Ok(file) = object::read::elf::ElfFile64::<Endianness>::parse(&bytes[..]) else { return false };
+    let names = file.section_by_name(".dynstr").and_then(|s| s.data().ok()).unwrap_or_default();
+    let named = |start: &[u8]| names.split(|b| *b == 0).any(|name| name.starts_with(start));
+    named(b"libasan.so") || named(b"libclang_rt.asan")
+}
+
+/// The sanitizer's options (`COMMON_FLAG`s are parted by colons) with the one that lets libraries come before it.
+fn with_any_order(options: Option<OsString>) -> OsString {
+    let mut all = options.filter(|o| !o.is_empty()).map_or_else(OsString::new, |mut o| {
+        o.push(":");
+        o
+    });
+    all.push("verify_asan_link_order=0");
+    all
+}
+
 /// Replaces this program; comes back only with an error.
 pub fn run(store: Option<&Path>, trust: Option<&Path>, signal: Option<u8>, command: &[OsString]) -> Result<Report> {
     let library = library()?;
@@ -59,6 +87,9 @@ pub fn run(store: Option<&Path>, trust: Option<&Path>, signal: Option<u8>, comma
     }
     let mut c = Command::new(program);
     c.args(args).env("LD_PRELOAD", preload);
+    if is_watched_for_addresses(program) {
+        c.env("ASAN_OPTIONS", with_any_order(std::env::var_os("ASAN_OPTIONS")));
+    }
     if let Some(dir) = store {
         c.env("HPATCH_STORE", directory("the store", dir)?);
     }

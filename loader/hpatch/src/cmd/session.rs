@@ -15,8 +15,7 @@ use crate::recovery;
 use crate::switch::{self, Direction, Options};
 use crate::target::Target;
 use crate::target::compose;
-use crate::target::control::{Control, Patch};
-use crate::target::procfs;
+use crate::target::control::{Control, Owner, Patch};
 use crate::trace::patience::Patience;
 use crate::trace::rpc::{self, RpcOptions};
 
@@ -82,8 +81,8 @@ impl Session {
             return Err(e.help("the process goes on as it is; restart it to patch it again"));
         }
         let owner = control.owner(&target)?;
-        let me = std::process::id();
-        if owner != 0 && owner != me && is_command(owner) {
+        let me = Owner::me()?;
+        if owner != me && owner.is_at_work() {
             return Err(owned(pid, owner));
         }
         control.set_owner(&target, me)?;
@@ -128,6 +127,11 @@ impl Session {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Where the process has ended or replaced its program meanwhile, whatever else failed is a consequence of that.
+    pub fn unless_it_left<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|e| if self.target.has_memory() { e } else { self.target.vanished() })
     }
 
     /// [`half_way_json`] of this session.
@@ -214,17 +218,12 @@ pub fn describe(all: &[Recovered]) -> String {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let _ = self.control.set_owner(&self.target, 0);
+        let _ = self.control.set_owner(&self.target, Owner::default());
     }
 }
 
-fn owned(pid: i32, owner: u32) -> Error {
-    Error::new(code::LOADER_BUSY, Exit::Busy, format!("another command (pid {owner}) works on process {pid}"))
-}
-
-/// Whether a pid is a living `hpatch`; one that was killed may wait long for its new parent to reap it.
-pub fn is_command(pid: u32) -> bool {
-    procfs::task_stat(pid as i32, pid as i32).is_ok_and(|s| s.comm == "hpatch" && !s.is_dead())
+fn owned(pid: i32, owner: Owner) -> Error {
+    Error::new(code::LOADER_BUSY, Exit::Busy, format!("another command (pid {}) works on process {pid}", owner.pid))
 }
 
 /// A lock that dies with this process: an abstract socket (unix(7)) named after the target.
@@ -248,7 +247,7 @@ fn lock(target: &Target) -> Result<OwnedFd> {
             return Err(match e.raw_os_error() {
                 Some(libc::EADDRINUSE) => {
                     let control = Control::find(target).ok().flatten();
-                    let owner = control.and_then(|c| c.owner(target).ok()).unwrap_or(0);
+                    let owner = control.and_then(|c| c.owner(target).ok()).unwrap_or_default();
                     owned(target.pid, owner)
                 }
                 _ => Error::io("cannot lock the target", &e),

@@ -16,7 +16,7 @@ use crate::check::scan::Scanner;
 use crate::error::{Error, Exit, Result, code};
 use crate::switch::{self, boot_time};
 use crate::target::Target;
-use crate::target::control::{Control, Patch, state_name};
+use crate::target::control::{Control, Owner, Patch, state_name};
 
 fn loader_state(state: u32) -> &'static str {
     match state {
@@ -31,7 +31,7 @@ fn hex(b: &[u8]) -> String {
     b.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn patch_json(p: &Patch, owner: u32) -> Value {
+fn patch_json(p: &Patch, owner: Owner) -> Value {
     let live = p.is(RecordState::Live);
     json!({
         "id": p.id,
@@ -73,7 +73,7 @@ fn look(target: &Target, control: &Control) -> Result<Seen> {
         text.push('\n');
     }
     let mut json = json!({
-        "pid": target.pid, "comm": target.comm, "loader": origin, "state": loader_state(state), "owner": owner,
+        "pid": target.pid, "comm": target.comm, "loader": origin, "state": loader_state(state), "owner": owner.pid,
         "bundles": records.iter().map(|p| patch_json(p, owner)).collect::<Vec<_>>(),
     });
     if state == LoaderState::Blocked as u32 {

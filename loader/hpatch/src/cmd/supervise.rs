@@ -8,6 +8,7 @@ use super::ways::Way;
 use crate::error::{Exit, Result, code};
 use crate::fault;
 use crate::switch::Options;
+use crate::target::procfs;
 use crate::trace::door;
 
 /// Signals that must not end the worker while threads are stopped.
@@ -15,6 +16,7 @@ const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc:
 
 /// Runs `work`, which is `verb` on process `pid`, in a child and gives its exit status. Must be called while this program has one thread.
 pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
+    let began = began(pid);
     // SAFETY: this program has one thread, so the child may do anything.
     let child = unsafe { libc::fork() };
     if child < 0 {
@@ -44,7 +46,7 @@ pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
         return libc::WEXITSTATUS(st) as u8;
     }
     eprintln!("error[HP1310]: the command was killed by signal {}", libc::WTERMSIG(st));
-    match recover(pid, verb.switching().map_or_else(Options::default, Switching::options)) {
+    match recover((pid, began), verb.switching().map_or_else(Options::default, Switching::options)) {
         Ok(done) if done.is_empty() => {
             eprintln!("  = no change was half-way: `hpatch status --pid {pid}` says what is live");
             Exit::Internal as u8
@@ -65,10 +67,18 @@ pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
     }
 }
 
+/// When a process began, in clock ticks after boot: its pid may be another's when the worker has died.
+fn began(pid: i32) -> Option<u64> {
+    procfs::task_stat(pid, pid).ok().map(|s| s.start_time)
+}
+
 /// The way that the worker went is open still.
-fn recover(pid: i32, options: Options) -> Result<Vec<Recovered>> {
+fn recover((pid, began): (i32, Option<u64>), options: Options) -> Result<Vec<Recovered>> {
     let once = || -> Result<Vec<Recovered>> {
         let session = Session::open_unrecovered(pid)?;
+        if began != Some(session.target.start_time) {
+            return Err(session.target.vanished());
+        }
         let done = session.recover(options)?;
         if !done.is_empty() {
             kin::tell(&kin::recover(&session, options));

@@ -11,6 +11,7 @@ use super::Target;
 use super::compose::Rider;
 use super::elf;
 use super::maps::Mapping;
+use super::procfs;
 use crate::error::{Error, Exit, Result, code};
 use crate::threads::Begin;
 
@@ -28,6 +29,31 @@ pub struct Control {
     pub addr: u64,
     /// First address of the loader's image.
     pub base: u64,
+}
+
+/// The command that works on a process. A pid is given again when its process has ended, so it names one only together with the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// 0 for none.
+    pub pid: u32,
+    /// Clock ticks after boot.
+    began: u64,
+}
+
+impl Owner {
+    /// This program.
+    pub fn me() -> Result<Self> {
+        let pid = std::process::id();
+        let stat = procfs::task_stat(pid as i32, pid as i32);
+        let stat = stat.map_err(|e| Error::io("cannot read what /proc says of this program", &e))?;
+        Ok(Self { pid, began: stat.start_time })
+    }
+
+    /// Whether it lives; one that was killed may wait long for its new parent to reap it.
+    pub fn is_at_work(&self) -> bool {
+        let pid = self.pid as i32;
+        pid != 0 && procfs::task_stat(pid, pid).is_ok_and(|s| s.start_time == self.began && !s.is_dead())
+    }
 }
 
 /// The answer of an operation.
@@ -99,7 +125,10 @@ impl Control {
     }
 
     fn put(&self, target: &Target, addr: u64, bytes: &[u8]) -> Result<()> {
-        target.mem.write(addr, bytes).map_err(|e| Error::io("cannot write the loader's control block", &e))
+        target.mem.write(addr, bytes).map_err(|e| match target.has_ended(&e) {
+            true => target.vanished(),
+            false => Error::io("cannot write the loader's control block", &e),
+        })
     }
 
     pub fn state(&self, target: &Target) -> Result<u32> {
@@ -118,12 +147,14 @@ impl Control {
         self.put(target, at!(self.origin), &origin.to_le_bytes())
     }
 
-    pub fn owner(&self, target: &Target) -> Result<u32> {
-        self.u32(target, at!(self.owner))
+    pub fn owner(&self, target: &Target) -> Result<Owner> {
+        Ok(Owner { pid: self.u32(target, at!(self.owner))?, began: self.u64(target, at!(self.owner_began))? })
     }
 
-    pub fn set_owner(&self, target: &Target, pid: u32) -> Result<()> {
-        self.put(target, at!(self.owner), &pid.to_le_bytes())
+    /// The pid comes last: it says that there is an owner.
+    pub fn set_owner(&self, target: &Target, owner: Owner) -> Result<()> {
+        self.put(target, at!(self.owner_began), &owner.began.to_le_bytes())?;
+        self.put(target, at!(self.owner), &owner.pid.to_le_bytes())
     }
 
     pub fn spawn(&self, target: &Target) -> Result<u64> {

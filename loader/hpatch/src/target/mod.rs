@@ -6,6 +6,7 @@ pub mod elf;
 pub mod maps;
 pub mod mem;
 pub mod modules;
+pub mod pages;
 pub mod procfs;
 pub mod source;
 
@@ -17,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Exit, Result, code};
+use crate::trace::patience::Patience;
 use maps::Mapping;
 use mem::Mem;
 
@@ -119,14 +121,30 @@ impl Target {
         matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero)
     }
 
+    /// Whether the memory that was opened is in use still: not when the process has ended or has replaced its program (execve(2)).
+    pub fn has_memory(&self) -> bool {
+        !self.mem.read_u64(0).is_err_and(|e| self.has_ended(&e))
+    }
+
     /// Whether it is still the same process.
     pub fn is_alive(&self) -> bool {
-        let no_memory = self.mem.read_u64(0).is_err_and(|e| self.has_ended(&e));
-        !no_memory
+        self.has_memory()
             && procfs::task_stat(self.pid, self.pid).is_ok_and(|s| s.start_time == self.start_time)
             && self
                 .tasks()
                 .is_ok_and(|t| t.iter().any(|&tid| procfs::task_stat(self.pid, tid).is_ok_and(|s| !s.is_dead())))
+    }
+
+    /// Whether it comes to its end, or to another program, within some time: its threads are killed first, its memory goes later.
+    pub fn leaves_within(&self, most: Duration) -> bool {
+        let mut patience = Patience::new(most);
+        while self.is_alive() {
+            if patience.is_over() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     pub fn vanished(&self) -> Error {

@@ -19,8 +19,13 @@ fn request(op: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<l
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
 }
 
+/// EPERM is said of a thread, too, that is just ending because another one replaces the program: who has its id then can be traced.
 pub fn seize(tid: i32, options: i32) -> io::Result<()> {
-    request(libc::PTRACE_SEIZE as _, tid, 0, options as usize).map(drop)
+    let once = || request(libc::PTRACE_SEIZE as _, tid, 0, options as usize).map(drop);
+    match once() {
+        Err(e) if errno(&e) == libc::EPERM => once(),
+        other => other,
+    }
 }
 
 pub fn interrupt(tid: i32) -> io::Result<()> {

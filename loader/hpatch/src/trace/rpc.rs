@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hpatch_core::abi::{FRAME_SIZE, LoaderState, Op, SPAWN_FLAGS, STACK_SIZE};
 
-use super::patience;
+use super::patience::{self, Patience};
 use super::ptrace::{self, Regs, Status, errno};
 use super::stop::let_go;
 use super::{door, restart, way_back};
@@ -24,6 +24,8 @@ pub const OPERATION_DEADLINE: Duration = Duration::from_secs(20);
 /// Processor time that no operation needs: whoever has used that much runs in a circle.
 const RUNAWAY: Duration = Duration::from_secs(10);
 const STEP_DEADLINE: Duration = Duration::from_secs(2);
+/// After this time it is looked whether a thread that is waited for is dead.
+const LOOK: Duration = Duration::from_millis(20);
 /// Signals that the processor raises. They stay unblocked: forcing a blocked one resets its handler.
 const SYNCHRONOUS: u64 = bit(libc::SIGSEGV)
     | bit(libc::SIGBUS)
@@ -56,6 +58,7 @@ pub enum WayBack {
 /// A thread of the target at a stop in the kernel, its registers saved. Giving it back restores everything.
 #[derive(Debug)]
 pub struct Hijacked {
+    pid: i32,
     pub tid: i32,
     saved: Regs,
     mask: u64,
@@ -114,15 +117,21 @@ impl Hijacked {
         }
         target.wakes(tid);
         if let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
+            let lives = procfs::task_stat(target.pid, tid).is_ok_and(|s| !s.is_dead());
             return match errno(&e) {
-                libc::EPERM => Err(crate::target::no_permission(target.pid)),
+                libc::EPERM if lives => Err(crate::target::no_permission(target.pid)),
                 _ => Ok(Err(os("seize a thread", &e))),
             };
         }
-        let mut h = Self { tid, saved: zeroed_regs(), mask: 0, late: 0, done: false };
+        let mut h = Self { pid: target.pid, tid, saved: zeroed_regs(), mask: 0, late: 0, done: false };
         if let Err(e) = h.settle() {
             h.abandon();
             return Ok(Err(e));
+        }
+        // Where the process has replaced its program, this thread is the new one's, to which nothing of what is known applies.
+        if !target.has_memory() {
+            h.give_back()?;
+            return Err(target.vanished());
         }
         if status.is_ok_and(|s| s.seccomp == 2)
             && ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).is_err()
@@ -157,7 +166,7 @@ impl Hijacked {
     fn settle(&mut self) -> Result<()> {
         ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
         loop {
-            match patience::wait(self.tid, STEP_DEADLINE).map_err(|e| os("stop a thread", &e))? {
+            match self.wait("stop a thread")? {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
                 Some(Status::Stopped { event: 0, signal, syscall: false }) => {
                     // Repair first: the call was woken by our trap as much as by the signal.
@@ -188,11 +197,26 @@ impl Hijacked {
         Ok(())
     }
 
+    /// One event of the thread; `None` when there was none in time. A leader's end isn't one before all others have ended, some of which may wait for
+    /// this program.
+    fn wait(&self, what: &str) -> Result<Option<Status>> {
+        let mut patience = Patience::new(STEP_DEADLINE);
+        loop {
+            match patience::wait(self.tid, LOOK).map_err(|e| os(what, &e))? {
+                None if procfs::task_stat(self.pid, self.tid).is_ok_and(|s| s.is_dead()) => {
+                    return Err(os(what, &io::Error::from_raw_os_error(libc::ESRCH)));
+                }
+                None if patience.is_over() => return Ok(None),
+                None => {}
+                some => return Ok(some),
+            }
+        }
+    }
+
     /// Waits for the next stop that isn't a signal's; signals are kept for later.
     fn next_stop(&mut self) -> Result<Status> {
         loop {
-            let s = patience::wait(self.tid, STEP_DEADLINE).map_err(|e| os("wait for a thread", &e))?;
-            match s {
+            match self.wait("wait for a thread")? {
                 Some(Status::Stopped { event: 0, signal, syscall: false }) => {
                     self.late |= bit(signal);
                     ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
@@ -252,7 +276,7 @@ impl Hijacked {
         ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
         ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
         loop {
-            match patience::wait(self.tid, STEP_DEADLINE).map_err(|e| os("wait for a thread", &e))? {
+            match self.wait("wait for a thread")? {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
                 Some(Status::Stopped { event, signal, .. }) => {
                     if event == 0 {
@@ -384,10 +408,12 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
     let followed = follow(target, control, op, child, spawn);
     given_back?;
     followed?;
-    let answer = control.answer(target)?.ok_or_else(|| {
-        Error::new(code::CONTROL_TIMEOUT, Exit::Blocked, "the control thread ended without an answer")
-    })?;
-    said(answer)
+    match control.answer(target)? {
+        Some(answer) => said(answer),
+        // Killed with all other threads.
+        None if target.leaves_within(STEP_DEADLINE) => Err(target.vanished()),
+        None => Err(Error::new(code::CONTROL_TIMEOUT, Exit::Blocked, "the control thread ended without an answer")),
+    }
 }
 
 /// A code in an answer is an error.
