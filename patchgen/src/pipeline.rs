@@ -207,6 +207,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     };
     let seen = compare::witnesses(a, b, &pairs, stamps, &correlate::doubtful(a, b, &pairs, &shared));
     correlate::settle(a, b, &mut pairs, &shared, &seen);
+    compare::pair_lists(a, b, &mut pairs, stamps);
     let types = debug.map(|(was, is)| types::surveyed_changes(was, is));
     [&mut old_survey, &mut new_survey].into_iter().flatten().for_each(Survey::forget_declarations);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));

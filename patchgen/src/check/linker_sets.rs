@@ -6,17 +6,16 @@
 
 use super::{Context, Findings};
 use crate::addr::{DataId, Svma, SvmaRange};
+use crate::compare::{elements, list, lists};
 use crate::diag::Severity;
-use crate::image::{DynReloc, Image, Section, SectionKind, SymbolKind};
+use crate::image::DynReloc;
 use crate::include::Analysis;
-use crate::lift::{DataKind, Lifted};
+use crate::lift::Lifted;
 use patchfmt::codes;
-use std::collections::BTreeSet;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    let names: BTreeSet<&str> = sets(a.old_image).chain(sets(a.new_image)).collect();
-    for name in names {
+    for name in lists(a.old_image).union(&lists(a.new_image)) {
         if let Err(why) = same_list(context, name) {
             let message = format!("`{name}`, which runs from `__start_{name}` to `__stop_{name}`: {why}");
             findings.add(Severity::Refuse, codes::LINKER_SET, name, message);
@@ -24,41 +23,9 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     }
 }
 
-fn is_identifier(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// Names of the sections of which a program knows the ends: in a stripped image, of all whose name allows it.
-fn sets(image: &Image) -> impl Iterator<Item = &str> {
-    let stripped = image.symbols.iter().all(|s| s.exported);
-    let named: BTreeSet<&str> = image.symbols.iter().filter(|s| s.kind != SymbolKind::Tls).filter_map(end).collect();
-    image
-        .sections
-        .iter()
-        .filter(|s| holds_data(s))
-        .map(|s| s.name.as_str())
-        .filter(move |name| named.contains(name) || stripped && !name.is_empty() && is_identifier(name))
-}
-
-fn end(symbol: &crate::image::Symbol) -> Option<&str> {
-    ["__start_", "__stop_"].iter().find_map(|prefix| symbol.name.strip_prefix(prefix))
-}
-
-fn holds_data(section: &Section) -> bool {
-    matches!(section.kind, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data | SectionKind::Bss)
-}
-
-/// The objects in `range` that have names, with their distance from its start, ascending.
-fn elements(lifted: &Lifted, range: SvmaRange) -> Vec<(u64, DataId)> {
-    let inside = lifted.data_at.range(range.start..range.end.max(range.start));
-    let named = inside.filter(|(_, id)| lifted.data[id.index()].kind == DataKind::Named);
-    named.map(|(at, &id)| (at.0 - range.start.0, id)).collect()
-}
-
 fn same_list(context: Context<'_>, name: &str) -> Result<(), String> {
     let a = context.analysis;
-    let range = |image: &Image| image.section_by_name(name).filter(|s| holds_data(s)).map(|s| s.range);
-    let (old, new) = match (range(a.old_image), range(a.new_image)) {
+    let (old, new) = match (list(a.old_image, name), list(a.new_image, name)) {
         (Some(old), Some(new)) => (old, new),
         (Some(_), None) => return Err("the new build has no such section".to_owned()),
         (None, _) => return Err("the old build has no such section".to_owned()),

@@ -340,6 +340,27 @@ impl<'i> DebugInfo<'i> {
         self.units[unit as usize].language == Some(gimli::DW_LANG_Mips_Assembler)
     }
 
+    /// Whether functions have no arguments but those that are declared.
+    pub(crate) fn is_c(&self, unit: u32) -> bool {
+        use gimli::constants as dw;
+        matches!(
+            self.units[unit as usize].language,
+            Some(
+                dw::DW_LANG_C
+                    | dw::DW_LANG_C89
+                    | dw::DW_LANG_C99
+                    | dw::DW_LANG_C11
+                    | dw::DW_LANG_C17
+                    | dw::DW_LANG_C_plus_plus
+                    | dw::DW_LANG_C_plus_plus_03
+                    | dw::DW_LANG_C_plus_plus_11
+                    | dw::DW_LANG_C_plus_plus_14
+                    | dw::DW_LANG_C_plus_plus_17
+                    | dw::DW_LANG_C_plus_plus_20
+            )
+        )
+    }
+
     /// The language of most units, as DWARF names it (`DW_LANG_C11`).
     pub fn main_language(&self) -> Option<&'static str> {
         let mut counts: BTreeMap<u16, usize> = BTreeMap::new();

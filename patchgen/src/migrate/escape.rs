@@ -4,10 +4,10 @@
 //! that are given it. It escapes where it is stored, returned to somebody who doesn't name the variable, given to code that isn't known to
 //! forget it, or used in a way that isn't understood. Whatever isn't seen counts as an escape.
 
-use crate::addr::{DataId, FuncId, ImportId};
+use crate::addr::{DataId, FuncId};
 use crate::image::{Image, Import, SectionKind};
 use crate::lift::{Access, CodeRef, DataRef, Function, Insn, Lifted, Slot, Target};
-use crate::types::Returned;
+use crate::types::{MOST, Returned};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
@@ -20,6 +20,8 @@ const RAX: Regs = 1;
 const RDX: Regs = 1 << 2;
 /// rdi, rsi, rdx, rcx, r8, r9, and r10 for the static chain.
 const ARGUMENTS: Regs = 1 << 7 | 1 << 6 | RDX | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 10;
+/// In the order in which a caller fills them.
+const IN_ORDER: [Regs; MOST as usize] = [1 << 7, 1 << 6, RDX, 1 << 1, 1 << 8, 1 << 9];
 const CALLER_SAVED: Regs = RAX | ARGUMENTS | 1 << 11;
 
 /// Calls that are followed into one another at most.
@@ -137,6 +139,8 @@ type Verdict<T> = Result<T, String>;
 pub struct Address<'a> {
     image: &'a Image,
     lifted: &'a Lifted,
+    /// With how many arguments other modules' functions are called at most, by their names.
+    taken: &'a BTreeMap<String, u64>,
     object: DataId,
     /// Nobody writes to it, and the old one stays what it is: who still reads it does no harm once nothing comes of that.
     constant: bool,
@@ -175,10 +179,18 @@ pub fn names(reference: &CodeRef, object: DataId) -> bool {
 }
 
 impl<'a> Address<'a> {
-    pub fn new(image: &'a Image, lifted: &'a Lifted, object: DataId) -> Address<'a> {
+    pub fn new(image: &'a Image, lifted: &'a Lifted, taken: &'a BTreeMap<String, u64>, object: DataId) -> Address<'a> {
         let section = lifted.data[object.index()].section;
         let constant = matches!(section, SectionKind::Rodata | SectionKind::Relro);
-        Address { image, lifted, object, constant, known: HashMap::new(), factory: InstructionInfoFactory::new() }
+        Address {
+            image,
+            lifted,
+            taken,
+            object,
+            constant,
+            known: HashMap::new(),
+            factory: InstructionInfoFactory::new(),
+        }
     }
 
     /// Checks a function that names the variable and returns a value of that size.
@@ -194,6 +206,15 @@ impl<'a> Address<'a> {
         match self.function(func, 0, 0)? & returned {
             0 => Ok(()),
             _ => Err(format!("`{}` may return its address", self.name(func))),
+        }
+    }
+
+    /// In which registers a function of another module may have arguments. One that isn't declared, or takes any number, has all.
+    fn arguments(&self, import: &Import) -> Regs {
+        let count = self.taken.get(&import.name).copied().filter(|&count| count < MOST);
+        match count.and_then(|count| IN_ORDER.get(..usize::try_from(count).ok()?)) {
+            Some(used) => used.iter().fold(0, |all, one| all | one),
+            None => ARGUMENTS,
         }
     }
 
@@ -351,24 +372,38 @@ impl<'a> Walk<'_, 'a> {
         whole.then(|| lifted.data.iter().flat_map(|d| &d.refs).filter_map(inner).collect())
     }
 
-    /// The caller's frame is gone: nobody would see that the callee holds it.
-    fn tail_call(&self, insn: &Insn, state: Regs) -> Verdict<()> {
-        let named = self.refs(insn).iter().any(|r| names(r, self.address.object));
-        let image = self.address.image;
-        let forgetful = |import: ImportId| {
-            let import = &image.imports[import.index()];
-            is_libc(import) && FORGETFUL.contains(&import.name.as_str())
-        };
-        let forgets = self.refs(insn).iter().any(|r| match &r.target {
-            Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => r.branch && forgetful(*import),
-            Target::Func { func, part: 0, offset: 0 } => r.branch && self.is_forgetful(*func),
-            _ => false,
-        });
-        if self.address.constant && forgets && state & !ARGUMENTS & !RAX == 0 {
+    /// The caller's frame is gone: nobody would see that the callee holds it. Of a constant that does no harm, as long as nothing is left of it.
+    fn tail_call(&mut self, insn: &Insn, state: Regs) -> Verdict<()> {
+        let refs = self.refs(insn);
+        if refs.iter().any(|r| names(r, self.address.object)) {
+            return self.lost("jumps to another function");
+        }
+        if state == 0 {
             return Ok(());
         }
-        // Some conventions pass arguments in any register.
-        if named || state != 0 { self.lost("jumps to another function") } else { Ok(()) }
+        let image = self.address.image;
+        let target = refs.iter().filter(|r| r.branch).find_map(|r| match &r.target {
+            Target::Func { func, part: 0, offset: 0 } => Some(Ok(*func)),
+            Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => {
+                Some(Err(&image.imports[import.index()]))
+            }
+            _ => None,
+        });
+        // The registers that it must leave as they were are its caller's again.
+        let given = state & CALLER_SAVED;
+        let constant = self.address.constant;
+        match target {
+            _ if given != state => self.lost("jumps to another function"),
+            // Left over from before, in registers that aren't looked at.
+            Some(Err(import)) if given & self.address.arguments(import) == 0 => Ok(()),
+            Some(Err(import)) if constant && is_libc(import) && FORGETFUL.contains(&import.name.as_str()) => Ok(()),
+            Some(Ok(func)) if constant && self.is_forgetful(func) => Ok(()),
+            Some(Ok(func)) if constant => {
+                self.left |= self.address.function(func, given, self.depth + 1)?;
+                Ok(())
+            }
+            _ => self.lost("jumps to another function"),
+        }
     }
 
     /// The C library calls its own functions without a slot.
@@ -404,7 +439,7 @@ impl<'a> Walk<'_, 'a> {
                 Ok(kept | self.address.function(func, given, depth)?)
             }
             // Left over from before, in registers that aren't looked at.
-            Some(Err(_)) if given & ARGUMENTS == 0 => Ok(kept),
+            Some(Err(import)) if given & self.address.arguments(import) == 0 => Ok(kept),
             Some(Err(import)) if is_libc(import) && FORGETFUL.contains(&import.name.as_str()) => Ok(kept),
             Some(Err(import)) if is_libc(import) && RETURNING.contains(&import.name.as_str()) => Ok(kept | RAX),
             Some(Err(import)) => self.lost(&format!("may call `{}`", import.name)),

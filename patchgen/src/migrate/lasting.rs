@@ -9,7 +9,7 @@ use crate::dwarf::DebugInfo;
 use crate::image::{Image, ImageError, SectionKind};
 use crate::include::{Analysis, PatchSet};
 use crate::lift::{DataKind, Lifted};
-use crate::types::{self, Returned};
+use crate::types::{self, Signatures};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of the constants that `set` moves: why somebody may have the address of the old one, in words, by the new build's object. The same is
@@ -44,7 +44,7 @@ struct Build<'a> {
     lifted: &'a Lifted,
     pointers: Pointers,
     users: BTreeMap<DataId, Vec<FuncId>>,
-    returned: BTreeMap<Svma, Returned>,
+    signatures: Signatures,
 }
 
 impl<'a> Build<'a> {
@@ -57,11 +57,11 @@ impl<'a> Build<'a> {
         let users = users(image, lifted, constants);
         let entry = |f: &FuncId| lifted.functions[f.index()].parts[0].start;
         let entries: BTreeSet<Svma> = users.values().flatten().map(entry).collect();
-        let returned = match info {
-            Some(info) => types::returned_at(info, &entries)?,
-            None => BTreeMap::new(),
+        let signatures = match info {
+            Some(info) => types::signatures_at(info, &entries)?,
+            None => Signatures::default(),
         };
-        Ok(Build { image, lifted, pointers: Pointers::of(image, lifted), users, returned })
+        Ok(Build { image, lifted, pointers: Pointers::of(image, lifted), users, signatures })
     }
 
     /// Nobody has the constant's address but functions that name it.
@@ -75,7 +75,7 @@ impl<'a> Build<'a> {
         if let Some(at) = self.pointers.leads_into(datum.range).filter(|_| !next || self.pointers.inside(datum.range)) {
             return Err(format!("`{}` holds its address", super::holder(self.lifted, at)));
         }
-        let side = Side { image: self.image, lifted: self.lifted, returned: &self.returned };
+        let side = Side { image: self.image, lifted: self.lifted, signatures: &self.signatures };
         side.keeps_to_itself(id, self.users.get(&id).map_or(&[], Vec::as_slice))
     }
 }

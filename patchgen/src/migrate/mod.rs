@@ -14,7 +14,7 @@ use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations, spans};
 use crate::lift::{CodeRef, Data, DataKind, Function, Lifted, Target};
-use crate::types::{self, Returned, Survey, TypeDiff, VarChange};
+use crate::types::{self, Returned, Signatures, Survey, TypeDiff, VarChange};
 use escape::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,10 +82,10 @@ pub fn migrations(
     let entry = |lifted: &Lifted, f: FuncId| lifted.functions[f.index()].parts[0].start;
     let before = open.iter().flat_map(|c| &c.users_old).map(|&f| entry(analysis.old, f)).collect();
     let after = open.iter().flat_map(|c| &c.users_new).map(|&f| entry(analysis.new, f)).collect();
-    let (before, after) = (types::returned(old.0, old.1, &before)?, types::returned(new.0, new.1, &after)?);
+    let (before, after) = (types::signatures(old.0, old.1, &before)?, types::signatures(new.0, new.1, &after)?);
     open.retain(|c| {
-        let side = Side { image: analysis.old_image, lifted: analysis.old, returned: &before };
-        let other = Side { image: analysis.new_image, lifted: analysis.new, returned: &after };
+        let side = Side { image: analysis.old_image, lifted: analysis.old, signatures: &before };
+        let other = Side { image: analysis.new_image, lifted: analysis.new, signatures: &after };
         let kept = side.keeps_to_itself(c.old, &c.users_old).and_then(|()| other.keeps_to_itself(c.new, &c.users_new));
         kept.map_err(|why| found.forbidden.insert(c.new, why)).is_ok()
     });
@@ -225,7 +225,7 @@ fn replaced(analysis: Analysis<'_>, users: &[FuncId], object: DataId) -> Result<
 struct Side<'a> {
     image: &'a Image,
     lifted: &'a Lifted,
-    returned: &'a BTreeMap<Svma, Returned>,
+    signatures: &'a Signatures,
 }
 
 impl Side<'_> {
@@ -241,10 +241,10 @@ impl Side<'_> {
                 return Err(format!("`{}` at {at} may compute its address from another", function.name));
             }
         }
-        let mut address = Address::new(self.image, self.lifted, object);
+        let mut address = Address::new(self.image, self.lifted, &self.signatures.taken, object);
         users.iter().try_for_each(|&user| {
             let entry = self.lifted.functions[user.index()].parts[0].start;
-            address.stays_in(user, self.returned.get(&entry).copied().unwrap_or(Returned::More))
+            address.stays_in(user, self.signatures.returned.get(&entry).copied().unwrap_or(Returned::More))
         })
     }
 

@@ -28,7 +28,7 @@ pub use index::{Survey, VariablePart};
 pub(crate) use kept::kept;
 pub(crate) use name::is_nameless;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
-pub use returned::{Returned, returned, returned_at};
+pub use returned::{MOST, Returned, Signatures, signatures, signatures_at};
 pub use words::{Part, Parts, parts};
 
 use crate::addr::Svma;
