@@ -305,7 +305,14 @@ fn without_types(
     changes: &ChangeSet,
 ) -> Result<BTreeSet<FuncId>, ImageError> {
     let changed = || changes.changed.iter().filter(|c| c.cause != Cause::LineNumber);
-    let entry = |lifted: &Lifted, f: FuncId| lifted.functions[f.index()].parts[0].start;
+    let start = |f: &Function| f.parts[0].start;
+    // Nothing describes a thunk: it works with the types of the function that it is for.
+    let entry = |lifted: &Lifted, f: FuncId| {
+        let f = &lifted.functions[f.index()];
+        let target = types::thunk_target(&f.name);
+        let target = target.and_then(|name| lifted.functions.iter().find(|f| f.name == name));
+        start(target.unwrap_or(f))
+    };
     let touched: BTreeSet<FuncId> = changed().map(|c| c.new).chain(changes.new_funcs.iter().copied()).collect();
     let was = types::undescribed(old.1, old.2, changed().map(|c| entry(old.0, c.old)))?;
     let is = types::undescribed(new.1, new.2, touched.iter().map(|&f| entry(new.0, f)))?;

@@ -12,7 +12,7 @@ use crate::check::forbidden::Forbidden;
 use crate::check::inside::Inside;
 use crate::check::report::Blockers;
 use crate::check::scan::{Hit, Lookup, Scanner, Use, View};
-use crate::check::stacks::Stacks;
+use crate::check::stacks::{Judged, Stacks};
 use crate::check::unwind::Unwinder;
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
@@ -206,16 +206,16 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         deep: None,
     };
     s.prefault()?;
-    let own_stacks = patch.record.switches_stacks != 0;
+    let judged = Judged::of(patch);
     // Without the search no stack is suspended, on the operator's word.
     if s.checks && options.search_suspended {
-        let stacks = Stacks::of(target, own_stacks);
+        let stacks = Stacks::of(target, &judged);
         if !matches!(stacks, Stacks::Threads) {
             let deep = Deep::new(target, stacks, options.memory_limit, loader_memory(target)?);
             s.deep = Some(deep.map_err(|e| Error::io("cannot open the page map of the process", &e))?);
         }
     }
-    let mut halter = Halter::new(target, options.deadline, own_stacks)?;
+    let mut halter = Halter::new(target, options.deadline, &judged)?;
     let outcome = s.attempts(&mut halter, options);
     halter.close(target);
     outcome
@@ -229,6 +229,11 @@ fn loader_memory(target: &Target) -> Result<Vec<(u64, u64)>> {
     // The first reserved word of a record is the length of its mapping.
     let mut own: Vec<_> = records.iter().map(|p| (p.addr, p.addr.saturating_add(p.record.reserved[0]))).collect();
     own.push((top.saturating_sub(hpatch_core::abi::STACK_SIZE), top));
+    // The copies of payloads for debuggers: at fixed addresses the return sites in them are what they are in memory.
+    let copies =
+        records.iter().flat_map(|p| &p.units).map(|(u, _)| (u.symfile, u.symfile.saturating_add(u.symfile_len)));
+    let pages = |(start, end): (u64, u64)| (start & !0xfff, end.next_multiple_of(0x1000));
+    own.extend(copies.filter(|copy| copy.0 != 0).map(pages));
     // Its variables say where each patch's code ends, which is a return site when that is a call that never returns.
     let image = Image::at(&target.mem, control.base);
     own.extend(image.map(|i| i.extent()).map(|(start, end)| (start & !0xfff, end.next_multiple_of(0x1000))));
@@ -573,7 +578,7 @@ impl Switch<'_> {
         }
         if self.deep.is_some() {
             e = e.note(
-                "a library of the program can switch stacks (libcrypto can), so a left-over word isn't told from a suspended frame: where \
+                "the program or a library of it can switch stacks (libcrypto can), so a left-over word isn't told from a suspended frame: where \
                  nothing is suspended, --ignore-suspended lets the frame tables tell",
             );
         }

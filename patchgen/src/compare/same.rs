@@ -185,7 +185,8 @@ impl<'a> Same<'a> {
             | (Slot::TlsDesc { import: i, symbol: a, offset: x }, Slot::TlsDesc { import: j, symbol: b, offset: y }) => {
                 self.maybe_imports(*i, *j) && if i.is_some() { x == y } else { self.variables((*a, *x), (*b, *y)) }
             }
-            (Slot::TlsLd, Slot::TlsLd) | (Slot::TlsBlockDesc, Slot::TlsBlockDesc) | (Slot::Null, Slot::Null) => true,
+            (Slot::Number(a), Slot::Number(b)) => a == b,
+            (Slot::TlsLd, Slot::TlsLd) | (Slot::TlsBlockDesc, Slot::TlsBlockDesc) => true,
             _ => false,
         }
     }

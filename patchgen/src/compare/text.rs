@@ -129,7 +129,7 @@ fn slot(side: Side<'_>, within: Option<&Function>, s: &Slot) -> String {
         | Slot::TlsGd { import, symbol, .. }
         | Slot::TlsDesc { import, symbol, .. } => format!("tls({})", variable(import, symbol)),
         Slot::TlsLd | Slot::TlsBlockDesc => "tls block".to_owned(),
-        Slot::Null => "0".to_owned(),
+        Slot::Number(number) => number.to_string(),
     }
 }
 

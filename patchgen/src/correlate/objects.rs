@@ -8,7 +8,7 @@ use crate::image::{Binding, SectionKind};
 use crate::lift::{Data, DataKind, DataRef, Slot, Target, describes_class};
 use crate::rust_names::is_rust;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::mem::take;
+use std::mem::{discriminant, take};
 use std::sync::Arc;
 
 /// The functions that refer to each object, ascending.
@@ -201,7 +201,9 @@ pub fn settle(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, shared: &Sh
     let key = |d: &Data| -> Option<(Stem, Option<Arc<str>>, bool)> {
         local(d).map(|(n, u, t)| (Stem { number: 0, ..stem(&n) }, u, t))
     };
+    held_alike(old, new, &mut p, &key);
     let mut ambiguous = BTreeSet::new();
+    let mut describing = Vec::new();
     // What isn't in its unit any more may have moved to another one with the code that uses it.
     for with_unit in [true, false] {
         let unit = |(s, u, t): (Stem, Option<Arc<str>>, bool)| (s, with_unit.then_some(u), t);
@@ -212,7 +214,7 @@ pub fn settle(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, shared: &Sh
         for ((s, ..), o, n) in p.groups(old_key, new_key) {
             let describe = |list: &[usize], data: &[Data]| list.iter().all(|&i| describes_class(&data[i].name));
             if describe(&o, od) && describe(&n, nd) {
-                classes(p, (&o, &n), (od, nd), &pairs.func_to_new);
+                describing.push((o, n));
                 continue;
             }
             let mut single = (o.clone(), n.clone());
@@ -226,6 +228,9 @@ pub fn settle(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, shared: &Sh
             }
         }
     }
+    // Vtables tell whose type information they hold, and that whose it is built of.
+    while describing.iter().any(|(o, n)| classes((old, new), &mut p, (o, n), &pairs.func_to_new)) {}
+    held_alike(old, new, &mut p, &key);
     guards(od, nd, &mut p);
     (pairs.data_to_new, pairs.data_to_old) = (p.to_new, p.to_old);
     let known: BTreeSet<(u16, String)> = take(&mut pairs.ambiguous).into_iter().collect();
@@ -333,30 +338,128 @@ fn group(
     }
 }
 
-/// Pairs what describes classes whose names count (of lambdas, or generic over them), by their names where none came or went and the
-/// functions in them are paired. What is left is carried, and the old stays for the objects that point to it: it has no state.
+/// What compilers call compound literals outside of functions.
+const COMPOUND: [&str; 2] = ["__compound_literal", ".compoundliteral"];
+
+/// Pairs objects of the same stem and unit that only data tell apart (compound literals, what describes classes) to which the same word of an object that
+/// both images have points, where all its words do so, and which hold the same.
+fn held_alike(
+    old: Side<'_>,
+    new: Side<'_>,
+    p: &mut Pairing<DataId>,
+    key: &impl Fn(&Data) -> Option<(Stem, Option<Arc<str>>, bool)>,
+) {
+    let (od, nd) = (&old.lifted.data, &new.lifted.data);
+    // Which nameless objects the words of another one lead to, by the words' places, and how far into them.
+    let words = |data: &[Data], holder: usize, paired: &[Option<Pair<DataId>>]| -> BTreeMap<u32, (usize, i64)> {
+        let nameless = |name: &str| COMPOUND.iter().any(|c| name.starts_with(c)) || describes_class(name);
+        let open = |held: DataId| paired[held.index()].is_none() && nameless(&data[held.index()].name);
+        let refs = data[holder].refs.iter().chain(&data[holder].ambiguous);
+        let held = refs.filter_map(|r| match r.target {
+            Target::Data { data: held, offset } if open(held) => Some((r.at, (held.index(), offset))),
+            _ => None,
+        });
+        held.collect()
+    };
+    let mut holders: Vec<usize> = (0..od.len()).filter(|&i| !words(od, i, &p.to_new).is_empty()).collect();
+    let mut new_holders: Vec<usize> = (0..nd.len()).filter(|&j| !words(nd, j, &p.to_old).is_empty()).collect();
+    loop {
+        // What each may be in the other build, by the words that lead there; None where these disagree.
+        let mut votes: BTreeMap<usize, Option<usize>> = BTreeMap::new();
+        for &i in &holders {
+            let was = words(od, i, &p.to_new);
+            let same_size = |j: &usize| nd[*j].range.size() == od[i].range.size();
+            let is = p.to_new[i].map(|pair| pair.new.index()).filter(same_size).map(|j| words(nd, j, &p.to_old));
+            let is = is.filter(|is| was.keys().eq(is.keys()) && was.values().zip(is.values()).all(|(a, b)| a.1 == b.1));
+            match is {
+                Some(is) => was.values().zip(is.values()).for_each(|(a, b)| {
+                    votes.entry(a.0).and_modify(|vote| *vote = vote.filter(|v| *v == b.0)).or_insert(Some(b.0));
+                }),
+                None => votes.extend(was.values().map(|w| (w.0, None))),
+            }
+        }
+        let alone: BTreeSet<usize> = new_holders.iter().copied().filter(|&j| p.to_old[j].is_none()).collect();
+        let doubted: BTreeSet<usize> =
+            alone.iter().flat_map(|&j| words(nd, j, &p.to_old).into_values().map(|w| w.0)).collect();
+        let mut claims: BTreeMap<usize, u32> = BTreeMap::new();
+        votes.values().flatten().for_each(|b| *claims.entry(*b).or_default() += 1);
+        let sure = |(a, b): &(usize, usize)| {
+            claims[b] == 1 && !doubted.contains(b) && key(&od[*a]) == key(&nd[*b]) && alike(old, new, (*a, *b))
+        };
+        let found: Vec<(usize, usize)> = votes.iter().filter_map(|(a, b)| Some((*a, (*b)?))).filter(sure).collect();
+        if found.is_empty() {
+            return;
+        }
+        found.into_iter().for_each(|(a, b)| p.pair(a, b, Why::Use));
+        holders.retain(|&i| !words(od, i, &p.to_new).is_empty());
+        new_holders.retain(|&j| !words(nd, j, &p.to_old).is_empty());
+    }
+}
+
+/// Whether two objects have the same bytes but for addresses, and addresses in the same places.
+fn alike(old: Side<'_>, new: Side<'_>, (a, b): (usize, usize)) -> bool {
+    let (a, b) = (&old.lifted.data[a], &new.lifted.data[b]);
+    let addresses = |d: &Data| d.refs.iter().chain(&d.ambiguous).map(|r| (r.at, r.field)).collect::<Vec<_>>();
+    let bytes = |side: Side<'_>, d: &Data| -> Option<Vec<u8>> {
+        let mut bytes = match side.image.bytes(d.range.start, d.range.size()) {
+            Some(bytes) => bytes.to_vec(),
+            None => vec![0; usize::try_from(d.range.size()).ok()?],
+        };
+        for (at, field) in addresses(d) {
+            bytes.get_mut(at as usize..at as usize + field.size())?.fill(0);
+        }
+        Some(bytes)
+    };
+    a.section == b.section
+        && a.range.size() == b.range.size()
+        && addresses(a) == addresses(b)
+        && bytes(old, a).zip(bytes(new, b)).is_some_and(|(x, y)| x == y)
+}
+
+/// Pairs what describes classes whose names don't say which they are (of lambdas, or generic over them, or in unnamed namespaces of several
+/// units), by their names where none came or went and what is known of what they refer to is the same. What is left is carried, and the old
+/// stays for the objects that point to it: it has no state. Whether something was paired.
 fn classes(
+    (old, new): (Side<'_>, Side<'_>),
     p: &mut Pairing<DataId>,
     (o, n): (&[usize], &[usize]),
-    (od, nd): (&[Data], &[Data]),
-    to_new: &[Option<Pair<FuncId>>],
-) {
+    functions: &[Option<Pair<FuncId>>],
+) -> bool {
+    let (od, nd) = (&old.lifted.data, &new.lifted.data);
     if o.len() != n.len() {
-        return;
+        return false;
     }
-    let function = |r: &DataRef| if let Target::Func { func, .. } = r.target { Some(func) } else { None };
-    for &i in o {
+    let words = |d: &Data| -> Vec<DataRef> {
+        let mut words: Vec<DataRef> = d.refs.iter().chain(&d.ambiguous).cloned().collect();
+        words.sort_by_key(|r| r.at);
+        words
+    };
+    let mut paired = false;
+    for &i in o.iter() {
         let same = |j: &usize| {
             let (a, b) = (&od[i], &nd[*j]);
-            let refs = || a.refs.iter().zip(&b.refs).map(|(r, s)| (function(r), function(s)));
-            a.name == b.name
-                && a.refs.len() == b.refs.len()
-                && refs().all(|(f, g)| f.and_then(|f| to_new[f.index()]).map(|pair| pair.new) == g)
+            let known = |r: &DataRef, s: &DataRef| match (&r.target, &s.target) {
+                (Target::Func { func: f, .. }, Target::Func { func: g, .. }) => {
+                    functions[f.index()].map(|pair| pair.new) == Some(*g)
+                }
+                (Target::Data { data: f, offset: x }, Target::Data { data: g, offset: y }) => {
+                    let pair = p.to_new[f.index()];
+                    x == y && pair.map_or(p.to_old[g.index()].is_none(), |pair| pair.new == *g)
+                }
+                (Target::Import(f), Target::Import(g)) => old.image.import(*f).name == new.image.import(*g).name,
+                (a, b) => discriminant(a) == discriminant(b),
+            };
+            let (was, is) = (words(a), words(b));
+            a.name == b.name && was.len() == is.len() && was.iter().zip(&is).all(|(r, s)| r.at == s.at && known(r, s))
         };
-        if let [j] = n.iter().copied().filter(same).collect::<Vec<_>>()[..] {
+        let free = p.to_new[i].is_none();
+        let fit: Vec<usize> = n.iter().copied().filter(|&j| free && p.to_old[j].is_none()).filter(same).collect();
+        if let [j] = fit[..] {
             p.pair(i, j, Why::LocalName);
+            paired = true;
         }
     }
+    paired
 }
 
 /// Pairs the guards of what is paired and set up at its first use (Itanium C++ ABI, 3.3.3).

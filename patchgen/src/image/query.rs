@@ -1,6 +1,8 @@
 //! Questions to an image.
 
-use super::{DebugSource, DynReloc, Fde, FileBytes, Image, Import, PltStub, Section, SectionKind, Span, Symbol};
+use super::{
+    DebugSource, DynReloc, Fde, FileBytes, Image, ImageKind, Import, PltStub, Section, SectionKind, Span, Symbol,
+};
 use crate::addr::{ImportId, SectionId, Svma, SvmaRange, SymbolId};
 use std::path::Path;
 
@@ -135,16 +137,26 @@ impl Image {
         self.dynamic.range(range.start..end).map(|(&a, r)| (a, r))
     }
 
-    /// A GOT word that is zero for ever: what mold and gold leave for a weak symbol that nobody defines. The dynamic linker writes
-    /// to such words only for a relocation, for the second half of a TLS descriptor, and to its own three (x86-64 psABI, 5.2).
-    pub fn is_null_slot(&self, a: Svma) -> bool {
-        let descriptor = || self.dynamic.get(&Svma(a.0.wrapping_sub(8)));
-        let reserved = || self.pltgot.is_some_and(|first| (first.0..first.0.saturating_add(24)).contains(&a.0));
-        self.kind_at(a) == Some(SectionKind::Got)
-            && self.read_u64(a) == Some(0)
-            && !self.dynamic.contains_key(&a)
-            && !matches!(descriptor(), Some(DynReloc::TlsDesc { .. }))
-            && !reserved()
+    /// The number that a GOT word holds for ever: zero for a weak symbol that nobody defines, or the value of an absolute symbol (the C
+    /// library counts with such ones, in static programs, which locale categories are used). The dynamic linker writes to such words only
+    /// for a relocation, for the second half of what a TLS relocation is for, and to its own three (x86-64 psABI, 5.2). In a program at
+    /// fixed addresses a word that leads into the image is an address.
+    pub fn number_in_slot(&self, a: Svma) -> Option<u64> {
+        if self.kind_at(a) != Some(SectionKind::Got) || self.dynamic.contains_key(&a) {
+            return None;
+        }
+        let word = self.read_u64(a)?;
+        let before = self.dynamic.get(&Svma(a.0.wrapping_sub(8)));
+        let half = match before {
+            Some(DynReloc::TlsDesc { .. }) => true,
+            Some(DynReloc::DtpMod { .. }) => word != 0,
+            _ => false,
+        };
+        let reserved = self.pltgot.is_some_and(|first| (first.0..first.0.saturating_add(24)).contains(&a.0));
+        let address = self.kind == ImageKind::Exec && word != 0 && self.section_at(Svma(word)).is_some();
+        // The id of the program's own module, which a link editor may store at once.
+        let module = word == 1 && self.tls.is_some();
+        (!half && !reserved && !address && !module).then_some(word)
     }
 
     pub fn import(&self, id: ImportId) -> &Import {

@@ -8,7 +8,7 @@ use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::compare::{Counterparts, Meaning};
 use crate::correlate::{NAMELESS, Side, stem};
 use crate::image::{DynReloc, Image, ImageKind, Import, SectionKind, SymbolKind};
-use crate::lift::{CodeRef, Data, DataKind, Field, Lifted, Slot, Target, describes_class};
+use crate::lift::{Access, CodeRef, Data, DataKind, Field, Lifted, Slot, Target, describes_class};
 use foldhash::fast::FixedState;
 use patchfmt::codes::{self, Code};
 use std::collections::BTreeSet;
@@ -84,7 +84,7 @@ pub(super) enum OldSlot {
     Ld,
     Desc(TlsVar),
     Irelative(Svma),
-    Null,
+    Number(u64),
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -186,8 +186,10 @@ fn old_slots(old: &Image) -> HashMap<OldSlot, Svma> {
         slots.entry(key).or_insert(at);
     }
     let got = old.sections.iter().filter(|s| s.kind == SectionKind::Got).flat_map(|s| s.range.start.0..s.range.end.0);
-    if let Some(at) = got.step_by(8).map(Svma).find(|&at| old.is_null_slot(at)) {
-        slots.insert(OldSlot::Null, at);
+    for at in got.step_by(8).map(Svma) {
+        if let Some(number) = old.number_in_slot(at) {
+            slots.entry(OldSlot::Number(number)).or_insert(at);
+        }
     }
     slots
 }
@@ -263,7 +265,9 @@ impl<'a> Binder<'a> {
         if seen == Meaning::Number {
             return Ok(Place::Plain);
         }
-        let place = match self.bind(&reference.target, Some(within), reference.branch) {
+        let address =
+            reference.access == Access::Derived && matches!(reference.target, Target::Slot(Slot::Irelative(_)));
+        let place = match self.bind(&reference.target, Some(within), reference.branch || address) {
             Err(_) if !reference.certain => return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS),
             place => self.in_reach(place?, reference, within)?,
         };
@@ -400,7 +404,7 @@ impl<'a> Binder<'a> {
         match target {
             Target::Func { func, part, offset } => self.bind_func(*func, *part, *offset, within),
             Target::Import(import) => self.bind_import(*import, within, branch),
-            // A direct branch goes to a stub that jumps through the slot.
+            // A direct branch goes to a stub that jumps through the slot; that is the indirect function's address, too.
             Target::Slot(slot) if branch => match self.bind_slot(slot, within)? {
                 Place::Old(slot) => match self.analysis.old_image.plt.iter().find(|s| s.slot == slot) {
                     Some(stub) => Ok(Place::Old(stub.range.start)),
@@ -484,7 +488,10 @@ impl<'a> Binder<'a> {
                     _ => Ok(Place::Slot(SlotKey::Import(*import, *addend))),
                 }
             }
-            Slot::Address(target) => Ok(Place::Slot(SlotKey::Address(Box::new(self.bind(target, within, false)?)))),
+            Slot::Address(target) => {
+                let stub = matches!(**target, Target::Slot(_));
+                Ok(Place::Slot(SlotKey::Address(Box::new(self.bind(target, within, stub)?))))
+            }
             Slot::Irelative(target) => {
                 let Target::Func { func, part: 0, offset: 0 } = **target else {
                     return unbound(
@@ -500,11 +507,14 @@ impl<'a> Binder<'a> {
                 self.old_slot(&OldSlot::Irelative(at), || format!("indirect function `{name}`"))
             }
             Slot::TpOff { .. } | Slot::TlsGd { .. } | Slot::TlsDesc { .. } => self.bind_thread_slot(slot),
-            Slot::Null => match self.slots.get(&OldSlot::Null) {
+            Slot::Number(number) => match self.slots.get(&OldSlot::Number(*number)) {
                 Some(&at) => Ok(Place::Old(at)),
                 None => unbound(
                     codes::UNKNOWN_ADDRESS,
-                    "a symbol that nobody defines, for which the old build has no GOT entry",
+                    match number {
+                        0 => "a symbol that nobody defines, for which the old build has no GOT entry".to_owned(),
+                        n => format!("an absolute symbol of value {n}, for which the old build has no GOT entry"),
+                    },
                 ),
             },
             Slot::TlsLd => self.bind_thread_block(within),

@@ -278,6 +278,11 @@ impl Assembler<'_> {
                     (Target::Table(t as u32), Access::Derived)
                 }
                 _ => match self.resolver.address(a) {
+                    // The address of an indirect function is that of the stub which jumps through its slot.
+                    stub @ Target::Slot(Slot::Irelative(_)) if self.resolver.image.plt_at(a).is_some() => {
+                        (stub, Access::Derived)
+                    }
+                    Target::Slot(Slot::Irelative(_)) => (Target::Unknown(a), Access::Derived),
                     // Nobody computes with the address of a GOT slot at a fixed address: an array's base less an index lies there.
                     Target::Slot(_) if matches!(raw.field, Field::Abs32 | Field::Abs32S | Field::Abs64) => {
                         (Target::Unknown(a), Access::Derived)
@@ -361,7 +366,9 @@ impl Assembler<'_> {
                 matches!(self.data[data.index()].kind, DataKind::Named | DataKind::String)
             }
             Target::Data { data, offset } => self.data[data.index()].is_class_entry(*offset),
-            Target::Import(_) | Target::Table(_) => true,
+            // An object of the start-up files, known as a label because link editors make one, too.
+            Target::Linker(name, 0) => name == "__dso_handle",
+            Target::Import(_) | Target::Table(_) | Target::Slot(Slot::Irelative(_)) => true,
             _ => false,
         }
     }

@@ -63,8 +63,8 @@ pub enum Slot {
     /// Address within this image (RELATIVE, or a constant in a fixed-address executable).
     Address(Box<Target>),
     Irelative(Box<Target>),
-    /// Zero for ever: a weak symbol that nobody defines, settled by the link editor.
-    Null,
+    /// The same number for ever: zero for a weak symbol that nobody defines, settled by the link editor, or an absolute symbol's value.
+    Number(u64),
     TpOff {
         import: Option<ImportId>,
         symbol: Option<SymbolId>,

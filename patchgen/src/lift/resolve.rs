@@ -214,8 +214,8 @@ impl<'a> Resolver<'a> {
                     let offset = word + self.tls.block as i64;
                     return Some(Slot::TpOff { import: None, symbol: self.tls.at(offset), offset });
                 }
-                if self.image.is_null_slot(a) {
-                    return Some(Slot::Null);
+                if let Some(number) = self.image.number_in_slot(a) {
+                    return Some(Slot::Number(number));
                 }
                 let fixed = self.image.kind == ImageKind::Exec && self.space.at(Svma(word as u64)).is_some();
                 fixed.then(|| Slot::Address(Box::new(self.address(Svma(word as u64)))))

@@ -57,6 +57,28 @@ fn is_described<'i>(info: &DebugInfo<'i>, survey: &Survey, unit: u32, table: &Ta
     if producer.starts_with("GNU") { !is_terse(producer) } else { line != 0 }
 }
 
+/// The symbol of the function that a thunk is for, which the same unit has compiled (Itanium C++ ABI, 5.1.4.1 and 5.1.5.2).
+#[must_use]
+pub fn thunk_target(symbol: &str) -> Option<String> {
+    fn number(s: &str) -> Option<&str> {
+        let digits = s.strip_prefix('n').unwrap_or(s);
+        let rest = digits.trim_start_matches(|c: char| c.is_ascii_digit());
+        if rest.len() < digits.len() { rest.strip_prefix('_') } else { None }
+    }
+    fn call_offset(s: &str) -> Option<&str> {
+        match s.strip_prefix('v') {
+            Some(rest) => number(rest).and_then(number),
+            None => number(s.strip_prefix('h')?),
+        }
+    }
+    let special = symbol.strip_prefix("_ZT")?;
+    let encoding = match special.strip_prefix('c') {
+        Some(rest) => call_offset(rest).and_then(call_offset)?,
+        None => call_offset(special)?,
+    };
+    (!encoding.is_empty()).then(|| format!("_Z{encoding}"))
+}
+
 /// Whether GCC's last option for debug information is for less than types.
 fn is_terse(producer: &str) -> bool {
     let level = |word: &str| match word {
@@ -68,7 +90,28 @@ fn is_terse(producer: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_terse;
+    use super::{is_terse, thunk_target};
+
+    #[test]
+    fn a_thunk_names_its_function() {
+        for thunk in
+            ["_ZTv0_n32_NK4Both2idEv", "_ZThn16_NK4Both2idEv", "_ZTch0_v0_n32_NK4Both2idEv", "_ZTh8_NK4Both2idEv"]
+        {
+            assert_eq!(thunk_target(thunk).as_deref(), Some("_ZNK4Both2idEv"), "{thunk}");
+        }
+        for other in [
+            "_ZTV4Both",
+            "_ZTI4Both",
+            "_ZTh_N4Both2idEv",
+            "_ZThn_N4Both2idEv",
+            "_ZTv0_N4Both2idEv",
+            "_ZTh8_",
+            "main",
+            "_ZTc",
+        ] {
+            assert_eq!(thunk_target(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_last_level_counts() {

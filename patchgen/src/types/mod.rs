@@ -21,7 +21,7 @@ mod storage;
 mod words;
 
 pub use arrays::{parts_with_extent, single};
-pub use described::undescribed;
+pub use described::{thunk_target, undescribed};
 pub use frames::{Frame, Frames, Reach, frames};
 pub use holders::{Holder, Holders, holders};
 pub use index::{Survey, VariablePart};

@@ -202,6 +202,22 @@ fn dynamic(elf: &Elf<'_>, world: &mut World) {
         world.slots.insert(reloc.r_offset, slot);
     }
     packed(elf, world);
+    if elf.dynamic.is_none() {
+        indirect(elf, world);
+    }
+}
+
+/// The indirect functions of a program that no dynamic linker sees: its start-up code reads these relocations.
+fn indirect(elf: &Elf<'_>, world: &mut World) {
+    let tables =
+        elf.section_headers.iter().filter(|s| s.sh_type == sh::SHT_RELA && s.sh_flags & u64::from(sh::SHF_ALLOC) != 0);
+    for at in tables.flat_map(|s| (s.sh_addr..s.sh_addr.saturating_add(s.sh_size)).step_by(24)) {
+        let word = |n: u64| world.word(at.checked_add(n)?);
+        let (Some(place), Some(info), Some(resolver)) = (word(0), word(8), word(16)) else { return };
+        if info == u64::from(R_X86_64_IRELATIVE) {
+            world.slots.insert(place, Slot::Resolved(resolver));
+        }
+    }
 }
 
 /// `DT_RELR` (gABI): an address, then bitmaps of the 63 words behind the last one.
@@ -256,7 +272,7 @@ fn frames(world: &mut World) {
         found.push((start, size.max(0) as u64));
     }
     for (start, size) in found {
-        let stub = world.section(start).is_none_or(|s| s.name.starts_with(".plt"));
+        let stub = world.section(start).is_none_or(Section::is_plt);
         // A signal trampoline's entry begins a byte early, since unwinders look for the byte before a return address.
         let trampoline = world.functions.contains_key(&(start + 1));
         if world.function(start).is_none() && !stub && !trampoline {
@@ -282,7 +298,7 @@ fn sizes(world: &mut World) {
 /// PLT entries: whatever jumps through a slot there, counted from the last 16-byte boundary, with or without an `endbr64`.
 fn stubs(world: &mut World, decoder: &Decoder) {
     let mut found = Vec::new();
-    for section in world.sections.iter().filter(|s| s.name.starts_with(".plt")) {
+    for section in world.sections.iter().filter(|s| s.is_plt()) {
         let step = if section.name == ".plt.got" { 8 } else { 16 };
         let mut at = section.start;
         while at < section.end {

@@ -146,7 +146,7 @@ impl Checker<'_> {
         let new = self.prover.n;
         let (parts, whole): (Vec<_>, Vec<_>) = new.functions.iter().partition(|(_, f)| names::is_part(&f.names));
         for (&at, function) in whole.into_iter().chain(parts) {
-            if new.section(at).is_none_or(|s| s.name.starts_with(".plt")) {
+            if new.section(at).is_none_or(|s| s.is_plt()) {
                 continue;
             }
             if names::is_part(&function.names) && self.reached.contains(&at) {

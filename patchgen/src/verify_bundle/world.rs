@@ -31,6 +31,13 @@ pub struct Section {
     pub exec: bool,
 }
 
+impl Section {
+    /// Whether stubs that jump through slots lie there; lld keeps those of indirect functions apart.
+    pub fn is_plt(&self) -> bool {
+        self.name.starts_with(".plt") || self.name == ".iplt"
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Object {
     pub start: u64,

@@ -189,7 +189,8 @@ pub fn means(build: &Build, f: &Function, t: &Target, r: &Reloc, addend: i64) ->
         Target::Slot(slot) => match slot {
             Slot::Import { import: i, addend: a } => import(*i) && *a == 0 && addend == 0,
             Slot::Address(inner) => means(build, f, inner, r, addend),
-            Slot::Null => r.kind == SymbolKind::Undefined,
+            Slot::Number(0) => r.kind == SymbolKind::Undefined,
+            Slot::Number(n) => *n == r.value && addend == 0,
             Slot::Irelative(_) => r.kind == SymbolKind::IFunc && addend == 0,
             _ => false,
         },

@@ -9,7 +9,7 @@ use std::mem::zeroed;
 use super::forbidden::Sites;
 use super::own;
 use crate::target::Target;
-use crate::target::control::LIBRARY;
+use crate::target::control::{LIBRARY, Patch};
 use crate::target::elf;
 use crate::target::maps;
 use crate::target::mem::Mem;
@@ -43,10 +43,29 @@ pub enum Stacks {
     Others,
 }
 
+/// What `patchgen` found out of the code of the modules that a bundle patches.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// One of them switches by itself, in code that nothing imports.
+    switches: bool,
+    /// Their extents, avma.
+    modules: Vec<(u64, u64)>,
+}
+
+impl Judged {
+    pub fn of(patch: &Patch) -> Self {
+        let modules = patch.units.iter().map(|(u, _)| (u.lo, u.hi)).collect();
+        Self { switches: patch.record.switches_stacks != 0, modules }
+    }
+
+    fn has(&self, m: &Module) -> bool {
+        self.modules.iter().any(|own| (own.0..own.1).contains(&m.base))
+    }
+}
+
 impl Stacks {
-    /// `own` where a module to be patched switches by itself, in code that nothing imports.
-    pub fn of(target: &Target, own: bool) -> Self {
-        if own {
+    pub fn of(target: &Target, judged: &Judged) -> Self {
+        if judged.switches {
             return Self::Others;
         }
         let Ok(maps) = target.maps() else { return Self::Others };
@@ -65,7 +84,7 @@ impl Stacks {
                 makers.push(m);
             } else if SAME.iter().any(|name| m.file_name().starts_with(name)) {
                 // Nothing to be found in them.
-            } else if has(OTHERS) || own::switches(&target.mem, m, &maps) {
+            } else if has(OTHERS) || !judged.has(m) && own::switches(&target.mem, m, &maps) {
                 return Self::Others;
             } else if has(CONTEXTS) {
                 contexts = true;
@@ -144,6 +163,6 @@ mod tests {
         assert!(!start.build_id.is_empty() && start.svma != 0);
         // This program prepares one, so it could have others.
         let target = Target::open(std::process::id() as i32).expect("own process");
-        assert!(matches!(Stacks::of(&target, false), Stacks::Contexts(words) if !words.is_empty()));
+        assert!(matches!(Stacks::of(&target, &Judged::default()), Stacks::Contexts(words) if !words.is_empty()));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::door;
 use super::rendezvous::{Parked, Rendezvous};
 use super::stop::{Place, StopError, Stopped, Stopper, Timing, Tracee};
+use crate::check::stacks::Judged;
 use crate::error::{Error, Result};
 use crate::target::Target;
 
@@ -17,10 +18,10 @@ pub enum Halter {
 }
 
 impl Halter {
-    /// `own_stacks` where a module to be patched moves threads to other stacks by itself.
-    pub fn new(target: &Target, deadline: Duration, own_stacks: bool) -> Result<Self> {
+    /// `judged`: what is known of the modules to be patched.
+    pub fn new(target: &Target, deadline: Duration, judged: &Judged) -> Result<Self> {
         if door::by_signals() {
-            return Rendezvous::open(target, deadline, own_stacks).map(Self::Signals);
+            return Rendezvous::open(target, deadline, judged).map(Self::Signals);
         }
         let timer = |e: io::Error| Error::io("cannot make a timer", &e);
         Stopper::new(target, deadline).map(Self::Tracer).map_err(timer)

@@ -14,7 +14,7 @@ use hpatch_core::abi::{GATE_SIZE, GATE_SLOTS, Gate, Op, SLOT_ASKED, SLOT_PARKED,
 
 use super::door::{self, Door, Reach};
 use super::stop::{Place, StopError, Timing, Tracee};
-use crate::check::stacks::Stacks;
+use crate::check::stacks::{Judged, Stacks};
 use crate::error::{Error, Exit, Result, code};
 use crate::target::Target;
 use crate::target::control::Control;
@@ -101,10 +101,10 @@ pub struct Rendezvous {
 }
 
 impl Rendezvous {
-    pub fn open(target: &Target, deadline: Duration, own_stacks: bool) -> Result<Self> {
+    pub fn open(target: &Target, deadline: Duration, judged: &Judged) -> Result<Self> {
         let control = Control::require(target)?;
         let door = door::require(target, &control)?;
-        if !matches!(Stacks::of(target, own_stacks), Stacks::Threads) {
+        if !matches!(Stacks::of(target, judged), Stacks::Threads) {
             return Err(Error::new(
                 code::NO_RENDEZVOUS,
                 Exit::Refused,
