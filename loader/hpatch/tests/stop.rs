@@ -8,7 +8,7 @@ use common::{Running, calls_program, coroutine_program, packed_program, threads_
 use hpatch::check::deep::Deep;
 use hpatch::check::forbidden::Forbidden;
 use hpatch::check::scan::{Hit, Lookup, Scanner, Use, View};
-use hpatch::check::stacks::Stacks;
+use hpatch::check::stacks::{Judged, Stacks};
 use hpatch::check::unwind::Unwinder;
 use hpatch::target::Target;
 use hpatch::trace::stop::{StopError, Stopper};
@@ -367,7 +367,7 @@ fn search(r: &Running, stacks: Stacks) -> (Vec<Hit>, bool) {
 }
 
 fn stacks(r: &Running) -> Stacks {
-    Stacks::of(&Target::open(r.pid()).unwrap(), false)
+    Stacks::of(&Target::open(r.pid()).unwrap(), &Judged::default())
 }
 
 /// Hazard S2: a coroutine that gave up control inside the function; no thread's stack leads there.
