@@ -3,7 +3,6 @@
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::mem::size_of;
-use core::panic::Location;
 use core::sync::atomic::Ordering::SeqCst;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -11,6 +10,7 @@ use hpatch_core::abi::{ABI, Control, LoaderState, MAGIC, Op, PREPARE_NO_TRUST_DI
 use hpatch_core::report::Report;
 use patchfmt::{Code, codes};
 
+use crate::guard::Trail;
 use crate::mem::Pages;
 use crate::prepare::{self, Moment};
 use crate::records::{self, Entry};
@@ -150,12 +150,9 @@ pub fn block_loader() {
 }
 
 /// Says that the loader met an internal error, and blocks it.
-pub fn panicked(at: Option<&Location<'_>>) {
+pub fn panicked(at: &Trail) {
     let mut report = Report::default();
-    let code = match at {
-        Some(at) => report.refuse(codes::INTERNAL, format_args!("{}:{}", at.file(), at.line())),
-        None => codes::INTERNAL,
-    };
+    let code = report.refuse(codes::INTERNAL, format_args!("{at}"));
     block_loader();
     answer(Err(code), &report);
 }

@@ -3,8 +3,11 @@
 //! A panic of the loader must not end its host: [`run`] remembers the stack, the panic handler returns to it.
 
 use core::arch::global_asm;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::control;
+use crate::threads::{hpatch_header, may_end_call};
 
 // System V psABI, x86-64: arguments rdi, rsi, rdx; rbx, rbp, r12-r15 belong to the caller.
 global_asm!(
@@ -136,6 +139,8 @@ global_asm!(
 
     .section .bss.hpatch_guard, "aw", @nobits
     .balign 8
+    .globl hpatch_guard_sp
+    .hidden hpatch_guard_sp
     hpatch_guard_sp: .zero 8
     hpatch_guard_ssp: .zero 8
     .text
@@ -144,6 +149,8 @@ global_asm!(
 );
 
 unsafe extern "C" {
+    /// The stack pointer in [`run`], 0 outside.
+    safe static hpatch_guard_sp: AtomicU64;
     fn hpatch_run_guarded(f: extern "C" fn(*mut u8), arg: *mut u8) -> u32;
     fn hpatch_leave_guarded() -> !;
 }
@@ -154,13 +161,53 @@ pub fn run(f: extern "C" fn(*mut u8), arg: *mut u8) -> bool {
     unsafe { hpatch_run_guarded(f, arg) == 0 }
 }
 
-// Inlined into the only function that calls it, so that nothing of a message is used any more: without this the library carries 8 KB of code that
-// formats values for messages which nobody reads.
+/// Return addresses on the stack between here and [`run`], the innermost first, as offsets in this library. Without a place in the source, which
+/// each check in the library would carry along, they say where it happened: `addr2line` tells, or `nm`, of the file before it was stripped.
+#[derive(Debug)]
+pub struct Trail([u64; 6]);
+
+impl Trail {
+    #[inline(never)]
+    fn here() -> Trail {
+        let mut trail = Trail([0; 6]);
+        let base = hpatch_header().addr() as u64;
+        let end = (&raw const control::hpatch_control).addr() as u64;
+        let (from, to) = ((&raw const trail).addr() as u64, hpatch_guard_sp.load(Ordering::Relaxed));
+        let mut free = trail.0.iter_mut();
+        for at in (from.next_multiple_of(8)..to).step_by(8) {
+            // SAFETY: part of the stack that is in use: above this frame, below that of `run`.
+            let word = unsafe { (at as *const u64).read_volatile() };
+            if (base + CALL..end).contains(&word) && is_return_address(word) {
+                let Some(place) = free.next() else { break };
+                *place = word - base;
+            }
+        }
+        trail
+    }
+}
+
+/// Longest instruction of the kind that leaves a return address, in bytes.
+const CALL: u64 = 7;
+
+fn is_return_address(word: u64) -> bool {
+    // SAFETY: in the library's image, between its header and its variables, all of which is mapped readable.
+    may_end_call(unsafe { core::slice::from_raw_parts((word - CALL) as *const u8, CALL as usize) })
+}
+
+impl fmt::Display for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in the loader at")?;
+        self.0.iter().filter(|a| **a != 0).try_for_each(|a| write!(f, " +{a:#x}"))
+    }
+}
+
+// Inlined into the only function that calls it, so that nothing of a message is used any more, nor of places in the source: without this the
+// library carries 8 KB of code that formats values for messages which nobody reads, and 12 KB of places.
 #[expect(unused_attributes, reason = "the compiler thinks that it has no effect, because the function has a symbol")]
 #[inline(always)]
 #[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    control::panicked(info.location());
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    control::panicked(&Trail::here());
     // SAFETY: every entry into the loader goes through `run`, so there is a frame to go back to; what it skips owns nothing but
     // mappings of the loader, and the loader accepts no further operation.
     unsafe { hpatch_leave_guarded() }

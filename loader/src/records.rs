@@ -135,7 +135,7 @@ pub fn append(record: &mut Record) -> Entry {
         None => control::with(|c| c.first_record = entry.addr()),
         Some(last) => last.set(|r| r.next = entry.addr()),
     }
-    control::with(|c| c.record_count += 1);
+    control::with(|c| c.record_count = c.record_count.checked_add(1).expect("fewer records than bytes of memory"));
     entry
 }
 

@@ -75,7 +75,7 @@ unsafe extern "C" {
     /// Id of this module, and offset in its block.
     safe fn hpatch_threads_pair() -> *const [u64; 2];
     /// This library's ELF header.
-    safe fn hpatch_header() -> *const Ehdr;
+    pub safe fn hpatch_header() -> *const Ehdr;
 }
 
 /// Room for one unit's variables.
@@ -234,7 +234,7 @@ impl Births {
 }
 
 /// Whether the last bytes could be a call (Intel SDM, volume 2, CALL): `e8` with a distance, or `ff /2` with any operand.
-fn may_end_call(code: &[u8]) -> bool {
+pub fn may_end_call(code: &[u8]) -> bool {
     let back = |n: usize| code.len().checked_sub(n).map(|at| &code[at..]);
     let direct = back(5).is_some_and(|c| c[0] == 0xe8);
     let indirect = |n: usize| back(n).is_some_and(|c| c[0] == 0xff && c[1] >> 3 & 7 == 2);

@@ -7,6 +7,7 @@ mod faults;
 mod foreign;
 mod forks;
 mod in_place;
+mod internal;
 mod leaving;
 mod life;
 mod lift;
@@ -64,6 +65,7 @@ pub fn cases() -> Vec<Case> {
         forks::CASES,
         reused::CASES,
         sanitized::CASES,
+        internal::CASES,
     ]
     .concat()
 }
