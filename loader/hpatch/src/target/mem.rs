@@ -167,6 +167,10 @@ pub struct ByteSpan {
 /// error gives the address that couldn't be read. Allocates nothing.
 pub fn read_spans(mem: &Mem, tid: i32, spans: &[ByteSpan], out: &mut [u8]) -> Result<(), (u64, io::Error)> {
     const AT_ONCE: usize = 64;
+    // A single stretch is read quicker through the file, as it is written.
+    if let [only] = spans {
+        return mem.read(only.addr, out).map_err(|e| (only.addr, e));
+    }
     let mut remote = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; AT_ONCE];
     let mut rest = out;
     for chunk in spans.chunks(AT_ONCE) {
