@@ -115,6 +115,19 @@ impl Build {
         self.slots.get(&at).or_else(|| self.slots.get(&slot()?)).map(String::as_str)
     }
 
+    /// Whether a function that begins further in front reaches over the address.
+    pub fn inside_another(&self, at: u64) -> bool {
+        let before = self.symbols.partition_point(|s| s.at < at);
+        let reaching = (0..before).rev().take_while(|&i| self.reach[i] > at).map(|i| &self.symbols[i]);
+        reaching.into_iter().any(|s| s.function && at - s.at < s.size)
+    }
+
+    /// Whether a name at an address says that it is the cold part of the function that begins at another.
+    pub fn is_cold_part(&self, at: u64, whole: u64) -> bool {
+        let names = |at: u64| self.symbols.iter().filter(move |s| s.at == at && s.function).map(|s| s.name.as_str());
+        names(at).filter_map(|name| name.strip_suffix(".cold")).any(|stem| names(whole).any(|name| name == stem))
+    }
+
     /// Functions with a size, by name.
     pub fn functions(&self) -> BTreeMap<&str, Vec<&Symbol>> {
         let mut found: BTreeMap<&str, Vec<&Symbol>> = BTreeMap::new();

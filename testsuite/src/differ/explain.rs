@@ -4,6 +4,7 @@ use super::body::{Body, Line, Reference, numbers};
 use super::build::{Build, Symbol};
 use super::ours::Ours;
 use iced_x86::{Mnemonic, OpKind, Register};
+use std::collections::BTreeMap;
 
 /// Old and new.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +13,9 @@ pub struct Builds<'a> {
     pub new: &'a Build,
     pub ours: &'a Ours,
 }
+
+/// From here on a body is taken for another that changed.
+const HALF: f64 = 0.5;
 
 /// Bytes of nameless data that are looked at, where they are no text.
 const LOOKED_AT: usize = 16;
@@ -24,6 +28,37 @@ impl Builds<'_> {
             Some(Body::read(build, symbol))
         };
         Some((function(self.old, old)?, function(self.new, new)?))
+    }
+
+    /// Which share of their instructions two bodies have in common, addresses masked, whatever the order. None where one of them is no function's.
+    pub fn alike(&self, old: u64, new: u64) -> Option<f64> {
+        let (a, b) = self.bodies(old, new)?;
+        let count = |body: &Body| {
+            let mut lines: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+            body.working().into_iter().for_each(|line| *lines.entry(line.masked(true)).or_default() += 1);
+            lines
+        };
+        let (x, y) = (count(&a), count(&b));
+        let common: usize = x.iter().map(|(line, n)| *n.min(y.get(line).unwrap_or(&0))).sum();
+        let most = x.values().sum::<usize>().max(y.values().sum());
+        (most > 0).then(|| common as f64 / most as f64)
+    }
+
+    /// Whether a body is rather the one that we take it for than the one that has its name: at least as much like it, and half of it the same.
+    ///
+    /// # Errors
+    /// Where it isn't, the shares.
+    pub fn rather(&self, ours: Option<(u64, u64)>, named: (u64, u64)) -> Result<(), String> {
+        let by_name = self.alike(named.0, named.1).unwrap_or(0.0);
+        match ours.map(|(old, new)| (old, new, self.alike(old, new))) {
+            Some((.., Some(share))) if share >= HALF && share >= by_name => Ok(()),
+            Some((old, new, share)) => Err(format!(
+                "taken for {old:#x} -> {new:#x}, {:.0} % the same; by name {:.0} %",
+                100.0 * share.unwrap_or(0.0),
+                100.0 * by_name
+            )),
+            None => Err("one of its parts has none in the other build".to_owned()),
+        }
     }
 
     /// Why the bodies are the same after all: the same operations on the same registers, numbers and meanings of addresses.
@@ -102,9 +137,10 @@ impl Builds<'_> {
         }
     }
 
-    /// Whether two addresses are the same part of two functions that are taken for one another.
+    /// Whether two addresses are the same part of two functions that are taken for one another, and look like it.
     fn paired(&self, old: u64, new: u64) -> bool {
-        self.ours.old_part(old).is_some_and(|part| self.ours.new_part(new) == Some(part))
+        let taken = self.ours.old_part(old).is_some_and(|part| self.ours.new_part(new) == Some(part));
+        taken && self.alike(old, new).is_some_and(|share| share >= HALF)
     }
 
     /// Whether two addresses inside of functions of one name are their instructions of the same number, filler not counted.

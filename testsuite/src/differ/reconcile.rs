@@ -3,7 +3,7 @@
 use super::build::Build;
 use super::crude::{Crude, Pair, Verdict};
 use super::explain::Builds;
-use super::ours::{Function, Ours};
+use super::ours::{Function, Ours, Part};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One line of the reconciliation.
@@ -59,14 +59,11 @@ pub fn reconcile(old: &Build, new: &Build, crude: &Crude, ours: &Ours) -> Reconc
             (Some(p), Some(q)) if p.0 == q.0 => {
                 out.explain("its parts are others: the hot and a cold part, or more of them", pair)
             }
-            (None, None) => {
-                out.explain("no function of its own: a label, or a part that nothing can be told about", pair)
-            }
-            (Some(_), Some(_)) => out.explain("that name is another function in the other build", pair),
-            (Some(_), None) => {
-                out.explain("a function of that name is new, and the old one has another name now", pair)
-            }
-            (None, Some(_)) => out.explain("a function of that name went, and the new one had another name", pair),
+            (None, None) => match old.inside_another(pair.old) && new.inside_another(pair.new) {
+                true => out.explain("no function of its own: a label, or a part that nothing can be told about", pair),
+                false => out.leave_open("a function of that name is in both builds, and we don't pair it", pair, ""),
+            },
+            (was, is) => another(&mut out, builds, pair, was, is),
         }
     }
     for (function, cause) in ours.changed().filter(|(f, _)| !known.contains(&f.new[0])) {
@@ -87,6 +84,34 @@ pub fn reconcile(old: &Build, new: &Build, crude: &Crude, ours: &Ours) -> Reconc
         }
     }
     out
+}
+
+/// Of a name that isn't the same function in both builds, as we say: the bodies must say so, too.
+fn another(out: &mut Reconciled, builds: Builds<'_>, pair: &Pair, was: Option<Part>, is: Option<Part>) {
+    let functions = &builds.ours.functions;
+    let alone = match (was, is) {
+        (Some((f, 1..)), None) => builds.new.is_cold_part(pair.new, functions[f].new[0]),
+        (None, Some((f, 1..))) => builds.old.is_cold_part(pair.old, functions[f].old[0]),
+        _ => false,
+    };
+    if alone {
+        out.explain("a cold part that we take for a function of its own in one build", pair);
+        return;
+    }
+    let forth = |(f, part): Part| functions[f].new.get(part).map(|&at| (pair.old, at));
+    let back = |(f, part): Part| functions[f].old.get(part).map(|&at| (at, pair.new));
+    let named = (pair.old, pair.new);
+    let proven = was.map_or(Ok(()), |p| builds.rather(forth(p), named));
+    let proven = proven.and_then(|()| is.map_or(Ok(()), |p| builds.rather(back(p), named)));
+    let class = match (was, is) {
+        (_, None) => "a function of that name is new, and the old one has another name now",
+        (None, _) => "a function of that name went, and the new one had another name",
+        _ => "that name is another function in the other build",
+    };
+    match proven {
+        Ok(()) => out.explain(class, pair),
+        Err(why) => out.leave_open(class, pair, &why),
+    }
 }
 
 /// Whether a function of ours begins there.
