@@ -23,7 +23,7 @@ const UNSHOWN: &[(&[u16], &str)] = &[
     (&[406], "the scenario of texts that are left out looks at the bundle"),
     (&[601, 602, 603, 604], "the compilers at hand write nothing of the kind"),
     (&[608, 609], "needs a patch beyond the format's limits"),
-    (&[610, 613], "needs an image of a form that the linkers at hand don't write"),
+    (&[610], "needs an image of a form that the linkers at hand don't write"),
     (&[754, 1005], "needs a signature or a bundle that no tool here writes"),
     (
         &[1001, 1301, 1305, 1307, 1309, 1403, 1409],

@@ -64,7 +64,7 @@ codes! {
         act: "Apply the bundle at start instead (HPATCH_STORE), or undo the prelinking first.",
     }
     REWRITE_IMPORT = 613 Refuse "the file can't import what the patch needs" {
-        seen: "The patch needs a symbol of another library, and the file has no table of dynamic symbols, or of their versions, to name it in.",
+        seen: "The patch needs a symbol of another library, and the file has no table of dynamic symbols, or of their versions, to name it in; or nothing says which library has the version.",
         why: "A static executable has no dynamic linker, and a symbol without its version could be bound to another definition.",
         act: "Apply the bundle at start instead (HPATCH_STORE): the loader looks it up in what is mapped.",
     }

@@ -17,6 +17,7 @@ pub const SHT_NOBITS: u32 = hpatch_core::elf::SHT_NOBITS;
 /// Tags of the dynamic section (gABI, GNU).
 pub mod dt {
     pub const NULL: u64 = 0;
+    pub const NEEDED: u64 = 1;
     pub const PLTRELSZ: u64 = 2;
     pub const HASH: u64 = 4;
     pub const STRTAB: u64 = 5;

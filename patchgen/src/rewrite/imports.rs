@@ -1,7 +1,7 @@
 //! The dynamic symbols that the patch refers to: those of the file, and copies of its tables with more where some are missing.
 
 use super::Refusal;
-use super::elf::{File, dt};
+use super::elf::{Dyn, File, dt};
 use hpatch_core::elf::{SHN_UNDEF, STT_TLS, Sym};
 use hpatch_core::report::Name;
 use patchfmt::codes;
@@ -63,6 +63,8 @@ pub struct Grown {
     pub versions: Option<Vec<u8>>,
     /// The versions that are needed, where one was added.
     pub needed: Option<Vec<u8>>,
+    /// How many libraries these are of.
+    pub libraries: u64,
     /// `DT_HASH`. The GNU table holds defined symbols only and stays.
     pub hash: Option<Vec<u8>>,
 }
@@ -77,8 +79,8 @@ pub struct Imports<'a> {
     versions: HashMap<u16, &'a [u8]>,
     added: Vec<(Sym, u16)>,
     more_strings: Vec<u8>,
-    /// Versions that the file didn't need so far: index, offset of the name.
-    more_versions: Vec<(u16, u32)>,
+    /// Versions that the file didn't need so far: index, offset of the name, number of the library.
+    more_versions: Vec<(u16, u32, usize)>,
     libraries: Vec<Library<'a>>,
 }
 
@@ -212,7 +214,7 @@ impl<'a> Imports<'a> {
             return Ok(index);
         }
         let name_of = |at: u32| text(&self.more_strings, at - self.strings.len() as u32);
-        if let Some((index, _)) = self.more_versions.iter().find(|(_, at)| name_of(*at) == version) {
+        if let Some((index, ..)) = self.more_versions.iter().find(|(_, at, _)| name_of(*at) == version) {
             return Ok(*index);
         }
         let last = self.versions.keys().copied().chain(self.more_versions.iter().map(|v| v.0)).max();
@@ -220,9 +222,35 @@ impl<'a> Imports<'a> {
         if self.libraries.is_empty() || self.versym.is_none() || index >= HIDDEN {
             return refuse(format_args!("version {}: the file has no table for it", Name(version)));
         }
+        let library = self.library(version)?;
         let at = self.string(version)?;
-        self.more_versions.push((index, at));
+        self.more_versions.push((index, at, library));
         Ok(index)
+    }
+
+    /// The number of the library that has a version which the file doesn't need yet: that with versions called alike; else the only one that the
+    /// file needs, but no version of.
+    fn library(&mut self, version: &[u8]) -> Result<usize, Refusal> {
+        let alike = |l: &Library<'_>| l.versions.iter().any(|v| family(v.1) == family(version));
+        if let Some(known) = self.libraries.iter().position(alike) {
+            return Ok(known);
+        }
+        let added = |at: u32| text(&self.more_strings, at - self.strings.len() as u32);
+        if let Some((.., known)) = self.more_versions.iter().find(|(_, at, _)| family(added(*at)) == family(version)) {
+            return Ok(*known);
+        }
+        let name = |at: u32| text(self.strings, at);
+        let mut others: Vec<u32> = self.file.dynamic.iter().filter(|d| d.tag == dt::NEEDED).map(file).collect();
+        others.retain(|&at| !self.libraries.iter().any(|l| name(l.need.file.get()) == name(at)));
+        let &[other] = others.as_slice() else {
+            return refuse(format_args!(
+                "version {}: which of the libraries that the file needs has it isn't known",
+                Name(version)
+            ));
+        };
+        let need = Verneed { version: 1.into(), count: 0.into(), file: other.into(), aux: 0.into(), next: 0.into() };
+        self.libraries.push(Library { need, versions: Vec::new() });
+        Ok(self.libraries.len() - 1)
     }
 
     /// Adds a string to the dynamic ones and gives its offset.
@@ -235,19 +263,18 @@ impl<'a> Imports<'a> {
         Ok(at)
     }
 
-    /// The table of needed versions with those that were added, as weak ones: it doesn't matter then under which library they stand. The
-    /// dynamic linker compares the names of versions when it looks a symbol up; one that stands elsewhere only makes it say so.
+    /// The table of needed versions with those that were added, as weak ones: the dynamic linker compares the names of versions when it looks a
+    /// symbol up, and what is bound lazily may never be.
     fn needed(&self) -> Option<Vec<u8>> {
         if self.more_versions.is_empty() {
             return None;
         }
         let mut libraries = self.libraries.clone();
-        for (index, name) in &self.more_versions {
+        for (index, name, library) in &self.more_versions {
             let version = text(&self.more_strings, name - self.strings.len() as u32);
-            let like = self.libraries.iter().position(|l| l.versions.iter().any(|v| family(v.1) == family(version)));
             let (hash, flags) = (hash(version).into(), VER_FLG_WEAK.into());
             let entry = Vernaux { hash, flags, other: (*index).into(), name: (*name).into(), next: 0.into() };
-            libraries.get_mut(like.unwrap_or(0))?.versions.push((entry, &[]));
+            libraries.get_mut(*library)?.versions.push((entry, &[]));
         }
         let mut table = Vec::new();
         for (n, library) in libraries.iter().enumerate() {
@@ -291,6 +318,7 @@ impl<'a> Imports<'a> {
             strings: [self.strings, &self.more_strings].concat(),
             versions,
             needed: self.needed(),
+            libraries: self.libraries.len() as u64,
             hash,
         }))
     }
@@ -304,6 +332,11 @@ impl<'a> Imports<'a> {
         words.extend(self.added.iter().map(|_| U32::new(0)));
         (chains == self.symbols.len() as u64).then(|| words.as_bytes().to_vec())
     }
+}
+
+/// The string with the name of a library that the file needs.
+fn file(entry: &Dyn) -> u32 {
+    u32::try_from(entry.value.get()).unwrap_or(u32::MAX)
 }
 
 /// `GLIBC_` of `GLIBC_2.34`.

@@ -218,6 +218,7 @@ impl<'a> Patch<'a> {
         let fields = patch.fields(&table);
         let mut parts = patch.parts(&linked);
         parts.push((Part::Note, note));
+        let libraries = grown.as_ref().map_or(0, |grown| grown.libraries);
         if let Some(grown) = grown {
             parts.push((Part::Symbols, grown.symbols));
             parts.push((Part::Strings, grown.strings));
@@ -232,7 +233,8 @@ impl<'a> Patch<'a> {
         let relocations = patch.layout.item(Part::Rela).map(|_| fields);
         parts.extend(relocations.iter().map(|t| (Part::Rela, t.entries.as_bytes().to_vec())));
         let writes = patch.writes(&linked)?;
-        let written = write::Written { layout: &patch.layout, parts: &parts, writes: &writes, table: &relocations };
+        let written =
+            write::Written { layout: &patch.layout, parts: &parts, writes: &writes, table: &relocations, libraries };
         let bytes = written.file(file, &payload, &frames)?;
         read_back::check(file, &bytes, &written).map_err(|what| Refusal::new(codes::READ_BACK, what))?;
         let summary = patch.summary(&bytes, known.added());

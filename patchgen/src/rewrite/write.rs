@@ -33,6 +33,8 @@ pub struct Written<'a> {
     /// svma and new bytes of what is overwritten.
     pub writes: &'a [(u64, Vec<u8>)],
     pub table: &'a Option<Table>,
+    /// In the copy of the needed versions.
+    pub libraries: u64,
 }
 
 fn put(out: &mut [u8], at: u64, bytes: &[u8]) -> Result<(), Refusal> {
@@ -92,6 +94,7 @@ impl Written<'_> {
             changes.extend(table.relative.map(|n| (dt::RELACOUNT, n)));
         }
         changes.extend(self.layout.item(Part::Strings).map(|i| (dt::STRSZ, i.size)));
+        changes.extend(self.layout.item(Part::Needed).map(|_| (dt::VERNEEDNUM, self.libraries)));
         let mut entries = file.dynamic.clone();
         for (tag, value) in changes {
             match entries.iter_mut().find(|d| d.tag == tag) {
@@ -176,6 +179,9 @@ impl Written<'_> {
         for item in self.layout.items.iter().filter(|i| i.size != 0) {
             if let Some(old) = moved(&mut sections, file, item.part, frames) {
                 (old.addr, old.offset, old.size) = (item.svma.into(), item.offset.into(), item.size.into());
+                if item.part == Part::Needed {
+                    old.info = u32::try_from(self.libraries).unwrap_or(u32::MAX).into();
+                }
                 continue;
             }
             let Some(name) = section_name(payload, item.part) else { continue };

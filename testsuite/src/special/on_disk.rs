@@ -1,13 +1,13 @@
 //! Programs whose file isn't what runs any more: replaced by a package manager, unlinked, or never in a file system.
 
-use super::{Case, Pair, answers, compiled};
-use crate::bundle::Signer;
-use crate::process::{self, Output};
+use super::{Case, Pair, answers, compiled, folder};
+use crate::bundle::{self, Signer, TOOL_LIMIT};
+use crate::process::{self, Output, run_ok};
 use crate::program::Config;
 use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
 use crate::{Result, check, fail, paths};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "program from memory", hazards: "I4,S10", run: from_memory },
     Case { name: "library from memory", hazards: "I4,I5", run: library_from_memory },
     Case { name: "on layers of file systems", hazards: "I4,S7,S10", run: on_layers },
+    Case { name: "versions of a library, in the file", hazards: "C10,D11", run: versions_in_file },
 ];
 
 fn every(verb: &str, program: &Path, more: &[&str]) -> Result<Output> {
@@ -215,4 +216,44 @@ fn remapped() -> Result<()> {
     target.revert("fix")?.expect(0)?;
     answers(&mut target, "value", "2", "reverted")?;
     target.finish()
+}
+
+/// Versions that only the new build needs go under the library that has them; where nothing says which that is, no file is written: it might not
+/// start.
+fn versions_in_file() -> Result<()> {
+    let folder = folder("versions-in-file")?;
+    std::fs::create_dir_all(&folder)?;
+    let source = paths::programs().join("special/sided.c");
+    let script = folder.join("side.map");
+    std::fs::write(&script, "SIDE_1 { global: side_value; local: *; };\nSIDE_2 { global: side_other; } SIDE_1;\n")?;
+    let library = folder.join("libside.so");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-shared", "-fPIC", "-O2", "-DLIBRARY", "-Wl,-soname,libside.so", "-o"]).arg(&library);
+    compiler.arg(format!("-Wl,--version-script={}", script.display()));
+    run_ok(compiler.arg(&source), TOOL_LIMIT)?;
+    let program = |name: &str, options: &[&str], linked: bool| -> Result<PathBuf> {
+        let path = folder.join(name);
+        let mut compiler = Command::new("gcc");
+        compiler.args(["-O2", "-g", "-Wl,--build-id", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed", "-o"]).arg(&path);
+        compiler.args(options).arg(&source).args(linked.then_some(&library));
+        run_ok(&mut compiler, TOOL_LIMIT)?;
+        Ok(path)
+    };
+    let new = program("new", &["-DNEW"], true)?;
+    let patched = |old: &Path| -> Result<(Output, PathBuf)> {
+        let (bundle, output) = (old.with_extension("hpatch"), old.with_extension("patched"));
+        bundle::build(old, &new, &bundle, "fix", &[])?.expect(0)?;
+        Ok((bundle::rewrite(old, &bundle, &output)?, output))
+    };
+    let (output, file) = patched(&program("linked", &[], true)?)?;
+    output.expect(0)?;
+    let answer = run_ok(&mut Command::new(&file), TOOL_LIMIT)?;
+    check!(answer.stdout.trim() == "142" && answer.stderr.is_empty(), "the rewritten program: {}", answer.describe());
+    let listed = run_ok(Command::new("readelf").args(["-W", "-V"]).arg(&file), TOOL_LIMIT)?;
+    let of_side = listed.stdout.split("File: ").find(|part| part.starts_with("libside.so")).unwrap_or_default();
+    check!(of_side.contains("SIDE_1") && of_side.contains("SIDE_2"), "not under their library: {}", listed.stdout);
+    let (refused, file) = patched(&program("alone", &[], false)?)?;
+    check!(refused.code() == Some(4) && refused.text().contains("HP0613"), "not refused: {}", refused.describe());
+    check!(!file.exists(), "a file was written that wouldn't start");
+    Ok(())
 }
