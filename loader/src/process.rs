@@ -162,12 +162,14 @@ impl Maps {
         })
     }
 
-    /// The loaded image that holds avma `inside`.
+    /// The loaded image that holds avma `inside`. A small file's segments may all begin with its first page (lld and mold don't pad): then several
+    /// mappings look like its beginning.
     pub fn holding(&self, mem: &OwnMemory, inside: u64) -> Option<Image> {
         let at = self.iter().find(|m| (m.start..m.end).contains(&inside))?;
         let is_head = |m: &Mapping<'_>| m.offset == 0 && m.inode == at.inode && m.start <= inside && m.readable();
-        let image = Image::at(mem, self.iter().filter(is_head).last()?.start)?;
-        (image.is_loaded(self.iter()) && (image.extent().0..image.extent().1).contains(&inside)).then_some(image)
+        let images = self.iter().filter(is_head).filter_map(|m| Image::at(mem, m.start));
+        let holds = |i: &Image| i.is_loaded(self.iter()) && (i.extent().0..i.extent().1).contains(&inside);
+        images.filter(holds).last()
     }
 
     /// The first one at or behind avma `from`. Not part of its callers: there are many, and it is large.

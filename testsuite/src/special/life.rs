@@ -303,7 +303,11 @@ impl Plugin {
     }
 
     fn of(program: &str, scene: &str) -> Result<Plugin> {
-        let library = compiled(program, scene, &Config::new(&[("kind", "shared")]))?;
+        Plugin::linked("bfd", program, scene)
+    }
+
+    fn linked(linker: &str, program: &str, scene: &str) -> Result<Plugin> {
+        let library = compiled(program, scene, &Config::new(&[("kind", "shared"), ("ld", linker)]))?;
         let store = library.folder.join("store");
         std::fs::create_dir_all(&store)?;
         let bundle = store.join("fix.hpatch");
@@ -324,8 +328,9 @@ impl Plugin {
 
 /// A library that isn't there at the start is patched before its code runs, on whichever thread it is loaded.
 fn loaded_later() -> Result<()> {
-    let plugin = Plugin::make("loaded-later")?;
-    for how in ["load", "thread"] {
+    // By lld, all segments of so small a file begin with its first page.
+    for (linker, how) in [("bfd", "load"), ("bfd", "thread"), ("lld", "load")] {
+        let plugin = Plugin::linked(linker, "counter", &format!("loaded-later-{linker}"))?;
         let mut target = plugin.start(true)?;
         plugin.load(&mut target, how)?;
         answers(&mut target, "call 0", "101", "loaded after the start")?;
