@@ -8,9 +8,9 @@ use super::{Context, Findings};
 use crate::addr::{DataId, Svma, SvmaRange};
 use crate::compare::{elements, list, lists};
 use crate::diag::Severity;
-use crate::image::DynReloc;
+use crate::image::{DynReloc, Image};
 use crate::include::Analysis;
-use crate::lift::Lifted;
+use crate::lift::{DataKind, Lifted};
 use patchfmt::codes;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
@@ -92,8 +92,29 @@ fn same_place(a: Analysis<'_>, old: Svma, new: Svma) -> bool {
     match (function(a.old, old), function(a.new, new), object(a.old, old), object(a.new, new)) {
         (Some((f, x)), Some((g, y)), ..) => x == y && a.pairs.func_to_old[g.index()].is_some_and(|p| p.old == f),
         (None, None, Some((c, x)), Some((d, y))) => {
-            x == y && a.pairs.data_to_old[d.index()].is_some_and(|p| p.old == c)
+            x == y && a.pairs.data_to_old[d.index()].is_some_and(|p| p.old == c) || same_layout(a, old, new)
         }
+        (None, None, None, None) => same_layout(a, old, new),
         _ => false,
     }
+}
+
+/// The same distance into sections of one name, size and content: there, what has no name is what it was.
+fn same_layout(a: Analysis<'_>, old: Svma, new: Svma) -> bool {
+    let named = |lifted: &Lifted, at: Svma| {
+        let object = lifted.data_at.range(..=at).next_back().map(|(_, id)| &lifted.data[id.index()]);
+        object.is_some_and(|d| d.range.contains(at) && d.kind == DataKind::Named)
+    };
+    let place = |image: &Image, at: Svma| {
+        let id = image.section_at(at)?;
+        let section = image.section(id);
+        Some((
+            section.name.clone(),
+            section.range.size(),
+            at.0 - section.range.start.0,
+            image.section_bytes(id).to_vec(),
+        ))
+    };
+    let unnamed = !named(a.old, old) && !named(a.new, new);
+    unnamed && place(a.old_image, old).is_some_and(|p| Some(p) == place(a.new_image, new))
 }
