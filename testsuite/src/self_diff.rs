@@ -62,7 +62,10 @@ fn verdict(output: &Output) -> Verdict {
     let said = || process::tail(&output.text(), 12);
     match output.code() {
         Some(3) => Verdict::Same,
-        Some(4 | 6) => Verdict::NotTaken(output.text().lines().next().unwrap_or_default().to_owned()),
+        // What an image is may be refused, never what changed in it.
+        Some(4 | 6) if ["error[HP01", "error[HP0521]"].iter().any(|code| output.text().starts_with(code)) => {
+            Verdict::NotTaken(output.text().lines().next().unwrap_or_default().to_owned())
+        }
         _ => Verdict::Wrong(said()),
     }
 }

@@ -14,6 +14,7 @@ mod linker_sets;
 mod main_like;
 mod producers;
 mod resolvers;
+mod static_unwinder;
 mod types;
 mod undescribed;
 mod variables;
@@ -61,6 +62,7 @@ const RULES: &[Rule] = &[
     linker_sets::rule,
     undescribed::rule,
     guessed::rule,
+    static_unwinder::rule,
 ];
 
 /// Collects findings.

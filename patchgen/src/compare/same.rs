@@ -268,12 +268,13 @@ impl<'a> Same<'a> {
                     return true;
                 }
                 let before = assumed.order.len();
-                assumed.begun += 1;
-                if assumed.begun > MOST {
-                    return false;
-                }
                 if assumed.refuted.contains(&pair) || !assumed.insert(pair) {
                     return !assumed.refuted.contains(&pair);
+                }
+                assumed.begun += 1;
+                if assumed.begun > MOST {
+                    assumed.keep(before);
+                    return false;
                 }
                 if self.literals((old.0, a, old.1), (new.0, b, new.1), site, assumed) {
                     return true;

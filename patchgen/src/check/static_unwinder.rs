@@ -1,0 +1,43 @@
+//! Exceptions in static programs: their unwinder asks the dynamic linker's functions, linked in, for the tables of a frame, and nothing can answer
+//! for a payload in their place. The first exception through carried code would end the process.
+
+use super::{Context, Findings};
+use crate::diag::Severity;
+use crate::image::{Image, ImageKind};
+use crate::lift::{Function, Lifted, Target};
+use patchfmt::codes;
+
+/// Where each language's exceptions come together (Itanium C++ ABI, Level I, 1.3).
+const RAISE: &str = "_Unwind_RaiseException";
+
+pub fn rule(context: Context<'_>, findings: &mut Findings) {
+    let a = context.analysis;
+    if !is_static(a.old_image) || !throws(a.old_image, a.old) && !throws(a.new_image, a.new) {
+        return;
+    }
+    for id in context.set.functions.keys() {
+        let function = &a.new.functions[id.index()];
+        // Without a call there is no frame that an exception could come through.
+        if function.insns.iter().any(|i| i.call) {
+            let message = format!(
+                "`{}` makes calls in a static program, and an exception couldn't pass through it",
+                function.name
+            );
+            findings.add(Severity::Refuse, codes::STATIC_EXCEPTIONS, &function.name, message);
+        }
+    }
+}
+
+fn is_static(image: &Image) -> bool {
+    image.kind != ImageKind::Shared && image.needed.is_empty()
+}
+
+/// Whether code of the image raises exceptions, or nothing says whether it does.
+fn throws(image: &Image, lifted: &Lifted) -> bool {
+    let is = |f: &Function| f.names.iter().any(|&s| image.symbol(s).name == RAISE);
+    let raises = |t: &Target| matches!(*t, Target::Func { func, .. } if is(&lifted.functions[func.index()]));
+    // The unwinder's own functions call each other in every program that has them.
+    let own = |f: &Function| f.names.iter().any(|&s| image.symbol(s).name.starts_with("_Unwind_"));
+    let nameless = lifted.functions.iter().all(|f| f.names.is_empty());
+    nameless || lifted.functions.iter().any(|f| !own(f) && f.refs.iter().any(|r| raises(&r.target)))
+}
