@@ -1,12 +1,12 @@
 // A virtual function that is reached through thunks, into which compilers copy it: no debug information says anything of a thunk, that of its
 // function does.
 //#Hazard: D8,C21
-//#Matrix: cc=gcc,clang opt=-O2,-O3 kind=pie,nopie,shared
+//#Matrix: cc=gcc-11,gcc-12,clang opt=-O2,-O3 kind=pie,nopie,shared
 //#Expect: live
+//#Flags: -ffunction-sections
 //#Call: id
 #include "scenario.h"
 
-namespace {
 struct Base {
     int base = 10;
     virtual int id() const { return 1; }
@@ -28,7 +28,6 @@ struct Both : Left, Right {
 };
 Base *volatile object = new Both;
 Right *volatile second = new Both;
-} // namespace
 
 void command(const char *line) {
     if (!strcmp(line, "id"))

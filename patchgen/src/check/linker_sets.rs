@@ -5,12 +5,11 @@
 //! object there is meant.
 
 use super::{Context, Findings};
-use crate::addr::{DataId, Svma, SvmaRange};
-use crate::compare::{elements, list, lists};
+use crate::addr::DataId;
+use crate::compare::{elements, list, lists, same_rest};
+use crate::correlate::Side;
 use crate::diag::Severity;
-use crate::image::{DynReloc, Image};
-use crate::include::Analysis;
-use crate::lift::{DataKind, Lifted};
+use crate::lift::Lifted;
 use patchfmt::codes;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
@@ -51,70 +50,9 @@ fn same_list(context: Context<'_>, name: &str) -> Result<(), String> {
         return Err(format!("`{}` has another size or place in it", text(a.new, id)));
     }
     let covered = |at: u64| is.iter().any(|&(start, id)| at >= start && at - start < size(a.new, id));
-    match old.size() == new.size() && same_rest(a, old.start, new, &covered) {
+    let sides = (Side { image: a.old_image, lifted: a.old }, Side { image: a.new_image, lifted: a.new });
+    match old.size() == new.size() && same_rest(sides, a.pairs, (old, new), &covered) {
         true => Ok(()),
         false => Err("what lies between its named objects differs".to_owned()),
     }
-}
-
-/// Whether what no named object covers is the same, byte for byte and address for address. Both ranges have one size.
-fn same_rest(a: Analysis<'_>, old: Svma, new: SvmaRange, covered: &dyn Fn(u64) -> bool) -> bool {
-    let mut at = 0;
-    while at < new.size() {
-        if covered(at) {
-            at += 1;
-            continue;
-        }
-        let (x, y) = (old.plus(at), new.start.plus(at));
-        match (a.old_image.dynamic_at(x), a.new_image.dynamic_at(y)) {
-            (None, None) if a.old_image.bytes(x, 1) == a.new_image.bytes(y, 1) => at += 1,
-            (Some(DynReloc::Relative { target: p }), Some(DynReloc::Relative { target: q }))
-                if same_place(a, *p, *q) =>
-            {
-                at += 8;
-            }
-            _ => return false,
-        }
-    }
-    true
-}
-
-/// The same distance into functions or objects that are paired.
-fn same_place(a: Analysis<'_>, old: Svma, new: Svma) -> bool {
-    let function = |lifted: &Lifted, at: Svma| {
-        let (start, &id) = lifted.func_at.range(..=at).next_back()?;
-        Some((id, at.0 - start.0)).filter(|_| lifted.functions[id.index()].parts[0].contains(at))
-    };
-    let object = |lifted: &Lifted, at: Svma| {
-        let (start, &id) = lifted.data_at.range(..=at).next_back()?;
-        Some((id, at.0 - start.0)).filter(|_| lifted.data[id.index()].range.contains(at))
-    };
-    match (function(a.old, old), function(a.new, new), object(a.old, old), object(a.new, new)) {
-        (Some((f, x)), Some((g, y)), ..) => x == y && a.pairs.func_to_old[g.index()].is_some_and(|p| p.old == f),
-        (None, None, Some((c, x)), Some((d, y))) => {
-            x == y && a.pairs.data_to_old[d.index()].is_some_and(|p| p.old == c) || same_layout(a, old, new)
-        }
-        (None, None, None, None) => same_layout(a, old, new),
-        _ => false,
-    }
-}
-
-/// The same distance into sections of one name, size and content: there, what has no name is what it was.
-fn same_layout(a: Analysis<'_>, old: Svma, new: Svma) -> bool {
-    let named = |lifted: &Lifted, at: Svma| {
-        let object = lifted.data_at.range(..=at).next_back().map(|(_, id)| &lifted.data[id.index()]);
-        object.is_some_and(|d| d.range.contains(at) && d.kind == DataKind::Named)
-    };
-    let place = |image: &Image, at: Svma| {
-        let id = image.section_at(at)?;
-        let section = image.section(id);
-        Some((
-            section.name.clone(),
-            section.range.size(),
-            at.0 - section.range.start.0,
-            image.section_bytes(id).to_vec(),
-        ))
-    };
-    let unnamed = !named(a.old, old) && !named(a.new, new);
-    unnamed && place(a.old_image, old).is_some_and(|p| Some(p) == place(a.new_image, new))
 }

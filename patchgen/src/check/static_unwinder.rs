@@ -2,9 +2,10 @@
 //! for a payload in their place. The first exception through carried code would end the process.
 
 use super::{Context, Findings};
+use crate::addr::FuncId;
 use crate::diag::Severity;
-use crate::image::{Image, ImageKind};
-use crate::lift::{Function, Lifted, Target};
+use crate::image::Image;
+use crate::lift::{Function, Lifted, Slot, Target};
 use patchfmt::codes;
 
 /// Where each language's exceptions come together (Itanium C++ ABI, Level I, 1.3).
@@ -12,7 +13,7 @@ const RAISE: &str = "_Unwind_RaiseException";
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    if !is_static(a.old_image) || !throws(a.old_image, a.old) && !throws(a.new_image, a.new) {
+    if !a.old_image.is_static() || !throws(a.old_image, a.old) && !throws(a.new_image, a.new) {
         return;
     }
     for id in context.set.functions.keys() {
@@ -28,14 +29,14 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     }
 }
 
-fn is_static(image: &Image) -> bool {
-    image.kind != ImageKind::Shared && image.needed.is_empty()
-}
-
 /// Whether code of the image raises exceptions, or nothing says whether it does.
 fn throws(image: &Image, lifted: &Lifted) -> bool {
-    let is = |f: &Function| f.names.iter().any(|&s| image.symbol(s).name == RAISE);
-    let raises = |t: &Target| matches!(*t, Target::Func { func, .. } if is(&lifted.functions[func.index()]));
+    let leads_there = |f: FuncId| lifted.functions[f.index()].names.iter().any(|&s| image.symbol(s).name == RAISE);
+    let raises = |t: &Target| match t {
+        Target::Func { func, .. } => leads_there(*func),
+        Target::Slot(Slot::Address(t)) => matches!(**t, Target::Func { func, .. } if leads_there(func)),
+        _ => false,
+    };
     // The unwinder's own functions call each other in every program that has them.
     let own = |f: &Function| f.names.iter().any(|&s| image.symbol(s).name.starts_with("_Unwind_"));
     let nameless = lifted.functions.iter().all(|f| f.names.is_empty());

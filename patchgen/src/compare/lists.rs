@@ -2,12 +2,13 @@
 //! (GNU ld, "Input Section Example"; lld, mold alike). Their entries are often named by the line that they stand in, which says nothing of another
 //! build's: where both lists have as many entries of the same sizes in the same places, place and content say which is which.
 
-use super::same::Same;
+use super::same::{IN_DATA, Same};
+use super::seen::EXACT;
 use super::stamps::Stamps;
-use crate::addr::{DataId, SvmaRange};
+use crate::addr::{DataId, Svma, SvmaRange};
 use crate::correlate::{Correlation, Pair, Side, Why};
-use crate::image::{Image, Section, SectionKind, SymbolKind};
-use crate::lift::{DataKind, Lifted};
+use crate::image::{DynReloc, Image, Section, SectionKind, SymbolKind};
+use crate::lift::{DataKind, Lifted, Target};
 use std::collections::BTreeSet;
 
 /// Names of the sections of which a program knows the ends: in a stripped image, of all whose name allows it.
@@ -110,4 +111,43 @@ fn used(lifted: &Lifted, objects: &BTreeSet<DataId>) -> BTreeSet<DataId> {
     });
     let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).filter_map(|r| r.target.data());
     code.chain(data).filter(|id| objects.contains(id)).collect()
+}
+
+/// Whether two lists of one size are the same where no named object is, byte for byte and address for address. `covered`: distances from the start
+/// at which one is.
+pub fn same_rest(
+    (old, new): (Side<'_>, Side<'_>),
+    pairs: &Correlation,
+    (was, is): (SvmaRange, SvmaRange),
+    covered: &dyn Fn(u64) -> bool,
+) -> bool {
+    let same = Same::new(old, new, pairs, &EXACT);
+    let mut at = 0;
+    while at < is.size() {
+        let (x, y) = (was.start.plus(at), is.start.plus(at));
+        at += match (old.image.dynamic_at(x), new.image.dynamic_at(y)) {
+            _ if covered(at) => 1,
+            (None, None) if old.image.bytes(x, 1) == new.image.bytes(y, 1) => 1,
+            (Some(DynReloc::Relative { target: p }), Some(DynReloc::Relative { target: q }))
+                if same.targets(&target(old.lifted, *p), &target(new.lifted, *q), IN_DATA) =>
+            {
+                8
+            }
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// What an address denotes.
+fn target(lifted: &Lifted, at: Svma) -> Target {
+    let func = lifted.func_at.range(..=at).next_back().map(|(start, &func)| (func, at.0 - start.0));
+    let func = func.filter(|(func, _)| lifted.functions[func.index()].parts[0].contains(at));
+    let data = lifted.data_at.range(..=at).next_back().map(|(start, &data)| (data, at.0 - start.0));
+    let data = data.filter(|(data, _)| lifted.data[data.index()].range.contains(at));
+    match (func, data) {
+        (Some((func, offset)), _) => Target::Func { func, part: 0, offset: offset as u32 },
+        (None, Some((data, offset))) => Target::Data { data, offset: offset as i64 },
+        (None, None) => Target::Unknown(at),
+    }
 }

@@ -21,7 +21,7 @@ use code::compare_function;
 pub use in_place::CodeEdit;
 use in_place::in_place;
 use lines::{Source, only_line_numbers};
-pub use lists::{elements, list, lists, pair_lists};
+pub use lists::{elements, list, lists, pair_lists, same_rest};
 use rayon::prelude::*;
 use same::Same;
 pub use seen::{Counterparts, Meaning};

@@ -83,7 +83,7 @@ pub(super) struct Site<'a> {
     pub functions: Option<(&'a Function, &'a Function)>,
 }
 
-const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None };
+pub(super) const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None };
 
 impl<'a> Same<'a> {
     pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation, stamps: &'a Stamps) -> Same<'a> {

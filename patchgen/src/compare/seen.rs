@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 /// No texts that differ count as equal.
-static EXACT: LazyLock<Stamps> = LazyLock::new(Stamps::default);
+pub(super) static EXACT: LazyLock<Stamps> = LazyLock::new(Stamps::default);
 
 /// What a number of the new body is, as its counterparts in the old one show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,12 +3,12 @@
 use super::pairing::Pairing;
 use super::scopes::Shared;
 use super::{Correlation, Pair, Side, Stem, Why, names, stem};
-use crate::addr::{DataId, FuncId, SymbolId};
+use crate::addr::{DataId, FuncId, ImportId, SymbolId};
 use crate::image::{Binding, SectionKind};
 use crate::lift::{Data, DataKind, DataRef, Slot, Target, describes_class};
 use crate::rust_names::is_rust;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::mem::{discriminant, take};
+use std::mem::take;
 use std::sync::Arc;
 
 /// The functions that refer to each object, ascending.
@@ -434,8 +434,9 @@ fn classes(
         words.sort_by_key(|r| r.at);
         words
     };
+    let import = |f: ImportId, g: ImportId| old.image.import(f).name == new.image.import(g).name;
     let mut paired = false;
-    for &i in o.iter() {
+    for &i in o {
         let same = |j: &usize| {
             let (a, b) = (&od[i], &nd[*j]);
             let known = |r: &DataRef, s: &DataRef| match (&r.target, &s.target) {
@@ -446,15 +447,22 @@ fn classes(
                     let pair = p.to_new[f.index()];
                     x == y && pair.map_or(p.to_old[g.index()].is_none(), |pair| pair.new == *g)
                 }
-                (Target::Import(f), Target::Import(g)) => old.image.import(*f).name == new.image.import(*g).name,
-                (a, b) => discriminant(a) == discriminant(b),
+                (Target::Import(f), Target::Import(g)) => import(*f, *g),
+                (
+                    Target::Slot(Slot::Import { import: f, addend: x }),
+                    Target::Slot(Slot::Import { import: g, addend: y }),
+                ) => import(*f, *g) && x == y,
+                _ => false,
             };
             let (was, is) = (words(a), words(b));
             a.name == b.name && was.len() == is.len() && was.iter().zip(&is).all(|(r, s)| r.at == s.at && known(r, s))
         };
-        let free = p.to_new[i].is_none();
-        let fit: Vec<usize> = n.iter().copied().filter(|&j| free && p.to_old[j].is_none()).filter(same).collect();
-        if let [j] = fit[..] {
+        // The last one left is no proof: what it was may be gone, and this one new.
+        let fit: Vec<usize> = n.iter().copied().filter(same).collect();
+        if let [j] = fit[..]
+            && p.to_new[i].is_none()
+            && p.to_old[j].is_none()
+        {
             p.pair(i, j, Why::LocalName);
             paired = true;
         }

@@ -137,6 +137,11 @@ impl Image {
         self.dynamic.range(range.start..end).map(|(&a, r)| (a, r))
     }
 
+    /// A program that needs no library and so has no dynamic linker.
+    pub fn is_static(&self) -> bool {
+        self.kind != ImageKind::Shared && self.needed.is_empty()
+    }
+
     /// The number that a GOT word holds for ever: zero for a weak symbol that nobody defines, or the value of an absolute symbol (the C
     /// library counts with such ones, in static programs, which locale categories are used). The dynamic linker writes to such words only
     /// for a relocation, for the second half of what a TLS relocation is for, and to its own three (x86-64 psABI, 5.2). In a program at

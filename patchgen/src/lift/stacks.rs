@@ -2,7 +2,7 @@
 //! library itself doesn't count, nor does what a static program has of it for `longjmp`, which dynamic ones import, and of the dynamic linker.
 
 use super::{Function, Lifted, decode};
-use crate::image::{Image, ImageKind};
+use crate::image::Image;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// Whether a function of the image switches stacks by itself.
@@ -10,9 +10,10 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 pub fn switches_stacks(image: &Image, lifted: &Lifted) -> bool {
     let mut candidates = lifted.functions.iter().filter(|f| f.writes_stack);
     let is_libc = image.soname.as_ref().is_some_and(|name| name.starts_with("libc.so"));
-    let is_static = image.kind != ImageKind::Shared && image.needed.is_empty();
     let of_library = |f: &Function, code: &[Instruction]| restores_jump(code) || f.name.starts_with(AUDITED);
-    let own = |f: &Function, code: &[Instruction]| !(is_static && of_library(f, code)) && hpatch_stacks::switches(code);
+    let own = |f: &Function, code: &[Instruction]| {
+        !(image.is_static() && of_library(f, code)) && hpatch_stacks::switches(code)
+    };
     !is_libc && candidates.any(|f| own(f, &instructions(image, f)))
 }
 

@@ -25,6 +25,8 @@ use crate::trace::rpc::{self, RpcOptions};
 
 /// docs/format.md: a bundle is at most 64 MiB.
 const MAX_BUNDLE: u64 = 64 << 20;
+/// What a process that was killed takes at most until it is gone.
+const LEAVING: Duration = Duration::from_secs(2);
 
 pub fn run(pid: i32, bundle: &Path, how: &Applying, switching: &Switching) -> Result<Report> {
     let bytes = read_bundle(bundle)?;
@@ -146,7 +148,8 @@ pub fn switch_in(
 /// Every thread has left the kernel since the bytes were written, so in practice it has nothing left to do.
 fn without_barrier(session: &Session, patch: &Patch, e: Error) -> Result<String> {
     let target = &session.target;
-    if !target.is_alive() {
+    // A thread that was held ends with its process, whose other threads and memory go later.
+    if !target.is_alive() || e.code == code::TARGET_GONE && target.leaves_within(LEAVING) {
         return Err(target.vanished());
     }
     if e.exit == Exit::Blocked || !Patch::read(target, patch.addr)?.is(RecordState::Live) {

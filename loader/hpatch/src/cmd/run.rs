@@ -1,11 +1,13 @@
 //! `hpatch run`, and where the loader library is.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::{Endianness, Object, ObjectSection};
+use object::read::elf::{Dyn, ElfFile64};
+use object::{Endianness, ReadCache};
 
 use super::Report;
 use crate::error::{Error, Exit, Result, code};
@@ -51,11 +53,21 @@ fn is_watched_for_addresses(program: &OsStr) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file())
     };
-    let Some(bytes) = found.and_then(|p| std::fs::read(p).ok()) else { return false };
-    let Ok(file) = object::read::elf::ElfFile64::<Endianness>::parse(&bytes[..]) else { return false };
-    let names = file.section_by_name(".dynstr").and_then(|s| s.data().ok()).unwrap_or_default();
-    let named = |start: &[u8]| names.split(|b| *b == 0).any(|name| name.starts_with(start));
-    named(b"libasan.so") || named(b"libclang_rt.asan")
+    let Some(file) = found.and_then(|p| File::open(p).ok()) else { return false };
+    // Programs with debug information are large; this reads a few pages.
+    needed(&ReadCache::new(file)).is_some_and(|names| {
+        names.iter().any(|name| name.starts_with(b"libasan.so") || name.starts_with(b"libclang_rt.asan"))
+    })
+}
+
+/// Names of the libraries that an ELF file needs; `None` where it has no section that says so.
+fn needed(data: &ReadCache<File>) -> Option<Vec<&[u8]>> {
+    let file = ElfFile64::<Endianness, _>::parse(data).ok()?;
+    let (endian, sections) = (file.endian(), file.elf_section_table());
+    let (entries, link) = sections.dynamic(endian, data).ok()??;
+    let strings = sections.strings(endian, data, link).ok()?;
+    let libraries = entries.iter().filter(|d| d.tag(endian) == object::elf::DT_NEEDED);
+    libraries.map(|d| d.string(endian, strings).ok()).collect()
 }
 
 /// The sanitizer's options (`COMMON_FLAG`s are parted by colons) with the one that lets libraries come before it.
