@@ -1,10 +1,11 @@
 //! What the debug information decides that the code alone leaves open.
 
 use crate::addr::{DataId, FuncId, Svma};
-use crate::compare::{ChangeSet, DataDiff};
+use crate::compare::{self, ChangeSet, DataDiff};
+use crate::correlate::Side;
 use crate::dwarf::DebugInfo;
 use crate::image::{Binding, Image, ImageError, SectionKind};
-use crate::lift::{Access, CodeRef, DataKind, DataRef, Function, Lifted, Shape, Target, Word};
+use crate::lift::{Access, CodeRef, DataKind, DataRef, Field, Function, Lifted, Shape, Slot, Target, Word, displaced};
 use crate::types::{self, Part, Survey};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,9 @@ pub(crate) fn settle(
     let mut words = words(new, changes, debug)?;
     words.extend(pooled(new));
     let Some(debug) = debug else { return Ok(Settled { words, ..Settled::default() }) };
-    let (ends, addresses) = (ends(image, new, changes, debug)?, addresses(new, changes, debug)?);
+    let (ends, mut addresses) = (ends(image, new, changes, debug)?, addresses(new, changes, debug)?);
+    addresses.extend(pointers(image, new, changes, debug)?);
+    addresses.extend(members(image, new, changes, debug)?);
     Ok(Settled { words, ends, addresses, shapes: shapes(new, changes, debug)? })
 }
 
@@ -150,6 +153,75 @@ fn addresses(
         aligned && parts.get(&start(data)).is_some_and(|p| p.contains_key(&offset.unsigned_abs()))
     };
     Ok(open.into_iter().filter(|o| of(o).is_some_and(begins)).collect())
+}
+
+/// Numbers in an image at fixed addresses that lead into an object or a text, and that a call takes for a pointer.
+fn pointers(
+    image: &Image,
+    new: &Lifted,
+    changes: &ChangeSet,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Result<Vec<(FuncId, usize)>, ImageError> {
+    let side = Side { image, lifted: new };
+    let doubtful = open(new, changes, |r| r.likely && r.target.data().is_some());
+    let taken: Vec<_> = doubtful
+        .into_iter()
+        .filter_map(|(id, n)| {
+            let function = &new.functions[id.index()];
+            let (callee, position) = compare::taken_by(side, function, &function.refs[n])?;
+            Some((id, n, callee, position))
+        })
+        .collect();
+    let entries = taken.iter().map(|&(id, ..)| new.functions[id.index()].parts[0].start).collect();
+    let known = types::signatures(info, survey, &entries)?;
+    let pointing = |callee: &Target| match callee {
+        Target::Import(import) | Target::Slot(Slot::Import { import, addend: 0 }) => {
+            known.pointers.get(&image.imports[import.index()].name)
+        }
+        Target::Func { func, part: 0, offset: 0 } => {
+            let function = &new.functions[func.index()];
+            let symbols = || function.names.iter().map(|&s| image.symbol(s));
+            let shared = symbols().filter(|s| s.binding != Binding::Local).find_map(|s| known.pointers.get(&s.name));
+            // A compiler that changes what a local function takes gives it another name (GCC's `f.isra.0`).
+            let own = || known.own_pointers.get(&function.parts[0].start);
+            shared.or_else(|| symbols().all(|s| !s.name.contains('.')).then(own).flatten())
+        }
+        _ => None,
+    };
+    let is_pointer = |(.., callee, position): &(FuncId, usize, &Target, usize)| {
+        pointing(callee).is_some_and(|pointing| pointing >> position & 1 == 1)
+    };
+    Ok(taken.iter().filter(|t| is_pointer(t)).map(|&(id, n, ..)| (id, n)).collect())
+}
+
+/// Displacements beside a register, in an image at fixed addresses, through which eight bytes are read or written where by its type a variable has
+/// a pointer: a member of the first element of an array (`table[i].call`).
+fn members(
+    image: &Image,
+    new: &Lifted,
+    changes: &ChangeSet,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Result<Vec<(FuncId, usize)>, ImageError> {
+    let place = |r: &CodeRef| match r.target {
+        Target::Data { data, offset } if !r.certain && offset > 0 && r.field == Field::Abs32S => Some((data, offset)),
+        _ => None,
+    };
+    let open: Vec<_> = open(new, changes, |r| place(r).is_some())
+        .into_iter()
+        .filter_map(|(id, n)| {
+            let function = &new.functions[id.index()];
+            let r = &function.refs[n];
+            let (data, offset) = place(r).filter(|_| displaced(image, function, r) == Some(8))?;
+            Some((id, n, new.data[data.index()].range.start, offset.unsigned_abs()))
+        })
+        .collect();
+    let wanted: BTreeSet<Svma> = open.iter().map(|o| o.2).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parts = types::parts(info, &units_of(survey, &wanted), &wanted)?;
+    let pointer = |at: Svma, offset: u64| parts.get(&at).is_some_and(|p| p.word(offset) == Part::Address);
+    Ok(open.into_iter().filter(|&(.., at, offset)| pointer(at, offset)).map(|(id, n, ..)| (id, n)).collect())
 }
 
 /// Addresses of the changed functions that can't be the end of an object in front of them, because that is no array: where the function takes

@@ -9,12 +9,13 @@
 //!
 //! So a number that is compared or computed with never is one, nor is an argument of a function that isn't told the file.
 
+use super::arguments::{ARGUMENTS, MAX_ARGUMENTS, until_call};
 use super::code::{Body, Diff, instruction, is_immediate};
 use super::same::Same;
 use crate::addr::{FuncId, Svma};
 use crate::dwarf::Place;
 use crate::lift::{Insn, Target};
-use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
+use iced_x86::{Mnemonic, OpKind};
 use std::collections::BTreeSet;
 
 /// Where an instruction stands in the source.
@@ -22,13 +23,6 @@ pub type Source<'s> = dyn Fn(Svma) -> Option<Place> + Sync + 's;
 
 /// Lines that a statement goes over, at most.
 const MAX_STATEMENT_LINES: u64 = 8;
-
-/// Instructions between an argument's own and the call that takes it, and before it those of the call's other arguments.
-const MAX_ARGUMENTS: usize = 16;
-
-/// Registers that pass integer arguments (psABI, 3.2.3).
-const ARGUMENTS: [Register; 6] =
-    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
 
 /// Every difference of the two is such a line.
 pub(super) fn only_line_numbers(
@@ -86,39 +80,6 @@ fn argument(body: &Body<'_>, insn: &Insn, source: &Source<'_>) -> Option<Argumen
         number.checked_sub(line).filter(|&d| d < MAX_STATEMENT_LINES)
     };
     Some(Argument { call: (call.part, call.offset), lines: [distance(&rows[0]), distance(&rows[1])] })
-}
-
-/// The instructions behind one that fills `register`, up to the call that takes it; None where anything else may become of it.
-fn until_call<'a>(body: &Body<'a>, insn: &Insn, register: Register) -> Option<Vec<&'a Insn>> {
-    let insns = &body.f.insns;
-    let index = |place: (u8, u32)| insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok();
-    let (mut at, mut part) = (index((insn.part, insn.offset))? + 1, insn.part);
-    let mut factory = InstructionInfoFactory::new();
-    let mut found = Vec::new();
-    while found.len() < MAX_ARGUMENTS {
-        let next = insns.get(at).filter(|n| n.part == part)?;
-        found.push(next);
-        let i = body.decode(next);
-        at = match (i.flow_control(), next.local()) {
-            (FlowControl::Call | FlowControl::IndirectCall, None) => return Some(found),
-            (FlowControl::UnconditionalBranch, Some(place)) => {
-                part = place.0;
-                index(place)?
-            }
-            (FlowControl::UnconditionalBranch, None) => {
-                return body.refs(next).iter().any(|r| r.branch).then_some(found);
-            }
-            (FlowControl::Next, _) if !touches(&mut factory, &i, register) => at + 1,
-            _ => return None,
-        };
-    }
-    None
-}
-
-/// Whether an instruction reads or writes the register, or a part of it.
-fn touches(factory: &mut InstructionInfoFactory, i: &Instruction, register: Register) -> bool {
-    let used = factory.info(i).used_registers();
-    used.iter().any(|used| used.register().full_register() == register.full_register())
 }
 
 /// The instructions before one, back to the call before, the nearest first.

@@ -1,6 +1,7 @@
 //! Which functions and data are the same, changed, new or gone, and why.
 
 mod apart;
+mod arguments;
 mod code;
 mod in_place;
 mod lines;
@@ -17,6 +18,7 @@ use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Correlation, Side};
 use crate::image::SectionKind;
 use crate::lift::{Data, DataKind};
+pub use arguments::taken_by;
 use code::compare_function;
 pub use in_place::CodeEdit;
 use in_place::in_place;

@@ -100,14 +100,15 @@ impl<'a> Counterparts<'a> {
         self.is_distinct(&s.target) && self.same.targets(&r.target, &s.target, site)
     }
 
-    /// A thing with a name, or a text from its start. Into another constant the index may lead backwards as well, out of what its place
-    /// in front of something else says of it.
+    /// A thing with a name, or a text or its tail. Into another constant the index may lead backwards as well, out of what its place in front of
+    /// something else says of it.
     fn is_distinct(&self, new: &Target) -> bool {
         let Target::Data { data, offset } = *new else { return true };
         let side = self.same.new;
         let d = &side.lifted.data[data.index()];
-        let text = || side.image.bytes(d.range.start, SHORTEST).is_some_and(|bytes| !bytes.contains(&0));
-        d.kind == DataKind::Named || (d.kind == DataKind::String && offset == 0 && text())
+        let at = d.range.start.offset(offset);
+        let text = || side.image.bytes(at, SHORTEST).is_some_and(|bytes| !bytes.contains(&0));
+        d.kind == DataKind::Named || (d.kind == DataKind::String && text())
     }
 }
 

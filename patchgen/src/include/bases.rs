@@ -127,6 +127,7 @@ impl Binder<'_> {
         if self.is_only_use(data, offset)
             || self.is_of_part(data, offset, within) && self.is_apart(data, address, as_it_lies)
             || self.is_member(data, offset, within) && self.neighbour_agrees(data, address, as_it_lies)
+            || self.is_in_front(data, offset, within)
         {
             return Ok(place);
         }
@@ -143,6 +144,28 @@ impl Binder<'_> {
         let limit = new.data[object.index()].range.size().min(FOLDED_INDEX).cast_signed();
         let another = |t: &Target| matches!(*t, Target::Data { data, offset: o } if data == object && o != offset && (0..limit).contains(&o));
         (0..limit).contains(&offset) && new.functions[within.index()].refs.iter().any(|r| another(&r.target))
+    }
+
+    /// Whether a place lies in the filler shortly in front of an object whose start the function refers to, and near nothing else that it uses.
+    fn is_in_front(&self, object: DataId, offset: i64, within: FuncId) -> bool {
+        let new = self.analysis.new;
+        if !(-FOLDED_INDEX.cast_signed()..0).contains(&offset) {
+            return false;
+        }
+        let range = |id: DataId| new.data[id.index()].range;
+        let at = range(object).start.offset(offset);
+        let near = |id: DataId| {
+            at.0 < range(id).end.0.saturating_add(FOLDED_INDEX) && range(id).start.0 < at.0.saturating_add(FOLDED_INDEX)
+        };
+        let (mut start, mut other) = (false, false);
+        for r in &new.functions[within.index()].refs {
+            let readings = r.target.data().map(|data| (data, r.target == Target::Data { data: object, offset: 0 }));
+            for (data, is_start) in readings.into_iter().chain(r.alternatives.iter().map(|a| (a.0, false))) {
+                start |= is_start;
+                other |= data != object && near(data);
+            }
+        }
+        start && !other
     }
 
     /// Whether an array or a structure inside of the variable begins at a place of it; or lies there, and the function refers to where it begins.

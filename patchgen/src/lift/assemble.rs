@@ -199,6 +199,7 @@ impl Assembler<'_> {
             Target::Data { data, .. } => Some(self.data[data.index()].kind),
             _ => None,
         };
+        self.near_what_is_used(&mut f);
         for i in 0..f.refs.len() {
             f.refs[i].certain |= chosen::is_chosen(self.resolver.image, &f, &f.refs[i], kind);
             let r = &f.refs[i];
@@ -363,13 +364,30 @@ impl Assembler<'_> {
         match target {
             Target::Func { offset, part, .. } => (*offset, *part) == (0, 0),
             Target::Data { data, offset: 0 } => {
-                matches!(self.data[data.index()].kind, DataKind::Named | DataKind::String)
+                matches!(self.data[data.index()].kind, DataKind::Named | DataKind::Literal | DataKind::String)
             }
             Target::Data { data, offset } => self.data[data.index()].is_class_entry(*offset),
             // An object of the start-up files, known as a label because link editors make one, too.
             Target::Linker(name, 0) => name == "__dso_handle",
             Target::Import(_) | Target::Table(_) | Target::Slot(Slot::Irelative(_)) => true,
             _ => false,
+        }
+    }
+
+    /// Numbers that are addresses because the function certainly refers to the object in which, at whose end or shortly in front of which they
+    /// lead: a displacement beside a register (`mov array-4(%rdx)`, with a constant part of the index), or what a loop runs up to.
+    fn near_what_is_used(&self, f: &mut Function) {
+        let used: HashSet<DataId> = f.refs.iter().filter(|r| r.certain).filter_map(|r| r.target.data()).collect();
+        for i in 0..f.refs.len() {
+            let r = &f.refs[i];
+            let Target::Data { data, offset } = r.target else { continue };
+            if r.certain || !used.contains(&data) {
+                continue;
+            }
+            let here = &self.data[data.index()];
+            let end = r.likely && u64::try_from(offset) == Ok(here.range.size());
+            let displaced = offset >= -FOLDED_PAST.cast_signed() && displaced(self.resolver.image, f, r).is_some();
+            f.refs[i].certain = here.kind == DataKind::Named && (end || displaced);
         }
     }
 
@@ -435,17 +453,14 @@ impl Assembler<'_> {
     /// Marks displacements at fixed addresses that may be the end of a nameless constant: `movzbl end(%rcx)`, with a negative index.
     fn backwards(&self, f: &mut Function) {
         let image = self.resolver.image;
-        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.field == Field::Abs32S) {
-            let Target::Data { data, offset: 0 } = r.target else { continue };
+        for n in 0..f.refs.len() {
+            let Target::Data { data, offset: 0 } = f.refs[n].target else { continue };
             let here = &self.data[data.index()];
-            let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
-            let Ok(i) = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)) else { continue };
-            let len = f.insns[i].len;
-            if here.kind == DataKind::Named
-                || !has_displacement(image.bytes(at, u64::from(len)).unwrap_or_default(), at, r.field_at - r.insn)
-            {
+            if here.kind == DataKind::Named || displaced(image, f, &f.refs[n]).is_none() {
                 continue;
             }
+            let r = &mut f.refs[n];
+            let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
             let a = here.range.start;
             let before = self.data_at.range(..a).next_back().filter(|(_, id)| self.data[id.index()].range.end == a);
             r.backwards = true;
@@ -497,6 +512,22 @@ impl Assembler<'_> {
             }
         }
     }
+}
+
+/// How many bytes an instruction reads or writes, where the reference is the displacement of its memory operand beside a register. 0: it computes
+/// the address.
+pub fn displaced(image: &Image, f: &Function, r: &CodeRef) -> Option<usize> {
+    if r.field != Field::Abs32S || r.access != Access::Derived {
+        return None;
+    }
+    let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
+    let n = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)).ok()?;
+    let bytes = image.bytes(at, u64::from(f.insns[n].len))?;
+    let mut decoder = super::decode::decoder(bytes, at);
+    let instruction = decoder.decode();
+    let offsets = decoder.get_constant_offsets(&instruction);
+    let here = offsets.has_displacement() && offsets.displacement_offset() == (r.field_at - r.insn) as usize;
+    here.then(|| instruction.memory_size().size())
 }
 
 /// Whether the instruction has a displacement at that offset.

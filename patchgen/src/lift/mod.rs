@@ -17,7 +17,7 @@ mod stacks;
 mod tables;
 mod tls;
 
-pub use assemble::lift;
+pub use assemble::{displaced, lift};
 pub use functions::is_cold_name;
 pub use resolve::is_linker_symbol;
 pub use stacks::switches_stacks;

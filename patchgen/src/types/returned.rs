@@ -33,6 +33,10 @@ pub struct Signatures {
     pub returned: BTreeMap<Svma, Returned>,
     /// By symbol, of what other units may see too: with how many arguments in registers they are called at most.
     pub taken: BTreeMap<String, u64>,
+    /// By symbol, of the same ones: which of these arguments are pointers, one bit each from the lowest on.
+    pub pointers: BTreeMap<String, u8>,
+    /// By entry, of what has code in these units.
+    pub own_pointers: BTreeMap<Svma, u8>,
 }
 
 /// Of the functions that begin at `entries`, as far as they are described.
@@ -70,9 +74,17 @@ fn in_units(
             if info.is_c(unit) && node.external && !node.name.is_empty() {
                 let (linkage, count) = (info.linkage(unit, node), arguments(&mut shapes, index as u32));
                 let name = text(if linkage.is_empty() { node.name } else { linkage });
+                if let Some(pointing) = pointers(&mut shapes, index as u32, &name) {
+                    out.pointers.entry(name.clone()).and_modify(|known| *known &= pointing).or_insert(pointing);
+                }
                 out.taken.entry(name).and_modify(|known| *known = (*known).max(count)).or_insert(count);
             }
             let Some(Home::At(entry)) = node.home.filter(|_| node.code) else { continue };
+            if info.is_c(unit)
+                && let Some(pointing) = pointers(&mut shapes, index as u32, "")
+            {
+                out.own_pointers.insert(entry, pointing);
+            }
             if !entries.contains(&entry) {
                 continue;
             }
@@ -110,12 +122,67 @@ fn arguments(shapes: &mut Shapes<'_, '_>, index: u32) -> u64 {
     if !listed {
         return MOST;
     }
-    // Where a large result goes is an argument, too.
-    let plain = |shapes: &mut Shapes<'_, '_>, ty| {
-        let bare = shapes.bare(ty);
-        bare.is_some_and(|b| !is_aggregate(b.node().tag)) && shapes.size(ty).is_some_and(|size| size <= 2 * WORD)
-    };
-    let result = table.node(index).ty;
-    let hidden = result.is_some() && !plain(shapes, result);
-    count.saturating_add(u64::from(hidden)).min(MOST)
+    count.saturating_add(u64::from(has_hidden(shapes, index))).min(MOST)
+}
+
+/// Whether where the result goes may be an argument, too.
+fn has_hidden(shapes: &mut Shapes<'_, '_>, index: u32) -> bool {
+    let result = shapes.view.local.node(index).ty;
+    let plain = shapes.bare(result).is_some_and(|b| !is_aggregate(b.node().tag))
+        && shapes.size(result).is_some_and(|size| size <= 2 * WORD);
+    result.is_some() && !plain
+}
+
+/// Functions of the C library that GCC puts in the place of other ones; it declares them as `__builtin_fputs` and says nothing of their arguments.
+const BUILT_IN: &[(&str, u8)] = &[
+    ("fputc", 0b10),
+    ("fputs", 0b11),
+    ("fwrite", 0b1001),
+    ("memchr", 0b1),
+    ("memcmp", 0b11),
+    ("memcpy", 0b11),
+    ("memmove", 0b11),
+    ("memset", 0b1),
+    ("puts", 0b1),
+    ("stpcpy", 0b11),
+    ("strcat", 0b11),
+    ("strchr", 0b1),
+    ("strcmp", 0b11),
+    ("strcpy", 0b11),
+    ("strlen", 0b1),
+    ("strncmp", 0b11),
+    ("strspn", 0b11),
+    ("strcspn", 0b11),
+    ("strstr", 0b11),
+];
+
+/// Which of a function's arguments in general registers are pointers, up to the first of which it isn't plain where it goes. None where nothing is
+/// said of them.
+fn pointers(shapes: &mut Shapes<'_, '_>, index: u32, name: &str) -> Option<u8> {
+    let table = shapes.view.local;
+    let (mut found, mut register) = (0, 0);
+    if has_hidden(shapes, index) {
+        return Some(0);
+    }
+    let parameters = table.children(index).map(|c| table.node(c)).filter(|c| c.tag == dw::DW_TAG_formal_parameter);
+    let mut parameters = parameters.peekable();
+    if parameters.peek().is_none() {
+        let built_in = table.node(index).name.strip_prefix(b"__builtin_").is_some_and(|n| n == name.as_bytes());
+        return BUILT_IN.iter().find(|(n, _)| built_in && *n == name).map(|(_, pointing)| *pointing);
+    }
+    for parameter in parameters {
+        let Some(bare) = shapes.bare(parameter.ty) else { break };
+        let node = bare.node();
+        let size = shapes.size(parameter.ty);
+        match node.tag {
+            dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
+                found |= 1u8.checked_shl(register).unwrap_or(0);
+            }
+            dw::DW_TAG_base_type if node.encoding == dw::DW_ATE_float.0 => continue,
+            dw::DW_TAG_base_type | dw::DW_TAG_enumeration_type if size.is_some_and(|size| size <= WORD) => {}
+            _ => break,
+        }
+        register += 1;
+    }
+    Some(found)
 }

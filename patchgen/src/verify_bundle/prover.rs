@@ -53,6 +53,9 @@ pub struct Prover<'a> {
 /// Longest run of bytes without a symbol that is compared.
 const ANONYMOUS: u64 = 1 << 16;
 
+/// How far in front of an array, in bytes, its base with the constant part of an index is looked for.
+const FOLDED: u64 = 64;
+
 impl<'a> Prover<'a> {
     pub fn new(p: &'a World, n: &'a World, decoder: &'a Decoder, stamps: Vec<Regex>) -> Prover<'a> {
         Prover {
@@ -171,7 +174,7 @@ impl<'a> Prover<'a> {
         if !self.n.mapped(n) && !self.p.mapped(p) && self.in_front(p, n) {
             return Ok(());
         }
-        if self.boundary(p, n) || (!constant && named.is_none() && self.behind(p, n)) {
+        if self.boundary(p, n) || (!constant && named.is_none() && (self.behind(p, n) || self.ahead(p, n))) {
             return Ok(());
         }
         match (failed, named) {
@@ -520,6 +523,18 @@ impl<'a> Prover<'a> {
             p - a.start == n - b.start && a.size == b.size && a.name.compare(&b.name) == Some(Match::Exact)
         };
         same_section && last(self.p, p).zip(last(self.n, n)).is_some_and(|(a, b)| near(a, b))
+    }
+
+    /// In nothing that the new image has a symbol for, and equally far in front of the same object: its base, with a constant part of an index.
+    fn ahead(&self, p: u64, n: u64) -> bool {
+        let next = |w: &'a World, at: u64| w.objects[w.objects.partition_point(|o| o.start <= at)..].first();
+        let near = |a: &super::world::Object, b: &super::world::Object| {
+            let known = self.owners.get(&a.start) == Some(&b.start);
+            let same = a.size == b.size && (known || a.name.compare(&b.name) == Some(Match::Exact));
+            same && a.start - p == b.start - n && b.start - n <= FOLDED
+        };
+        let between = self.n.objects_at(n, false).next().is_none();
+        between && next(self.p, p).zip(next(self.n, n)).is_some_and(|(a, b)| near(a, b))
     }
 }
 
