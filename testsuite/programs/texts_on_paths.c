@@ -11,6 +11,9 @@
 //#Call: looped 3
 //#Call: looped 0
 //#Call: checked 5
+//#Call: varied 1
+//#Call: varied 2
+//#Call: rested 1
 #include "scenario.h"
 #include <stdlib.h>
 
@@ -44,6 +47,17 @@ NOINLINE void chosen(int n, int other) {
     if (n & 2)
         note(text, numbers[n]);
     note(n > 2 ? text : END, 1);
+    puts(MORE);
+}
+
+// The result's register, which held the text until it was chosen, is cleared for the call.
+NOINLINE void varied(int n) { printf("%d %s" MORE "\n", n, n > 1 ? "many of them" : END); }
+
+// It waits in the frame while others are called.
+NOINLINE void rested(int n) {
+    const char *volatile text = END;
+    note("begin", n);
+    note(text, numbers[n]);
     puts(MORE);
 }
 
@@ -113,6 +127,10 @@ void command(const char *line) {
 #endif
     if (sscanf(line, "chosen %d %d", &n, &m) == 2)
         chosen(n, m);
+    if (sscanf(line, "varied %d", &n) == 1)
+        varied(n);
+    if (sscanf(line, "rested %d", &n) == 1)
+        rested(n);
     if (sscanf(line, "switched %d", &n) == 1)
         switched(n);
     if (sscanf(line, "looped %d", &n) == 1)

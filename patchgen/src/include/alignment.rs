@@ -5,7 +5,7 @@
 
 use super::{Analysis, Binder, PatchSet};
 use crate::addr::{DataId, FuncId, Svma};
-use crate::lift::{Access, CodeRef, Function, Target};
+use crate::lift::{Access, CodeRef, DataKind, Function, Target};
 use foldhash::fast::FixedState;
 use iced_x86::{Decoder, DecoderOptions, EncodingKind, Instruction, Mnemonic, OpKind, Register};
 use std::collections::hash_map::Entry;
@@ -59,10 +59,18 @@ fn misplaced(
         }
     };
     let known = |id: DataId| 1u64 << analysis.new.data[id.index()].range.start.0.trailing_zeros().min(12);
+    // No operand goes beyond the object that its pointer leads into (C11, 6.5.6).
+    let fits = |id: DataId, operand: u64| {
+        let object = &analysis.new.data[id.index()];
+        object.kind != DataKind::Named || object.range.size() == 0 || object.range.size() >= operand
+    };
     for (id, own) in carried.iter().filter_map(|id| Some((*id, demands.get(id)?))) {
         own.named.iter().for_each(|&(data, needed)| demand(data, needed.min(known(data))));
         if let Some(&needed) = pointed.get(&id) {
-            own.taken.iter().for_each(|&data| demand(data, needed.min(known(data))));
+            own.taken
+                .iter()
+                .filter(|data| fits(**data, needed))
+                .for_each(|&data| demand(data, needed.min(known(data))));
         }
     }
     out

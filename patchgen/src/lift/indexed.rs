@@ -63,13 +63,18 @@ pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, referen
         Mnemonic::Lea => {}
         Mnemonic::Mov if first.op0_kind() == OpKind::Register => {}
         // Stored or passed as it is.
-        Mnemonic::Mov => return on_stack(&first),
+        Mnemonic::Mov if !on_stack(&first) => return false,
+        Mnemonic::Mov => {}
         Mnemonic::Push => return false,
         _ => return true,
     }
     room.begin(f);
-    let mut walk = Walk { image, callees, f, room };
-    walk.runs_on(at, &first, bit(first.op0_register())).is_none() || walk.finds_sum().unwrap_or(true)
+    let mut walk = Walk { image, callees, f, room, slots: Vec::new() };
+    let begun = match first.op0_kind() {
+        OpKind::Register => walk.runs_on(at, &first, bit(first.op0_register())),
+        _ => walk.rests(&first),
+    };
+    begun.is_none() || walk.finds_sum().unwrap_or(true)
 }
 
 /// A bit for each general register.
@@ -153,6 +158,8 @@ struct Walk<'a> {
     callees: &'a Callees,
     f: &'a Function,
     room: &'a mut Room,
+    /// Slots of the frame that hold the address, by their distance from the stack pointer.
+    slots: Vec<u64>,
 }
 
 impl Walk<'_> {
@@ -165,13 +172,65 @@ impl Walk<'_> {
                 self.runs_on(at, &i, holders)?;
                 continue;
             }
-            if computes(&i, &mut self.room.factory, holders) {
+            if spills(&i, holders) {
+                self.rests(&i)?;
+            } else if computes(&i, &mut self.room.factory, holders) {
                 return Some(true);
             }
             let left = overwrite(&i, &mut self.room.factory, holders);
             self.goes_on(at, &i, left)?;
         }
         None
+    }
+
+    /// Goes on wherever the slot of the frame that the instruction writes to may be read. Where the stack pointer moves on the way, it isn't known
+    /// which slot one is.
+    fn rests(&mut self, spill: &Instruction) -> Option<()> {
+        let slot = slot(spill)?;
+        if self.slots.contains(&slot) {
+            return Some(());
+        }
+        self.slots.push(slot);
+        let mut entry = true;
+        for at in 0..self.f.insns.len() {
+            let (i, _) = self.room.meet(self.image, self.f, at)?;
+            if self.f.insns[at].nop {
+                continue;
+            }
+            entry &= i.flow_control() == FlowControl::Next;
+            match i.mnemonic() {
+                Mnemonic::Pop | Mnemonic::Leave => continue,
+                Mnemonic::Push if entry => continue,
+                Mnemonic::Push => return None,
+                _ => {}
+            }
+            match i.op0_kind() {
+                OpKind::Register if i.op0_register() == Register::RSP => match (i.mnemonic(), i.try_immediate(1)) {
+                    // At the end the slot is gone.
+                    (Mnemonic::Add, Ok(by)) if by.cast_signed() > 0 => continue,
+                    (Mnemonic::Add | Mnemonic::Sub, Ok(_)) if entry => continue,
+                    _ => return None,
+                },
+                _ if (1..i.op_count()).any(|n| i.op_register(n) == Register::RSP) => return None,
+                _ if i.memory_base() != Register::RSP => continue,
+                OpKind::Register if i.op0_register() == Register::RBP && i.mnemonic() == Mnemonic::Lea => return None,
+                _ => {}
+            }
+            let here = i.memory_displacement64();
+            let size = i.memory_size().size() as u64;
+            let apart = here.wrapping_sub(slot).cast_signed();
+            if i.memory_index() != Register::None || apart >= 8 || apart + size.cast_signed() <= 0 {
+                continue;
+            }
+            match (i.mnemonic(), i.op0_kind()) {
+                (Mnemonic::Mov, OpKind::Memory) | (Mnemonic::Lea, _) => {}
+                (Mnemonic::Mov, OpKind::Register) if apart == 0 && size == 8 => {
+                    self.runs_on(at, &i, bit(i.op0_register()))?;
+                }
+                _ => return None,
+            }
+        }
+        Some(())
     }
 
     /// Enters the places where control may be after the instruction, with what may hold the address then.
@@ -429,6 +488,18 @@ pub(super) fn on_stack(i: &Instruction) -> bool {
     matches!(i.memory_base().full_register(), Register::RSP | Register::RBP)
 }
 
+/// The distance from the stack pointer of a place that an instruction stores to.
+fn slot(i: &Instruction) -> Option<u64> {
+    let at_stack = i.memory_base() == Register::RSP && i.memory_index() == Register::None;
+    (at_stack && i.op0_kind() == OpKind::Memory).then(|| i.memory_displacement64())
+}
+
+/// Whether an instruction stores a holder in the frame.
+fn spills(i: &Instruction, holders: u16) -> bool {
+    let register = i.op1_kind() == OpKind::Register && i.op1_register().size() == 8;
+    i.mnemonic() == Mnemonic::Mov && register && holders & bit(i.op1_register()) != 0 && slot(i).is_some()
+}
+
 /// `mov` between registers, or `cmovcc`, which leaves one of two values.
 pub(super) fn copies(i: &Instruction) -> bool {
     let moves = i.mnemonic() == Mnemonic::Mov || is_conditional(i);
@@ -455,7 +526,8 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16)
     let operands = (0..i.op_count()).filter(|&n| i.op_kind(n) == OpKind::Register && holds(i.op_register(n)));
     for n in operands {
         let access = factory.info_options(i, ONLY_OPERANDS).op_access(n);
-        if access == OpAccess::Write && i.op_register(n).size() >= 4 {
+        // `xor` of a register with itself reads nothing.
+        if access == OpAccess::None || access == OpAccess::Write && i.op_register(n).size() >= 4 {
             continue;
         }
         let copied = i.mnemonic() == Mnemonic::Mov && n == 1 && i.op_register(n).size() == 8;
