@@ -26,8 +26,8 @@ codes! {
         example: "nm -D libx.so.old: conn_close      nm -D libx.so.new: (nothing)",
     }
     INIT_ARRAY = 505 Review "initialisers changed" {
-        seen: "A constructor, or a function that only constructors call, changed; or .init_array, .preinit_array or .fini_array has a new entry.",
-        why: "Constructors of the old build have run in a live process. A bundle at start comes before those of its modules, so that changed ones run as they are now (then this is severity start); a new entry is never called. Where such a one sets up a variable that is new, this is severity refuse.",
+        seen: "A constructor, or a function that only constructors call, changed; or .init_array, .preinit_array or .fini_array has a new entry; or thread-local objects are set up at their first use that weren't before.",
+        why: "Constructors of the old build have run in a live process. A bundle at start comes before those of its modules, so that changed ones run as they are now (then this is severity start); a new entry is never called. Threads that run have set up their objects, all of a unit's together (severity start). Where such a one sets up a variable that is new, this is severity refuse.",
         act: "Accept if the process doesn't need what the new initialiser does; or set the variable up at its first use, as a static local.",
         example: "static std::map<int, int> limits{{1, 10}};   /* new: who fills it in a process that has started? */",
     }
@@ -92,15 +92,15 @@ codes! {
         example: "patchgen build --old /bin/true --new /bin/false -o x.hpatch",
     }
     NONLOCAL_JUMP = 516 Review "the function calls setjmp or switches contexts" {
-        seen: "A changed function calls setjmp, getcontext or the like, or is a coroutine.",
-        why: "A saved context may return into old code after the patch; the loader can only see those that it knows of.",
-        act: "Accept if no such context outlives a call.",
+        seen: "A changed function calls setjmp, getcontext or the like, or is a coroutine of C++ (then this is severity start).",
+        why: "A saved context may return into old code after the patch; the loader can only see those that it knows of. A suspended coroutine has the old code's frame, and its number for the place where it goes on.",
+        act: "Accept if no such context outlives a call. A coroutine: use the bundle at start.",
         example: "if (setjmp(env) == 0) run();   /* longjmp after the patch returns into the old code */",
     }
     STORED_PROTOTYPE = 517 Review "the prototype of a function changed whose address is stored" {
-        seen: "Parameters or return type differ, and the function's address is in data.",
-        why: "Callers through a stored pointer may have been compiled for the old prototype.",
-        act: "Accept if every caller is replaced too.",
+        seen: "Parameters or return type differ, and the function's address is in data. Or a function that changed is called by one that only the old build has, and whose address is known (severity start).",
+        why: "Callers through a stored pointer, and old functions that stay, may have been compiled for the old prototype, or for the registers that the old code took and spared.",
+        act: "Accept if every caller is replaced too. Start: use the bundle at start, or keep the function's name.",
         example: "struct ops o = { .open = my_open };   /* my_open(const char *)   ->   my_open(const char *, int) */",
     }
     VTABLE = 518 Start "a vtable grew or was reordered" {

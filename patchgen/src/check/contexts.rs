@@ -1,6 +1,8 @@
-//! Functions that save a context (POSIX, setjmp and getcontext): the context may return into old code after the patch.
+//! Functions that save a context (POSIX, setjmp and getcontext): the context may return into old code after the patch. And coroutines of C++: one
+//! that is suspended goes on in the new code, at the place that the old code numbered, with what that left in its frame.
 
 use super::{Context, Findings};
+use crate::compare::Cause;
 use crate::diag::Severity;
 use crate::image::Import;
 use crate::lift::{Slot, Target};
@@ -9,10 +11,20 @@ use patchfmt::codes;
 /// Imports that save the context of their caller.
 const SAVERS: [&str; 7] = ["setjmp", "_setjmp", "sigsetjmp", "__sigsetjmp", "getcontext", "swapcontext", "makecontext"];
 
+/// What compilers append to a coroutine's name for the functions that go on with one (GCC: actor; clang: resume) and that end one.
+const RESUMERS: [&str; 4] = ["actor", "resume", "destroy", "cleanup"];
+
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    for (old, _, _) in context.set.changed() {
+    for (old, _, cause) in context.set.changed() {
         let function = &a.old.functions[old.index()];
+        if is_resumed(&function.name) && !matches!(cause, Cause::Holder | Cause::Reader) {
+            let message = format!(
+                "`{}` changed, which goes on with a coroutine: one that is suspended has the old code's places and numbers",
+                function.name
+            );
+            findings.add(Severity::Start, codes::NONLOCAL_JUMP, &function.name, message);
+        }
         let import = |target: &Target| match target {
             Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => {
                 Some(&a.old_image.imports[id.index()])
@@ -29,4 +41,8 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             findings.add(Severity::Review, codes::NONLOCAL_JUMP, &function.name, message);
         }
     }
+}
+
+fn is_resumed(name: &str) -> bool {
+    name.starts_with("_Z") && name.split('.').skip(1).any(|part| RESUMERS.contains(&part))
 }

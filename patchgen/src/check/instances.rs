@@ -6,11 +6,11 @@
 //! as alive.
 
 use crate::addr::{DataId, FuncId, Svma};
-use crate::compare::Cause;
+use crate::compare::{Cause, DataChange, DataDiff};
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
-use crate::include::{Analysis, Migration, Migrations};
-use crate::lift::{Data, DataKind, Lifted, Slot, Target};
+use crate::include::{Analysis, Kept, Migration, Migrations};
+use crate::lift::{Data, DataKind, DataRef, Lifted, Slot, Target};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_nameless};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,32 +127,76 @@ impl Moving {
     }
 }
 
-/// Constants that changed, by name, with the units that declare them; none where that isn't known. What they hold may be sizes and places of
-/// members, which code that both builds have goes by.
-struct Constants(Vec<(String, BTreeSet<String>)>);
+/// Data whose content changed and may say where members lie.
+struct Tables(Vec<Table>);
 
-impl Constants {
-    fn of(analysis: Analysis<'_>, (info, survey): (&DebugInfo<'_>, &Survey)) -> Constants {
-        let changed = analysis.changes.data_changed.iter().map(|c| &analysis.new.data[c.new.index()]);
-        let constant =
-            |d: &&Data| d.kind == DataKind::Named && matches!(d.section, SectionKind::Rodata | SectionKind::Relro);
-        let mut all: BTreeMap<Svma, (String, BTreeSet<String>)> =
-            changed.filter(constant).map(|d| (d.range.start, (d.name.clone(), BTreeSet::new()))).collect();
-        for variable in survey.variables().iter().filter(|v| !v.tls) {
-            if let Some((_, units)) = all.get_mut(&variable.svma) {
-                units.insert(info.name_at(variable.unit.0).to_owned());
+struct Table {
+    /// In words.
+    what: String,
+    old_at: Svma,
+    /// Those that declare it; none where that isn't known.
+    units: BTreeSet<String>,
+}
+
+impl Tables {
+    /// Constants, by which code goes that both builds have; and variables whose initial value differs in a number, which keep the old one.
+    fn of(analysis: Analysis<'_>, (info, survey): (&DebugInfo<'_>, &Survey), migrations: &Migrations) -> Tables {
+        let mut all: BTreeMap<Svma, Table> = BTreeMap::new();
+        for change in &analysis.changes.data_changed {
+            let (old, new) = (&analysis.old.data[change.old.index()], &analysis.new.data[change.new.index()]);
+            let what = match new.section {
+                SectionKind::Rodata | SectionKind::Relro => format!("the constant `{}`", new.name),
+                SectionKind::Data | SectionKind::Bss if keeps_numbers(analysis, change, migrations) => {
+                    format!("the initial value of `{}`, of which the old one stays,", new.name)
+                }
+                _ => continue,
+            };
+            if new.kind == DataKind::Named {
+                all.insert(new.range.start, Table { what, old_at: old.range.start, units: BTreeSet::new() });
             }
         }
-        Constants(all.into_values().collect())
+        for variable in survey.variables().iter().filter(|v| !v.tls) {
+            if let Some(table) = all.get_mut(&variable.svma) {
+                table.units.insert(info.name_at(variable.unit.0).to_owned());
+            }
+        }
+        Tables(all.into_values().collect())
     }
 
-    /// Those that may hold something about a type that only `units` declare.
-    fn about<'a>(&'a self, units: Option<&'a BTreeSet<&str>>) -> impl Iterator<Item = &'a str> + 'a {
+    /// Those that may hold something about a type that only `units` declare. What `holds` one has its own places inside.
+    fn about<'a>(
+        &'a self,
+        units: Option<&'a BTreeSet<&str>>,
+        holds: impl Fn(Svma) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a str> + 'a {
         let may = move |own: &BTreeSet<String>| {
             own.is_empty() || units.is_none_or(|units| own.iter().any(|u| units.contains(u.as_str())))
         };
-        self.0.iter().filter(move |(_, own)| may(own)).map(|(name, _)| name.as_str())
+        self.0.iter().filter(move |t| may(&t.units) && !holds(t.old_at)).map(|t| t.what.as_str())
     }
+}
+
+/// Whether a variable's live value goes on where its initial value differs in more than addresses.
+fn keeps_numbers(analysis: Analysis<'_>, change: &DataChange, migrations: &Migrations) -> bool {
+    let (old, new) = (&analysis.old.data[change.old.index()], &analysis.new.data[change.new.index()]);
+    let kept = match (migrations.get(&change.new), change.diff) {
+        (Some(migration), _) => migration.kept.clone(),
+        (None, DataDiff::Content) => vec![Kept { from: 0, to: 0, len: new.range.size() }],
+        (None, _) => return false,
+    };
+    // None inside of an address; zero where the file has no bytes.
+    let number = |image: &Image, datum: &Data, at: u64| {
+        let within = |r: &DataRef| at.checked_sub(u64::from(r.at)).is_some_and(|o| o < r.field.size() as u64);
+        let plain = !datum.refs.iter().chain(&datum.ambiguous).any(within);
+        plain.then(|| image.bytes(datum.range.start.plus(at), 1).map_or(0, |b| b[0]))
+    };
+    let differ = |k: &Kept| {
+        (0..k.len).any(|i| {
+            let both = number(analysis.old_image, old, k.from + i).zip(number(analysis.new_image, new, k.to + i));
+            both.is_some_and(|(a, b)| a != b)
+        })
+    };
+    kept.iter().any(differ)
 }
 
 struct Judge<'a> {
@@ -161,7 +205,9 @@ struct Judge<'a> {
     old: Frames<'a>,
     new: Frames<'a>,
     moving: Moving,
-    constants: Constants,
+    tables: Tables,
+    /// A pointer to a member may hold its distance in an instance.
+    by_member: bool,
     /// Entries of functions that changed or are new, in the builds that have them.
     changed: Vec<(Option<FuncId>, FuncId)>,
 }
@@ -198,7 +244,7 @@ pub fn instances(
         || frames(new, is, &names, &new_entries, Reach::Asked),
     );
     let moving = Moving::of(analysis, migrations);
-    let constants = Constants::of(analysis, (new, is));
+    let tables = Tables::of(analysis, (new, is), migrations);
     let mut before = before?;
     for (name, entries) in &types.about {
         let Some(name) = names.get(name) else { continue };
@@ -208,7 +254,16 @@ pub fn instances(
             }
         }
     }
-    let judge = Judge { analysis, calls, old: before, new: after?, moving, constants, changed };
+    let judge = Judge {
+        analysis,
+        calls,
+        old: before,
+        new: after?,
+        moving,
+        tables,
+        by_member: was.has_pointers_to_members(),
+        changed,
+    };
     let only_vtable = |all: &[&LayoutChange]| all.iter().all(|l| l.only_vtable);
     let by_pointer = layouts.values().any(|all| only_vtable(all)) && was.has_pointers_to_methods();
     let fate = |name: &str, all: &[&LayoutChange]| match only_vtable(all) {
@@ -261,12 +316,16 @@ impl Judge<'_> {
         let units: Option<BTreeSet<&str>> =
             known.then(|| changes.iter().flat_map(|c| &c.units).map(String::as_str).collect());
         let blind: Vec<_> = self.changed.iter().filter(|&&c| self.may_touch(c, units.as_ref())).collect();
-        let mut constants = self.constants.about(units.as_ref()).peekable();
-        if blind.is_empty() && constants.peek().is_none() {
+        let holds = |at| self.old.fixed.get(name).is_some_and(|all| all.contains_key(&at));
+        let mut tables = self.tables.about(units.as_ref(), holds).peekable();
+        if blind.is_empty() && tables.peek().is_none() {
             return Fate::Unread;
         }
         let mut reasons = self.old.elsewhere(name, |at| self.moving.0.contains_key(&at));
-        reasons.extend(constants.map(|c| format!("the constant `{c}` changed and may say where its members lie")));
+        reasons.extend(tables.map(|what| format!("{what} changed and may say where its members lie")));
+        if self.by_member {
+            reasons.insert("a pointer to a member may hold its old place".to_owned());
+        }
         let places: Vec<Svma> = self.old.fixed.get(name).into_iter().flat_map(BTreeMap::keys).copied().collect();
         let moves = !places.is_empty();
         if self.is_thrown(name) {

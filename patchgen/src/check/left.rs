@@ -60,13 +60,13 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
 }
 
 /// Whether the calling convention is all that the two can agree on: they are of different units, which share no local symbol.
-fn separate(image: &Image, caller: &Function, callee: &Function) -> bool {
+pub(super) fn separate(image: &Image, caller: &Function, callee: &Function) -> bool {
     let global = callee.names.iter().any(|&s| image.symbol(s).binding != Binding::Local);
     let apart = matches!((&caller.unit, &callee.unit), (Some(x), Some(y)) if x != y);
     global && apart
 }
 
-fn func_of(target: &Target) -> Option<FuncId> {
+pub(super) fn func_of(target: &Target) -> Option<FuncId> {
     match target {
         Target::Func { func, .. } => Some(*func),
         Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => func_of(inner),

@@ -12,6 +12,7 @@ mod instances;
 mod left;
 mod linker_sets;
 mod main_like;
+mod outlived;
 mod producers;
 mod resolvers;
 mod static_unwinder;
@@ -58,6 +59,7 @@ const RULES: &[Rule] = &[
     main_like::rule,
     types::rule,
     left::rule,
+    outlived::rule,
     goroutines::rule,
     linker_sets::rule,
     undescribed::rule,

@@ -1,17 +1,19 @@
 //! Variables that keep their value, but not in the way that the new code takes for granted: what had several names and is several now, or was
-//! several and is one; what is set up at its first use in one build only.
+//! several and is one; what is set up at its first use in one build only, or together with what is set up already.
 
 use super::{Context, Findings};
+use crate::addr::{DataId, SymbolId};
 use crate::diag::Severity;
 use crate::image::{Binding, Image, SectionKind};
-use crate::include::Analysis;
-use crate::lift::{Data, DataKind, Lifted, is_linker_symbol};
+use crate::include::{Analysis, threads};
+use crate::lift::{Data, DataKind, Lifted, Slot, Target, is_linker_symbol};
 use patchfmt::codes;
 use std::collections::{BTreeSet, HashMap};
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
     first_use(a, findings);
+    first_use_in_thread(context, findings);
     let (old, new) = ((a.old_image, a.old), (a.new_image, a.new));
     for name in divided(old, new) {
         let message =
@@ -46,6 +48,40 @@ fn first_use(a: Analysis<'_>, findings: &mut Findings) {
                 findings.add(Severity::Start, codes::INIT_ARRAY, &variable, message);
             }
         }
+    }
+}
+
+/// A unit's thread-local objects are set up together, once in each thread, under one guard: a new one never would be in a thread that has passed
+/// it, and one that had no guard would be set up anew.
+fn first_use_in_thread(context: Context<'_>, findings: &mut Findings) {
+    let a = context.analysis;
+    let threads = threads(a);
+    for &id in context.set.functions.keys() {
+        let function = &a.new.functions[id.index()];
+        let used: BTreeSet<DataId> =
+            function.refs.iter().filter_map(|r| threads.get(&thread_symbol(&r.target)?).copied()).collect();
+        let (guards, objects): (Vec<DataId>, Vec<DataId>) =
+            used.into_iter().partition(|d| a.new.data[d.index()].name.starts_with("__tls_guard"));
+        let is_new = |d: &DataId| a.pairs.data_to_old[d.index()].is_none();
+        let Some(guard) = guards.first() else { continue };
+        for object in objects.iter().filter(|o| is_new(o) != is_new(guard)) {
+            let name = &a.new.data[object.index()].name;
+            let message = match is_new(object) {
+                true => format!("`{name}` is new, and threads that run have set up what its unit has"),
+                false => format!("`{name}` is set up at its first use only now: what a thread has in it would be lost"),
+            };
+            findings.add(Severity::Start, codes::INIT_ARRAY, name, message);
+        }
+    }
+}
+
+fn thread_symbol(target: &Target) -> Option<SymbolId> {
+    match target {
+        Target::Tls { symbol, .. }
+        | Target::Slot(Slot::TpOff { symbol, .. } | Slot::TlsGd { symbol, .. } | Slot::TlsDesc { symbol, .. }) => {
+            *symbol
+        }
+        _ => None,
     }
 }
 

@@ -25,6 +25,7 @@ pub use bases::spans;
 pub use bind::{Binder, LEA, LOAD, SlotKey, ThreadForm, Unbound, follows};
 pub use closure::{Choices, close};
 pub use literals::carried_size;
+pub use threads::threads;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};
 
 /// The two builds and what the phases before found. All ids in `changes` say which side they belong to.

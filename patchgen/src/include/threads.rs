@@ -20,7 +20,7 @@ enum Variable {
 }
 
 /// The new build's thread-local variables, by their symbols.
-pub(super) fn threads(analysis: Analysis<'_>) -> HashMap<SymbolId, DataId, FixedState> {
+pub fn threads(analysis: Analysis<'_>) -> HashMap<SymbolId, DataId, FixedState> {
     let data = analysis.new.data.iter().enumerate();
     let own = data.filter(|(_, d)| matches!(d.section, SectionKind::Tdata | SectionKind::Tbss));
     own.flat_map(|(i, d)| d.names.iter().map(move |&name| (name, DataId::from(i)))).collect()

@@ -455,6 +455,9 @@ fn detail(l: &LayoutChange) -> String {
     if l.vtable.is_some() {
         parts.push("virtual functions changed".into());
     }
+    if parts.is_empty() {
+        parts.push("bases or members in another order".into());
+    }
     parts.join(", ")
 }
 

@@ -63,6 +63,8 @@ pub struct Survey {
     known: Vec<(u32, Vec<u32>)>,
     /// Some type is that of pointers to member functions, which hold places in vtables (Itanium C++ ABI, 2.3).
     methods: bool,
+    /// Some type is that of pointers to other members, which hold distances.
+    members: bool,
     /// Some unit refers to entries of another.
     entangled: bool,
     /// Compilation units in which nothing has a type.
@@ -99,6 +101,7 @@ struct Read {
     entries: Vec<Svma>,
     known: Vec<u32>,
     methods: bool,
+    members: bool,
     elsewhere: bool,
     bare: bool,
 }
@@ -112,8 +115,17 @@ impl Read {
             entries: Vec::new(),
             known: Vec::new(),
             methods: false,
+            members: false,
             elsewhere: true,
             bare: false,
+        }
+    }
+
+    fn note_pointers_to_members(&mut self, shapes: &mut Shapes<'_, '_>) {
+        let table = shapes.view.local;
+        for pointer in table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type) {
+            let method = shapes.bare(pointer.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type);
+            *(if method { &mut self.methods } else { &mut self.members }) = true;
         }
     }
 }
@@ -141,6 +153,7 @@ impl Survey {
                 out.entries.push((of, read.entries));
                 out.known.push((of, read.known));
                 out.methods |= read.methods;
+                out.members |= read.members;
                 out.entangled |= read.elsewhere;
                 out.bare.extend(read.bare.then_some(of));
                 for (unit, found) in read.found {
@@ -180,6 +193,11 @@ impl Survey {
     /// A type of the program is that of pointers to member functions.
     pub(crate) fn has_pointers_to_methods(&self) -> bool {
         self.methods
+    }
+
+    /// A type of the program is that of pointers to members that are no functions.
+    pub(crate) fn has_pointers_to_members(&self) -> bool {
+        self.members
     }
 
     pub(super) fn is_entangled(&self) -> bool {
@@ -267,7 +285,7 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
     out.found.push((unit, declarations(&mut shapes)));
     out.parts = variable_parts(&mut shapes);
     let mut broken = shapes.broken;
-    out.methods |= points_to_methods(&mut shapes);
+    out.note_pointers_to_members(&mut shapes);
     out.elsewhere = info.is_entangled() || info.refers_elsewhere(unit);
     out.entries = entries(table);
     out.known = known(table);
@@ -277,7 +295,7 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
         let mut shapes = Shapes::new(View::kept(info, part, Reading::Survey));
         out.found.push((part, declarations(&mut shapes)));
         broken |= shapes.broken;
-        out.methods |= points_to_methods(&mut shapes);
+        out.note_pointers_to_members(&mut shapes);
     }
     if broken {
         return Err(ImageError {
@@ -311,12 +329,6 @@ fn known(table: &Table<'_>) -> Vec<u32> {
     out.dedup();
     out.shrink_to_fit();
     out
-}
-
-fn points_to_methods(shapes: &mut Shapes<'_, '_>) -> bool {
-    let table = shapes.view.local;
-    let mut pointers = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type);
-    pointers.any(|n| shapes.bare(n.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type))
 }
 
 fn variable_parts(shapes: &mut Shapes<'_, '_>) -> Vec<VariablePart> {

@@ -251,9 +251,13 @@ impl<'a, 'i> Shapes<'a, 'i> {
         // Ends cycles, which only damaged input has.
         self.deep.set(at, index, 1);
         let mut items: Vec<(Option<u64>, u64, u64, u64)> = Vec::new();
+        // Their order says where virtual bases are, and which entry of the vtable says so.
+        let mut virtual_bases = 0u32;
         for m in self.members(at, depth) {
+            virtual_bases += u32::from(m.base && m.at.is_none());
+            let order = if m.at.is_none() { virtual_bases } else { 0 };
             let mut name = match m.base {
-                true => self.bare(m.ty).map_or(0, |b| hash_of(|h| (20u8, b.node().tag.0).hash(h))),
+                true => self.bare(m.ty).map_or(0, |b| hash_of(|h| (20u8, b.node().tag.0, order).hash(h))),
                 false => of_bytes(m.name),
             };
             for mark in m.marks {
