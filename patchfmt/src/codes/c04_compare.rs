@@ -37,11 +37,11 @@ codes! {
         act: "Nothing; or build reproducibly (SOURCE_DATE_EPOCH, -ffile-prefix-map) to see no such change.",
         example: "puts(\"built \" __DATE__);   /* --ignore-text '[A-Z][a-z]{2} [ 0-9]\\d \\d{4}' */",
     }
-    DATA_REMOVED = 407 Note "a variable is gone" {
-        seen: "A global of the old build isn't in the new one.",
-        why: "Its bytes stay; only old code still knows them.",
-        act: "Nothing.",
-        example: "static int unused;   ->   (gone)",
+    DATA_REMOVED = 407 Start "a variable is gone where another one came" {
+        seen: "A function uses a variable that only the new build has, and used one of the same size that only the old build has. Or both have the same name, in functions of different names or parameters.",
+        why: "If it is the same variable under another name, the process has a value in the old one, and the new one would begin anew.",
+        act: "Use the bundle at start, or keep the name.",
+        example: "static struct conn *list;   ->   static struct conn *connections;   /* empty */",
     }
     FUNCTION_REMOVED = 408 Note "a function is gone" {
         seen: "A function of the old build isn't in the new one.",

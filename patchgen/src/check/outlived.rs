@@ -21,9 +21,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             let why = match cause {
                 _ if prototype => "its prototype",
                 // With the same instructions it takes the same registers.
-                Cause::Code | Cause::Retarget | Cause::JumpTable | Cause::Unproven
-                    if !separate(a.old_image, caller, callee) =>
-                {
+                Cause::Code | Cause::JumpTable | Cause::Unproven if !separate(a.old_image, caller, callee) => {
                     "what it takes and spares"
                 }
                 _ => continue,

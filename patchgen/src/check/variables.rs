@@ -1,8 +1,9 @@
 //! Variables that keep their value, but not in the way that the new code takes for granted: what had several names and is several now, or was
-//! several and is one; what is set up at its first use in one build only, or together with what is set up already.
+//! several and is one; what is set up at its first use in one build only, or together with what is set up already; what may have another name.
 
 use super::{Context, Findings};
-use crate::addr::{DataId, SymbolId};
+use crate::addr::{DataId, FuncId, SymbolId};
+use crate::correlate::{Pair, own_name};
 use crate::diag::Severity;
 use crate::image::{Binding, Image, SectionKind};
 use crate::include::{Analysis, threads};
@@ -14,6 +15,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
     first_use(a, findings);
     first_use_in_thread(context, findings);
+    renamed(a, findings);
     let (old, new) = ((a.old_image, a.old), (a.new_image, a.new));
     for name in divided(old, new) {
         let message =
@@ -24,6 +26,44 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
         let message =
             format!("`{name}` is one variable of several names in the new build, and these are several in the old one");
         findings.add(Severity::Refuse, codes::AMBIGUOUS_DATA, &name, message);
+    }
+}
+
+/// A variable that only the old build has, where a function that both have uses one instead that only the new build has, or one of that name is
+/// in another scope (a function that got another name or other parameters): it may be the same, and would begin anew.
+fn renamed(a: Analysis<'_>, findings: &mut Findings) {
+    let state = |d: &Data| {
+        d.kind == DataKind::Named
+            && !d.name.starts_with("_ZGV")
+            && matches!(d.section, SectionKind::Data | SectionKind::Bss)
+    };
+    let alone = |lifted: &Lifted, pairs: &[Option<Pair<DataId>>], function: FuncId| -> BTreeSet<DataId> {
+        let used = lifted.functions[function.index()].refs.iter().filter_map(|r| r.target.data());
+        used.filter(|d| pairs[d.index()].is_none() && state(&lifted.data[d.index()])).collect()
+    };
+    let mut found = BTreeSet::new();
+    for change in &a.changes.changed {
+        let gone = alone(a.old, &a.pairs.data_to_new, change.old);
+        let come = alone(a.new, &a.pairs.data_to_old, change.new);
+        found.extend(gone.iter().flat_map(|&g| come.iter().map(move |&c| (g, c))));
+    }
+    let mut by_name: HashMap<String, Vec<DataId>> = HashMap::new();
+    for &id in a.changes.gone_data.iter().filter(|d| state(&a.old.data[d.index()])) {
+        by_name.entry(own_name(&a.old.data[id.index()].name)).or_default().push(id);
+    }
+    for &id in a.changes.new_data.iter().filter(|d| state(&a.new.data[d.index()])) {
+        let same = by_name.get(&own_name(&a.new.data[id.index()].name));
+        found.extend(same.into_iter().flatten().map(|&gone| (gone, id)));
+    }
+    for (gone, come) in found {
+        let (gone, come) = (&a.old.data[gone.index()], &a.new.data[come.index()]);
+        if gone.range.size() == come.range.size() && gone.unit == come.unit {
+            let message = format!(
+                "`{}` is gone where `{}` came: if that is the same variable, its live value would be lost",
+                gone.name, come.name
+            );
+            findings.add(Severity::Start, codes::DATA_REMOVED, &gone.name, message);
+        }
     }
 }
 

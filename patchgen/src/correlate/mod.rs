@@ -7,7 +7,7 @@ mod objects;
 mod pairing;
 mod scopes;
 
-pub use names::{Stem, is_counted_function, stem};
+pub use names::{Stem, is_counted_function, own_name, stem};
 pub use objects::{Doubtful, doubtful, settle};
 pub use scopes::{Scoped, Shared, pair_by_scope};
 

@@ -3,6 +3,14 @@
 use crate::rust_names::{is_rust, without_rust_hash};
 use std::borrow::Cow;
 
+/// What a variable is called within its scope.
+#[must_use]
+pub fn own_name(name: &str) -> String {
+    let stem = stem(name).name;
+    let text = cpp_demangle::Symbol::new(&stem).ok().and_then(|s| s.demangle().ok()).unwrap_or(stem);
+    text.rsplit("::").next().unwrap_or_default().to_owned()
+}
+
 /// A name without clone numbers, and the kinds of clone it says it is.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Stem {
@@ -109,7 +117,14 @@ pub fn is_counted_function(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_counted_function, stem};
+    use super::{is_counted_function, own_name, stem};
+
+    #[test]
+    fn scopes_go() {
+        for name in ["count.12", "_ZZ4nextiE5count", "_ZZ4nextiiE5count_0", "_ZL5count", "_ZN3app5countE"] {
+            assert_eq!(own_name(name), "count");
+        }
+    }
 
     #[test]
     fn clone_numbers_go_kinds_stay() {

@@ -278,7 +278,10 @@ impl<'a> Binder<'a> {
         {
             return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS);
         }
-        let meant = |(data, _): &&(DataId, i64)| !never_walked(&self.analysis.new.data[data.index()].name);
+        let meant = |&&(data, offset): &&(DataId, i64)| {
+            let datum = &self.analysis.new.data[data.index()];
+            !never_walked(&datum.name) || self.is_class_end(datum, offset)
+        };
         let mut agreed = None;
         for &(data, offset) in reference.alternatives.iter().filter(meant) {
             let second = Target::Data { data, offset };
@@ -369,6 +372,21 @@ impl<'a> Binder<'a> {
             }
             _ => Ok(place),
         }
+    }
+
+    /// Whether objects may point to the end of a vtable: where its class, with virtual bases, has no virtual function (Itanium C++ ABI, 2.5.2).
+    fn is_class_end(&self, datum: &Data, offset: i64) -> bool {
+        let Some(last) = u64::try_from(offset).ok().filter(|o| *o == datum.range.size()).and_then(|o| o.checked_sub(8))
+        else {
+            return false;
+        };
+        let name = |target: &Target| match *target {
+            Target::Data { data, .. } => self.analysis.new.data[data.index()].name.as_str(),
+            Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => self.new_import(import).name.as_str(),
+            _ => "",
+        };
+        let word = datum.refs.iter().chain(&datum.ambiguous).find(|r| u64::from(r.at) == last);
+        datum.name.starts_with("_ZTV") && word.is_none_or(|r| name(&r.target).starts_with("_ZTI"))
     }
 
     /// Whether the old image has the literal that `target` denotes at `place` too: then that place serves both readings, unless the code may

@@ -8,7 +8,7 @@ use super::space::Space;
 use super::tables::{self, Body, Found};
 use super::{
     Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, LARGEST, Lifted, Slot, Target,
-    Unprovable, chosen, indexed, tls,
+    Unprovable, chosen, indexed, is_class_table, tls,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -557,6 +557,15 @@ fn is_bit_mask(n: u64) -> bool {
 fn data_refs(resolver: &Resolver<'_>, data: &mut [Data]) {
     let image = resolver.image;
     let exec = image.kind == ImageKind::Exec;
+    let tables: HashSet<DataId> =
+        data.iter().enumerate().filter(|(_, d)| is_class_table(&d.name)).map(|(i, _)| i.into()).collect();
+    // A table of tables holds places that objects point to. Where a class has no virtual function that is the end of its vtable.
+    let address = |d: &Data, a: Svma| match resolver.objects.ending_at(a) {
+        Some((start, _, table)) if d.name.starts_with("_ZTT") && tables.contains(&table) => {
+            Target::Data { data: table, offset: a.0.wrapping_sub(start.0) as i64 }
+        }
+        _ => resolver.address(a),
+    };
     data.par_iter_mut().for_each(|d| {
         if d.section == SectionKind::Tbss || d.section == SectionKind::Bss && image.dynamic_in(d.range).next().is_none()
         {
@@ -564,7 +573,7 @@ fn data_refs(resolver: &Resolver<'_>, data: &mut [Data]) {
         }
         for (a, r) in image.dynamic_in(d.range) {
             let target = match r {
-                DynReloc::Relative { target } => resolver.address(*target),
+                DynReloc::Relative { target } => address(d, *target),
                 DynReloc::Symbol { import, addend: 0, .. } => Target::Import(*import),
                 DynReloc::Copy { .. } => continue,
                 other => resolver.dynamic(a, other).map_or(Target::Unknown(a), Target::Slot),
@@ -572,13 +581,13 @@ fn data_refs(resolver: &Resolver<'_>, data: &mut [Data]) {
             d.refs.push(DataRef { at: (a.0 - d.range.start.0) as u32, field: Field::Abs64, target });
         }
         if exec && d.section != SectionKind::Text && d.kind != DataKind::String {
-            words(resolver, d);
+            words(resolver, d, address);
         }
     });
 }
 
 /// Aligned words that hold exactly the start of something.
-fn words(resolver: &Resolver<'_>, d: &mut Data) {
+fn words(resolver: &Resolver<'_>, d: &mut Data, address: impl Fn(&Data, Svma) -> Target) {
     let Some(bytes) = resolver.image.bytes(d.range.start, d.range.size()) else { return };
     let skew = (d.range.start.0.wrapping_neg() % 8) as usize;
     for (k, word) in bytes.get(skew..).unwrap_or_default().chunks_exact(8).enumerate() {
@@ -587,7 +596,7 @@ fn words(resolver: &Resolver<'_>, d: &mut Data) {
         if value == 0 || resolver.space.at(Svma(value)).is_none() || d.refs.iter().any(|r| r.at == at) {
             continue;
         }
-        let target = resolver.address(Svma(value));
+        let target = address(d, Svma(value));
         if matches!(target, Target::Unknown(_) | Target::Slot(Slot::TlsLd)) {
             continue;
         }
