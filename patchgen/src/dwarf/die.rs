@@ -5,6 +5,7 @@ use super::{DebugInfo, DebugUnit, DieRef, Dwarf, Reader};
 use crate::addr::Svma;
 use gimli::constants as dw;
 use gimli::{AttributeValue, DwTag, EntriesRaw, Operation, Reader as _, Section as _};
+use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -27,12 +28,34 @@ pub(crate) enum Reading {
     Frames,
 }
 
-/// DW_AT_linkage_name. Those of C++ are long, many, and seldom looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Linkage<'i> {
-    Text(&'i [u8]),
-    /// Where it starts in `.debug_str`.
-    At(usize),
+/// A name, or a section of strings from where the name starts: most are never looked at, and the first look is a miss of all caches.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Text<'i>(&'i [u8]);
+
+impl<'i> Text<'i> {
+    /// The text that starts there.
+    fn at(strings: gimli::DebugStr<Reader<'i>>, at: u32) -> gimli::Result<Text<'i>> {
+        let at = at as usize;
+        match strings.reader().slice().get(at..) {
+            // What ends with a NUL has one for all that starts in it.
+            Some(rest) if rest.ends_with(&[0]) => Ok(Text(rest)),
+            _ => strings.get_str(gimli::DebugStrOffset(at)).map(|s| Text(s.slice())),
+        }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0.first().is_none_or(|&byte| byte == 0)
+    }
+
+    pub fn bytes(self) -> &'i [u8] {
+        CStr::from_bytes_until_nul(self.0).map_or(self.0, CStr::to_bytes)
+    }
+}
+
+impl std::fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.bytes()))
+    }
 }
 
 /// One entry. Which fields mean something depends on the tag.
@@ -45,8 +68,9 @@ pub(crate) struct Node<'i> {
     pub parent: u32,
     /// Index behind the last entry inside this one.
     pub end: u32,
-    pub name: &'i [u8],
-    pub linkage: Linkage<'i>,
+    pub name: Text<'i>,
+    /// DW_AT_linkage_name.
+    pub linkage: Text<'i>,
     pub ty: Option<DieRef>,
     /// DW_AT_specification, DW_AT_abstract_origin, the definition that DW_AT_signature names, or the unit that is imported.
     pub origin: Option<DieRef>,
@@ -269,18 +293,6 @@ impl<'i> DebugInfo<'i> {
         Ok(())
     }
 
-    /// The linkage name of an entry of `unit`; empty where it has none.
-    pub(crate) fn linkage(&self, unit: u32, node: &Node<'i>) -> &'i [u8] {
-        match node.linkage {
-            Linkage::Text(text) => text,
-            Linkage::At(at) => {
-                let strings = &self.dwarfs[self.units[unit as usize].dwarf as usize].debug_str;
-                // It was seen to be there when the entry was read.
-                strings.get_str(gimli::DebugStrOffset(at)).map(|s| s.slice()).unwrap_or_default()
-            }
-        }
-    }
-
     /// The partial units that the unit of `table` imports, directly or not (dwz makes them).
     pub(crate) fn imported(&self, table: &Table<'i>, reading: Reading) -> Vec<u32> {
         let mut out: Vec<u32> = Vec::new();
@@ -397,14 +409,8 @@ impl<'a, 'i> Cursor<'a, 'i> {
         (info, unit, dwarf): (&DebugInfo<'i>, u32, &Dwarf<'i>),
     ) -> gimli::Result<()> {
         match *step {
-            Step::Name => {
-                let at = self.input.read_u32()? as usize;
-                node.name = dwarf.debug_str.get_str(gimli::DebugStrOffset(at))?.slice();
-            }
-            Step::Linkage => {
-                let at = AttributeValue::DebugStrRef(gimli::DebugStrOffset(self.input.read_u32()? as usize));
-                node.attribute(info, unit, self.u, dwarf, dw::DW_AT_linkage_name, at)?;
-            }
+            Step::Name => node.name = Text::at(dwarf.debug_str, self.input.read_u32()?)?,
+            Step::Linkage => node.linkage = Text::at(dwarf.debug_str, self.input.read_u32()?)?,
             Step::Type => node.ty = Some(DieRef { unit, offset: self.input.read_u32()? }),
             Step::Origin => node.origin = Some(DieRef { unit, offset: self.input.read_u32()? }),
             Step::Number(number, wide) => {
@@ -484,8 +490,8 @@ impl<'i> Node<'i> {
             tag,
             parent,
             end,
-            name: b"",
-            linkage: Linkage::Text(b""),
+            name: Text::default(),
+            linkage: Text::default(),
             ty: None,
             origin: None,
             size: None,
@@ -528,16 +534,9 @@ impl<'i> Node<'i> {
     ) -> gimli::Result<()> {
         let flag = matches!(value, AttributeValue::Flag(true));
         match name {
-            dw::DW_AT_name => self.name = dwarf.attr_string(&u.unit, value)?.slice(),
+            dw::DW_AT_name => self.name = Text(dwarf.attr_string(&u.unit, value)?.slice()),
             dw::DW_AT_linkage_name | dw::DW_AT_MIPS_linkage_name => {
-                let strings = dwarf.debug_str.reader().slice();
-                self.linkage = match value {
-                    // Whatever starts in the section has an end there.
-                    AttributeValue::DebugStrRef(at) if at.0 < strings.len() && strings.ends_with(&[0]) => {
-                        Linkage::At(at.0)
-                    }
-                    value => Linkage::Text(dwarf.attr_string(&u.unit, value)?.slice()),
-                };
+                self.linkage = Text(dwarf.attr_string(&u.unit, value)?.slice());
             }
             dw::DW_AT_type => {
                 let target = info.resolve(id, &value);
@@ -694,4 +693,23 @@ fn location(e: gimli::Expression<Reader<'_>>, u: &DebugUnit<'_>, dwarf: &Dwarf<'
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_where_its_text_does() {
+        let text = |section: &'static [u8], at| {
+            let strings = gimli::DebugStr::new(section, gimli::LittleEndian);
+            Text::at(strings, at).map(|text| (text.bytes(), text.is_empty())).ok()
+        };
+        let found: Vec<_> = (0..7).map(|at| text(b"ab\0\0c\0", at)).collect();
+        let (none, c): (&[u8], &[u8]) = (b"", b"c");
+        let meant = [Some((&b"ab"[..], false)), Some((b"b", false)), Some((none, true)), Some((none, true))];
+        assert_eq!(found[..4], meant);
+        assert_eq!(found[4..], [Some((c, false)), Some((none, true)), None]);
+        assert_eq!((text(b"ab\0c", 0), text(b"ab\0c", 3)), (Some((&b"ab"[..], false)), None));
+    }
 }

@@ -71,10 +71,10 @@ impl View<'_, '_> {
             };
             let here = DieRef { unit: self.unit, offset: node.offset };
             let Some((scope, in_function)) = self.scope(here) else { continue };
-            let Some((declared, decl)) = self.declared(here) else { continue };
-            let linkage = [(self.unit, node), (declared.unit, decl)].map(|(unit, n)| self.info.linkage(unit, n));
+            let Some((_, decl)) = self.declared(here) else { continue };
+            let linkage = [node, decl].map(|n| n.linkage.bytes());
             out.push(Variable {
-                name: text(decl.name),
+                name: text(decl.name.bytes()),
                 linkage_name: linkage.into_iter().find(|l| !l.is_empty()).map(text),
                 unit: UnitId(of),
                 scope,
@@ -155,7 +155,7 @@ impl<'a, 'i> View<'a, 'i> {
             }
             let outer = table.node(parent);
             at = DieRef { unit: at.unit, offset: outer.offset };
-            let name = || self.declared(at).map(|(_, n)| text(n.name));
+            let name = || self.declared(at).map(|(_, n)| text(n.name.bytes()));
             match outer.tag {
                 dw::DW_TAG_namespace | dw::DW_TAG_module => {
                     names.push(name().unwrap_or_else(|| "(anonymous namespace)".into()));

@@ -82,14 +82,21 @@ pub(super) fn starts_with_filler(image: &Image, a: Svma) -> bool {
     (1..=15).rev().find_map(|n| image.bytes(a, n)).is_some_and(|b| is_filler(&decoder(b, a).decode()))
 }
 
+/// Room for what one stretch gives, whose size is only known afterwards.
+#[derive(Default)]
+pub(super) struct Room {
+    insns: Vec<Insn>,
+    raws: Vec<Raw>,
+}
+
 /// Decodes `range`. None where the file holds no bytes for it.
-pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<Piece> {
+pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange, room: &mut Room) -> Option<Piece> {
     let bytes = image.bytes(range.start, range.size())?;
     let exec = image.kind == ImageKind::Exec;
     let mut piece = Piece {
         range,
-        insns: Vec::with_capacity(bytes.len() / 4),
-        raws: Vec::with_capacity(bytes.len() / 12),
+        insns: std::mem::take(&mut room.insns),
+        raws: std::mem::take(&mut room.raws),
         bad: Vec::new(),
         indirect: Vec::new(),
         reads_tp: false,
@@ -137,6 +144,10 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange) -> Option<P
         operands(&mut piece, &d, &i, index, offset, exec, space);
     }
     piece.falls_out = goes_on;
+    (piece.insns, room.insns) = (piece.insns.as_slice().to_vec(), piece.insns);
+    (piece.raws, room.raws) = (piece.raws.as_slice().to_vec(), piece.raws);
+    room.insns.clear();
+    room.raws.clear();
     Some(piece)
 }
 

@@ -1,6 +1,6 @@
 //! Finds functions: symbols, aliases, FDEs, and the parts that a compiler split off.
 
-use super::decode::{Piece, Use, decode};
+use super::decode::{Piece, Room, Use, decode};
 use super::space::Space;
 use crate::addr::{Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, Image, SectionKind, SymbolKind};
@@ -27,8 +27,8 @@ pub(super) struct Seed {
 pub(super) fn discover(image: &Image, space: &Space) -> Vec<Seed> {
     let mut seeds = entries(image, space);
     bound(image, space, &mut seeds);
-    seeds.par_iter_mut().for_each(|s| {
-        s.piece = decode(image, space, s.range);
+    seeds.par_iter_mut().for_each_init(Room::default, |room, s| {
+        s.piece = decode(image, space, s.range, room);
         s.opaque |= s.piece.as_ref().is_none_or(|p| p.falls_out);
     });
     join(image, &mut seeds);

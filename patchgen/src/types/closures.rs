@@ -173,7 +173,7 @@ fn of_type(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, from: &str, depth: u
         | dw::DW_TAG_rvalue_reference_type
         | dw::DW_TAG_array_type => of_type(shapes, node.ty, from, depth + 1, out),
         tag if is_aggregate(tag) => {
-            let rust = node.name.starts_with(b"{") && text(node.name).contains("_env#");
+            let rust = node.name.bytes().starts_with(b"{") && text(node.name.bytes()).contains("_env#");
             let nameless = shapes.view.declared(at).is_none() && alias.is_none();
             if (nameless || rust) && !node.declaration {
                 out.insert(from.to_owned(), at);

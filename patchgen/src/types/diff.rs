@@ -129,7 +129,7 @@ fn describe_one(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) ->
         Kind::Constant => {
             let (a, b) = (x.view.node(d.old.at)?, y.view.node(d.new.at)?);
             let [was, is] = [a.value, b.value].map(|v| v.unwrap_or(0).cast_signed());
-            Some(Change::Constant(d.units, d.ambiguous, (text(b.name), was, is)))
+            Some(Change::Constant(d.units, d.ambiguous, (text(b.name.bytes()), was, is)))
         }
         Kind::Function => Some(Change::Prototype(prototype(x, y, d))),
         Kind::Variable => Some(Change::Variable(variable(x, y, d))),

@@ -224,7 +224,7 @@ struct Search<'a, 'i, 'n> {
 
 impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
     fn unit(&mut self) {
-        let View { unit, local, .. } = self.finder.shapes.view;
+        let local = self.finder.shapes.view.local;
         // The innermost function around each entry.
         let mut around: Vec<u32> = Vec::new();
         for (i, node) in local.nodes.iter().enumerate() {
@@ -237,12 +237,10 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
                     around.push(i as u32);
                 }
                 dw::DW_TAG_member | dw::DW_TAG_inheritance => self.member(node),
-                dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
-                    let at = DieRef { unit, offset: node.offset };
-                    let in_type = parent(local, node).is_some_and(|p| p.tag == dw::DW_TAG_subroutine_type);
-                    if !in_type {
-                        self.variable(at, node, !around.is_empty());
-                    }
+                // Those of a function were met with it.
+                dw::DW_TAG_variable | dw::DW_TAG_formal_parameter if around.is_empty() && !in_type(local, node) => {
+                    let found = self.types_of(node);
+                    self.variable(node, false, &found);
                 }
                 _ => {}
             }
@@ -263,8 +261,8 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
         parts.into_iter().filter(says).collect()
     }
 
-    fn reason(&mut self, types: Found<'_>, reason: impl Fn() -> String) {
-        for ty in types {
+    fn reason(&mut self, types: &[&str], reason: impl Fn() -> String) {
+        for &ty in types {
             self.outside.entry(ty.to_owned()).or_default().insert(reason());
         }
     }
@@ -286,15 +284,21 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
         let known = outer.is_some_and(|name| self.finder.wanted.names.contains(&name));
         let name = self.name(DieRef { unit, offset: node.offset });
         if !known {
-            self.reason(held, || format!("`{name}` holds one"));
+            self.reason(&held, || format!("`{name}` holds one"));
         }
-        self.reason(pointed, || format!("`{name}` points to one"));
+        self.reason(&pointed, || format!("`{name}` points to one"));
     }
 
-    fn variable(&mut self, at: DieRef, node: &Node<'i>, in_function: bool) {
+    /// Which of the types an entry with a type holds, and points to.
+    fn types_of(&mut self, node: &Node<'i>) -> (Found<'n>, Found<'n>) {
         let view = self.finder.shapes.view;
-        let ty = node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty));
-        let (held, pointed) = self.finder.both(ty);
+        let at = DieRef { unit: view.unit, offset: node.offset };
+        self.finder.both(node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty)))
+    }
+
+    fn variable(&mut self, node: &Node<'i>, in_function: bool, (held, pointed): &(Found<'n>, Found<'n>)) {
+        let view = self.finder.shapes.view;
+        let at = DieRef { unit: view.unit, offset: node.offset };
         if held.is_empty() && pointed.is_empty() {
             return;
         }
@@ -311,8 +315,8 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
     }
 
     /// A variable that is no function's own holds one.
-    fn hold(&mut self, types: Found<'_>, node: &Node<'i>, (in_function, external): (bool, bool), name: &str) {
-        for &ty in &types {
+    fn hold(&mut self, types: &Found<'_>, node: &Node<'i>, (in_function, external): (bool, bool), name: &str) {
+        for &ty in types {
             let ty = ty.to_owned();
             match node.home {
                 Some(Home::At(at)) => {
@@ -332,11 +336,10 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
         let view = self.finder.shapes.view;
         let node = table.node(index);
         let at = DieRef { unit: view.unit, offset: node.offset };
-        let result = node.ty.or_else(|| view.declared(at).and_then(|(_, n)| n.ty));
-        let (given, returned) = self.finder.both(result);
+        let (given, returned) = self.types_of(node);
         if !returned.is_empty() {
             let name = self.name(at);
-            self.reason(returned, || format!("`{name}` returns a pointer to one"));
+            self.reason(&returned, || format!("`{name}` returns a pointer to one"));
         }
         let mut frame = Frame { passed: given, ..Frame::default() };
         let (mut origins, mut inlined) = (Vec::new(), Vec::new());
@@ -353,9 +356,11 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
                     self.chain(inner.origin, &mut inlined);
                 }
                 dw::DW_TAG_variable | dw::DW_TAG_formal_parameter => {
-                    let here = DieRef { unit: view.unit, offset: inner.offset };
-                    let ty = inner.ty.or_else(|| view.declared(here).and_then(|(_, n)| n.ty));
-                    let (held, pointed) = self.finder.both(ty);
+                    let found = self.types_of(inner);
+                    if !in_type(table, inner) {
+                        self.variable(inner, true, &found);
+                    }
+                    let (held, pointed) = found;
                     match inner.tag {
                         dw::DW_TAG_formal_parameter if i < inlined_end => merge(&mut frame.lent, &pointed),
                         dw::DW_TAG_formal_parameter => {
@@ -386,6 +391,11 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
             next = self.finder.shapes.view.node(at).and_then(|n| n.origin);
         }
     }
+}
+
+/// A parameter of a type of functions.
+fn in_type(table: &Table<'_>, node: &Node<'_>) -> bool {
+    parent(table, node).is_some_and(|p| p.tag == dw::DW_TAG_subroutine_type)
 }
 
 fn parent<'t, 'i>(table: &'t Table<'i>, node: &Node<'i>) -> Option<&'t Node<'i>> {

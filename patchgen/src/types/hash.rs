@@ -80,7 +80,7 @@ impl Scopes {
     pub fn key(&mut self, view: &View<'_, '_>, at: DieRef) -> Option<u64> {
         let (at, node) = view.declared(at)?;
         let scope = self.around(view, at, 0)?;
-        Some(inside(scope, of_bytes(node.name)))
+        Some(inside(scope, of_bytes(node.name.bytes())))
     }
 
     /// Key of the scope around the declaration of `at`.
@@ -116,7 +116,7 @@ impl Scopes {
         let scope = self.around(view, here, depth + 1)?;
         let key = match node.tag {
             dw::DW_TAG_lexical_block => scope,
-            _ => inside(scope, of_bytes(view.declared(here).map_or(default, |(_, n)| n.name))),
+            _ => inside(scope, of_bytes(view.declared(here).map_or(default, |(_, n)| n.name.bytes()))),
         };
         self.0.set(here, outer, key);
         Some(key)

@@ -87,7 +87,8 @@ impl<'n> Wanted<'n> {
             return self.names.get(&name).map(String::as_str);
         };
         // A name that isn't UTF-8 was made readable, and is only found in full.
-        if !self.last.contains(node.name) && std::str::from_utf8(node.name).is_ok() {
+        let last = node.name.bytes();
+        if !self.last.contains(last) && std::str::from_utf8(last).is_ok() {
             return None;
         }
         self.names.get(&super::name::qualified(view, at)?).map(String::as_str)

@@ -324,7 +324,7 @@ fn short_hash(name: &[u8]) -> u32 {
 /// Hashes of the names that types have, be they defined there or only declared.
 fn known(table: &Table<'_>) -> Vec<u32> {
     let named = |n: &&Node<'_>| is_aggregate(n.tag) || n.tag == dw::DW_TAG_typedef;
-    let mut out: Vec<u32> = table.nodes.iter().filter(named).map(|n| short_hash(n.name)).collect();
+    let mut out: Vec<u32> = table.nodes.iter().filter(named).map(|n| short_hash(n.name.bytes())).collect();
     out.sort_unstable();
     out.dedup();
     out.shrink_to_fit();
@@ -407,7 +407,7 @@ fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
         let scope = shapes.scopes.around(&shapes.view, here(i), 0).unwrap_or(super::hash::TOP);
         for c in table.children(i as u32).filter(|&c| table.node(c).tag == dw::DW_TAG_enumerator) {
             let constant = table.node(c);
-            let key = inside(scope, of_bytes(constant.name));
+            let key = inside(scope, of_bytes(constant.name.bytes()));
             push(Kind::Constant, key, hash_of(|h| constant.value.hash(h)), 0, here(c as usize));
         }
     }

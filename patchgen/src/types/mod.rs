@@ -222,7 +222,7 @@ fn function_key(view: &View<'_, '_>, at: DieRef) -> Option<String> {
 
 /// The linkage name of a function or of its declaration; empty where there is none.
 fn linkage<'i>(view: &View<'_, 'i>, at: DieRef) -> Option<&'i [u8]> {
-    let (declared, decl) = view.declared(at)?;
-    let own = view.info.linkage(at.unit, view.node(at)?);
-    Some(if own.is_empty() { view.info.linkage(declared.unit, decl) } else { own })
+    let (_, decl) = view.declared(at)?;
+    let own = view.node(at)?.linkage;
+    Some(if own.is_empty() { decl.linkage } else { own }.bytes())
 }

@@ -10,7 +10,7 @@ use gimli::constants as dw;
 pub(super) fn qualified(view: &View<'_, '_>, at: DieRef) -> Option<String> {
     let (at, node) = view.declared(at)?;
     let (mut scope, _) = view.scope(at)?;
-    scope.push(text(node.name));
+    scope.push(text(node.name.bytes()));
     Some(scope.join("::"))
 }
 
@@ -21,7 +21,7 @@ const UNNAMED: &str = "<unnamed>";
 /// Of a type without a name: where it is, and what. Several types may have it.
 pub(super) fn nameless(view: &View<'_, '_>, at: DieRef) -> Option<String> {
     let (table, index) = view.get(at)?;
-    let is_call = |&c: &u32| table.node(c).tag == dw::DW_TAG_subprogram && table.node(c).name == b"operator()";
+    let is_call = |&c: &u32| table.node(c).tag == dw::DW_TAG_subprogram && table.node(c).name.bytes() == b"operator()";
     let (mut scope, _) = view.scope(at)?;
     scope.push(if table.children(index).any(|c| is_call(&c)) { LAMBDA } else { UNNAMED }.to_owned());
     Some(scope.join("::"))
@@ -94,7 +94,7 @@ fn render_to(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32) -> Str
             format!("{result} ({})", parameters(shapes, b.table, b.index, depth + 1))
         }
         _ if node.name.is_empty() => format!("{}", node.tag),
-        _ => text(node.name),
+        _ => text(node.name.bytes()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::hash::of_bytes;
 use super::shape::{Label, Shapes};
 use crate::addr::Svma;
-use crate::dwarf::die::{Home, NONE, Node, is_aggregate};
+use crate::dwarf::die::{Home, NONE, Node, Text, is_aggregate};
 use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, UnitId};
 use crate::image::ImageError;
@@ -26,16 +26,16 @@ impl TypeName {
 }
 
 /// A name with the scopes around it, put together when it is shown.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 struct Scoped<'i> {
     scope: Arc<str>,
-    name: &'i [u8],
+    name: Text<'i>,
 }
 
 impl std::fmt::Display for Scoped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mark = if self.scope.is_empty() { "" } else { "::" };
-        write!(f, "{}{mark}{}", self.scope, String::from_utf8_lossy(self.name))
+        write!(f, "{}{mark}{}", self.scope, String::from_utf8_lossy(self.name.bytes()))
     }
 }
 
@@ -70,12 +70,12 @@ impl<'i> Aggregate<'i> {
 }
 
 /// A function's declaration, by file and line.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Declared<'i> {
     /// Index in [`Outline::files`].
     file: u32,
     line: u32,
-    name: &'i [u8],
+    name: Text<'i>,
 }
 
 #[derive(Default, Debug)]
@@ -84,7 +84,7 @@ pub struct Outline<'i> {
     pub members: Option<HashMap<TypeName, Aggregate<'i>>>,
     /// As [`DebugInfo::line_of`] names files.
     files: HashMap<String, u32>,
-    /// Ascending.
+    /// Ascending, one for each line: of several the last by name.
     functions: Vec<Declared<'i>>,
     /// Names of the functions that have code, by entry.
     pub entries: HashMap<Svma, &'i [u8]>,
@@ -99,7 +99,7 @@ impl<'i> Outline<'i> {
         let file = *self.files.get(file)?;
         let before = self.functions.partition_point(|d| (d.file, d.line) <= (file, line));
         let found = self.functions.get(before.checked_sub(1)?)?;
-        (found.file == file).then_some(found.name)
+        (found.file == file).then(|| found.name.bytes())
     }
 }
 
@@ -125,7 +125,7 @@ fn read<'i>(view: View<'_, 'i>, members: bool, asked: &BTreeSet<Svma>) -> Outlin
     let mut reader = Reader { shapes: Shapes::new(view), scopes: HashMap::new(), buffer: Vec::new() };
     let mut out = Outline { members: members.then(HashMap::new), ..Outline::default() };
     let mut files: HashMap<(u32, u32), u32> = HashMap::new();
-    let mut declared_at: Vec<(u32, &'i [u8])> = Vec::new();
+    let mut declared_at: Vec<(u32, Text<'i>)> = Vec::new();
     for (index, node) in table.nodes.iter().enumerate() {
         let at = DieRef { unit, offset: node.offset };
         match node.tag {
@@ -154,25 +154,28 @@ fn read<'i>(view: View<'_, 'i>, members: bool, asked: &BTreeSet<Svma>) -> Outlin
                     *out.files.entry(name).or_insert(next)
                 });
                 if let Some(Home::At(entry)) = node.home.filter(|_| node.code) {
-                    out.entries.insert(entry, declared.name);
+                    out.entries.insert(entry, declared.name.bytes());
                     if asked.contains(&entry) {
-                        out.touched.entry(declared.name).or_default();
+                        out.touched.entry(declared.name.bytes()).or_default();
                     }
                 }
-                declared_at.push((index as u32, declared.name));
+                if !asked.is_empty() {
+                    declared_at.push((index as u32, declared.name));
+                }
                 out.functions.push(Declared { file, line: declared.line, name: declared.name });
             }
             _ => {}
         }
     }
     for (index, name) in declared_at {
-        let Some(touched) = out.touched.get_mut(name) else { continue };
+        let Some(touched) = out.touched.get_mut(name.bytes()) else { continue };
         let inside = table.nodes.get(index as usize + 1..table.node(index).end as usize).unwrap_or_default();
         let variables = inside.iter().filter(|n| matches!(n.tag, dw::DW_TAG_formal_parameter | dw::DW_TAG_variable));
         touched.extend(variables.filter_map(|n| reader.about(n)));
     }
-    out.functions.sort_unstable();
-    out.functions.dedup();
+    let place = |d: &Declared<'_>| (d.file, d.line);
+    out.functions.sort_unstable_by(|a, b| place(a).cmp(&place(b)).then_with(|| b.name.bytes().cmp(a.name.bytes())));
+    out.functions.dedup_by_key(|d| place(d));
     out
 }
 
@@ -209,12 +212,12 @@ impl<'i> Reader<'_, 'i> {
 
     fn key(&mut self, name: &Scoped<'i>) -> TypeName {
         if name.scope.is_empty() {
-            return TypeName(of_bytes(name.name));
+            return TypeName(of_bytes(name.name.bytes()));
         }
         self.buffer.clear();
         self.buffer.extend_from_slice(name.scope.as_bytes());
         self.buffer.extend_from_slice(b"::");
-        self.buffer.extend_from_slice(name.name);
+        self.buffer.extend_from_slice(name.name.bytes());
         TypeName(of_bytes(&self.buffer))
     }
 

@@ -72,8 +72,8 @@ fn in_units(
         let mut shapes = Shapes::new(view);
         for (index, node) in table.nodes.iter().enumerate().filter(|(_, n)| n.tag == dw::DW_TAG_subprogram) {
             if info.is_c(unit) && node.external && !node.name.is_empty() {
-                let (linkage, count) = (info.linkage(unit, node), arguments(&mut shapes, index as u32));
-                let name = text(if linkage.is_empty() { node.name } else { linkage });
+                let count = arguments(&mut shapes, index as u32);
+                let name = text(if node.linkage.is_empty() { node.name } else { node.linkage }.bytes());
                 if let Some(pointing) = pointers(&mut shapes, index as u32, &name) {
                     out.pointers.entry(name.clone()).and_modify(|known| *known &= pointing).or_insert(pointing);
                 }
@@ -167,7 +167,7 @@ fn pointers(shapes: &mut Shapes<'_, '_>, index: u32, name: &str) -> Option<u8> {
     let parameters = table.children(index).map(|c| table.node(c)).filter(|c| c.tag == dw::DW_TAG_formal_parameter);
     let mut parameters = parameters.peekable();
     if parameters.peek().is_none() {
-        let built_in = table.node(index).name.strip_prefix(b"__builtin_").is_some_and(|n| n == name.as_bytes());
+        let built_in = table.node(index).name.bytes().strip_prefix(b"__builtin_").is_some_and(|n| n == name.as_bytes());
         return BUILT_IN.iter().find(|(n, _)| built_in && *n == name).map(|(_, pointing)| *pointing);
     }
     for parameter in parameters {

@@ -2,7 +2,7 @@
 
 use super::hash::{Memo, Scopes, hash_of, of_bytes};
 use crate::dwarf::DieRef;
-use crate::dwarf::die::{Node, Table, is_aggregate};
+use crate::dwarf::die::{Node, Table, Text, is_aggregate};
 use crate::dwarf::vars::{View, text};
 use gimli::constants as dw;
 use std::hash::Hash as _;
@@ -43,7 +43,7 @@ pub(super) struct Field {
 /// A [`Field`]'s name.
 #[derive(Clone, Debug)]
 pub enum Label<'i> {
-    Plain(&'i [u8]),
+    Plain(Text<'i>),
     /// Of a base class, or within a variant.
     Made(String),
 }
@@ -53,7 +53,7 @@ impl Label<'_> {
     #[must_use]
     pub fn key(&self) -> &[u8] {
         match self {
-            Label::Plain(name) => name,
+            Label::Plain(name) => name.bytes(),
             Label::Made(name) => name.as_bytes(),
         }
     }
@@ -68,7 +68,7 @@ impl std::fmt::Display for Label<'_> {
 /// A [`Field`] without its text.
 #[derive(Clone, Debug)]
 struct Member<'i> {
-    name: &'i [u8],
+    name: Text<'i>,
     base: bool,
     at: Option<u64>,
     bits: u64,
@@ -205,7 +205,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
                 let result = self.mention(node.ty, depth + 1);
                 hash_of(|h| (8u8, result, params).hash(h))
             }
-            _ => hash_of(|h| (9u8, node.tag.0, of_bytes(node.name), node.size).hash(h)),
+            _ => hash_of(|h| (9u8, node.tag.0, of_bytes(node.name.bytes()), node.size).hash(h)),
         }
     }
 
@@ -258,7 +258,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
             let order = if m.at.is_none() { virtual_bases } else { 0 };
             let mut name = match m.base {
                 true => self.bare(m.ty).map_or(0, |b| hash_of(|h| (20u8, b.node().tag.0, order).hash(h))),
-                false => of_bytes(m.name),
+                false => of_bytes(m.name.bytes()),
             };
             for mark in m.marks {
                 name = hash_of(|h| (name, mark).hash(h));
@@ -298,7 +298,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
     fn field(&mut self, m: Member<'i>) -> Field {
         let mut name = match m.base {
             true => format!("<base {}>", super::name::render(self, m.ty)),
-            false => text(m.name),
+            false => text(m.name.bytes()),
         };
         for mark in m.marks {
             name = format!("{name}#{}", mark.map_or("_".into(), |v| v.to_string()));
@@ -344,7 +344,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
                 }
                 dw::DW_TAG_inheritance => {
                     let at = node.value.filter(|_| !node.is_virtual).map(|v| v.wrapping_mul(8).wrapping_add(base));
-                    out.push(Member { name: b"", base: true, at, bits: 0, ty: node.ty, marks: Vec::new() });
+                    out.push(Member { name: Text::default(), base: true, at, bits: 0, ty: node.ty, marks: Vec::new() });
                 }
                 dw::DW_TAG_variant_part => self.collect(table, c, base, depth + 1, out),
                 dw::DW_TAG_variant => {
@@ -380,11 +380,11 @@ impl<'a, 'i> Shapes<'a, 'i> {
     }
 
     fn own_virtuals(&self, at: DieRef) -> impl Iterator<Item = (u64, &'i [u8])> + use<'a, 'i> {
-        let (info, found) = (self.view.info, self.view.get(at));
-        let children = found.into_iter().flat_map(|(table, index)| table.children(index).map(|c| table.node(c)));
-        children.filter(|n| n.tag == dw::DW_TAG_subprogram && n.is_virtual).map(move |n| {
-            let linkage = info.linkage(at.unit, n);
-            (n.value.unwrap_or(u64::MAX), if linkage.is_empty() { n.name } else { linkage })
+        let children =
+            self.view.get(at).into_iter().flat_map(|(table, index)| table.children(index).map(|c| table.node(c)));
+        children.filter(|n| n.tag == dw::DW_TAG_subprogram && n.is_virtual).map(|n| {
+            let name = if n.linkage.is_empty() { n.name } else { n.linkage };
+            (n.value.unwrap_or(u64::MAX), name.bytes())
         })
     }
 
@@ -441,6 +441,6 @@ pub(super) fn enumerators<'i>(b: &Bare<'_, 'i>) -> Vec<(&'i [u8], u64)> {
         .children(b.index)
         .map(|c| b.table.node(c))
         .filter(|n| n.tag == dw::DW_TAG_enumerator)
-        .map(|n| (n.name, n.value.unwrap_or(0)))
+        .map(|n| (n.name.bytes(), n.value.unwrap_or(0)))
         .collect()
 }
