@@ -21,9 +21,10 @@ use crate::recovery::{self, Recovery};
 use crate::target::Target;
 use crate::target::compose::Rider;
 use crate::target::control::{Control, Edit, Patch};
+use crate::target::procfs;
 use crate::threads;
 use crate::trace::halt::{Halt, Halter};
-use crate::trace::stop::{DEFAULT_DEADLINE, StopError, Stopper};
+use crate::trace::stop::{DEFAULT_DEADLINE, PATIENCE, StopError, Stopper};
 use crate::write::{Failed, GATE, Step, Steps};
 
 /// The first attempts are plain stops: most processes need no more.
@@ -294,6 +295,7 @@ impl Switch<'_> {
                 let pursued = if look || attempt < FIRST_PURSUIT { Vec::new() } else { blockers.threads() };
                 let most = options.timeout.saturating_sub(begun.elapsed()).min(VIGIL);
                 let stopped = match &mut *halter {
+                    _ if let Some(pid) = sharer(target) => Err(StopError::Shared { pid }),
                     Halter::Tracer(stopper) if !pursued.is_empty() => {
                         self.catch(stopper, &mut scanner, &pursued, most, has_query, &mut hits)
                     }
@@ -590,6 +592,14 @@ fn hex(b: &[u8]) -> String {
     b.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }
 
+/// A process that runs in the target's memory without being a thread of it, for longer than the child of a `vfork` needs to become another
+/// program. While threads wait for such a child, the stop waits as well, or says so.
+fn sharer(target: &Target) -> Option<i32> {
+    let pid = procfs::sharer(target.pid, target.live_tid)?;
+    std::thread::sleep(PATIENCE);
+    procfs::share_memory(target.live_tid, pid).then_some(pid)
+}
+
 /// Turns a failed stop into the reason given when time is up, or into a final refusal.
 fn stop_error(target: &Target, e: StopError) -> Result<Error> {
     let busy = |code, title: String| Ok(Error::new(code, Exit::Busy, title));
@@ -606,6 +616,9 @@ fn stop_error(target: &Target, e: StopError) -> Result<Error> {
             code::THREAD_NOT_STOPPED,
             format!("thread {tid} ({}) waits for a vfork child that runs in the same memory", target.comm_of(tid)),
         ),
+        StopError::Shared { pid } => {
+            busy(code::THREAD_NOT_STOPPED, format!("process {pid} runs in the memory of process {}", target.pid))
+        }
         StopError::Deaf { tid } => {
             busy(code::NO_RENDEZVOUS, format!("thread {tid} ({}) can't be stopped by a signal", target.comm_of(tid)))
         }

@@ -103,6 +103,28 @@ static void *vfork_waiter(void *unused) {
     return idle(unused);
 }
 
+// A process in the same memory that isn't a thread, and calls the function all the time.
+static atomic_int parted;
+static pid_t partner;
+
+static int calls(void *unused) {
+    (void)unused;
+    while (!atomic_load(&parted))
+        value(1);
+    return 0;
+}
+
+static void share(void) {
+    static char stack[65536];
+    partner = clone(calls, stack + sizeof stack, CLONE_VM | SIGCHLD, NULL);
+    say(partner < 0);
+}
+
+static void part(void) {
+    atomic_store(&parted, 1);
+    say(waitpid(partner, NULL, 0) != partner);
+}
+
 static void on_signal(int unused) {
     char byte;
     (void)unused;
@@ -270,6 +292,10 @@ void command(const char *line) {
         start(deep, 1, 64 << 20);
     if (!strcmp(line, "vfork"))
         start(vfork_waiter, 1, 65536);
+    if (!strcmp(line, "share"))
+        share();
+    if (!strcmp(line, "part"))
+        part();
     if (!strcmp(line, "uring"))
         use_uring();
     if (!strcmp(line, "completed"))

@@ -26,6 +26,8 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "all signals blocked", hazards: "S4", run: masked },
     Case { name: "leader gone", hazards: "S4", run: leader_gone },
     Case { name: "vfork waiter", hazards: "S4", run: vfork_waiter },
+    Case { name: "a process in the same memory", hazards: "S4", run: shared },
+    Case { name: "frozen", hazards: "S4,S10", run: frozen },
     Case { name: "workers of the kernel", hazards: "S4,S5", run: kernel_workers },
     Case { name: "48 MiB of stack", hazards: "S2", run: deep_stack },
     Case { name: "handler on another stack", hazards: "S2", run: handler },
@@ -287,6 +289,60 @@ fn vfork_waiter() -> Result<()> {
     check!(output.elapsed > Duration::from_millis(300), "it didn't wait: {}", output.describe());
     value(&mut target, NEW, "patched")?;
     target.finish()
+}
+
+/// Not now, by this code and this word; not a byte differs.
+fn not_now(pair: &Pair, target: &mut Target, word: &str) -> Result<()> {
+    let output = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    let said = output.text().contains("HP1204") && output.text().contains(word);
+    check!(said, "expected HP1204 and `{word}`: {}", output.describe());
+    Ok(())
+}
+
+/// A task that is no thread of the process and yet runs its code: nothing stops it.
+fn shared() -> Result<()> {
+    let (pair, mut target) = start("odd-shared", &["share"])?;
+    not_now(&pair, &mut target, "runs in the memory")?;
+    value(&mut target, OLD, "with another process in it")?;
+    check!(target.ask("part")? == "done", "the other process doesn't end");
+    there_and_back(&pair, &mut target)?;
+    target.finish()
+}
+
+/// A group of processes that vanishes with this.
+struct Group(PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Both kinds of freezers, where this system has them and lets us.
+fn frozen() -> Result<()> {
+    let hierarchies = [
+        ("/sys/fs/cgroup", "cgroup.freeze", "1", "0"),
+        ("/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"),
+        ("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"),
+    ];
+    for (hierarchy, file, freeze, thaw) in hierarchies {
+        let group = Group(Path::new(hierarchy).join(format!("hpatch-{}", std::process::id())));
+        if std::fs::create_dir(&group.0).is_err() || !group.0.join(file).exists() {
+            continue;
+        }
+        let (pair, mut target) = start("odd-frozen", &["idle 2"])?;
+        let write = |name: &str, what: &str| std::fs::write(group.0.join(name), what);
+        write("cgroup.procs", &target.pid().to_string())?;
+        write(file, freeze)?;
+        std::thread::sleep(Duration::from_millis(100));
+        let refused = not_now(&pair, &mut target, "is frozen");
+        write(file, thaw)?;
+        refused?;
+        value(&mut target, OLD, "thawed")?;
+        there_and_back(&pair, &mut target)?;
+        target.finish()?;
+    }
+    Ok(())
 }
 
 /// Threads that run no user code are no obstacle; a wait for completions goes on.

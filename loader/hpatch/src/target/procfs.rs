@@ -200,6 +200,28 @@ pub fn is_vfork_like(nr: i64) -> bool {
     matches!(nr, libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3)
 }
 
+/// Whether a task is held by a freezer of cgroups: it can be traced, and runs nothing.
+pub fn is_frozen(pid: i32, tid: i32) -> bool {
+    // Version 1; version 2, by itself or as part of its only caller. A stop's state is another.
+    let holds = |place: String| matches!(place.as_str(), "__refrigerator" | "do_freezer_trap" | "get_signal");
+    fs::read_to_string(format!("/proc/{pid}/task/{tid}/wchan")).is_ok_and(holds)
+        && task_stat(pid, tid).is_ok_and(|s| matches!(s.state, b'S' | b'D'))
+}
+
+/// Another process in the same memory as a task: one that was made by `clone` with `CLONE_VM` and isn't a thread, as `vfork`'s child is for a
+/// while. `None` also where the kernel doesn't tell.
+pub fn sharer(pid: i32, tid: i32) -> Option<i32> {
+    let all = fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    all.filter(|&other| other != pid).find(|&other| share_memory(tid, other))
+}
+
+pub fn share_memory(one: i32, other: i32) -> bool {
+    /// `KCMP_VM` (include/uapi/linux/kcmp.h).
+    const KCMP_VM: i32 = 1;
+    // SAFETY: no memory is involved.
+    one != other && unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) } == 0
+}
+
 /// Whether a task of an open `/proc/PID/task` is a kernel thread (see [`TaskStat::is_kernel_worker`]); no when it has ended. Allocates nothing.
 pub fn is_kernel_worker(dir: &OwnedFd, tid: i32) -> bool {
     let mut path = [0u8; 24];

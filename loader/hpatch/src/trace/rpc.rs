@@ -83,9 +83,14 @@ impl Hijacked {
     pub fn take(target: &Target, options: RpcOptions) -> Result<Self> {
         let mut asleep = Vec::new();
         let mut awake = Vec::new();
+        let mut deaf = None;
         for tid in target.tasks()? {
             let Ok(stat) = procfs::task_stat(target.pid, tid) else { continue };
-            if stat.is_dead() || stat.is_kernel_worker() || stat.state == b'D' {
+            if stat.is_dead() || stat.is_kernel_worker() {
+                continue;
+            }
+            if stat.state == b'D' {
+                deaf = Some(tid);
                 continue;
             }
             match procfs::blocked_at(target.pid, tid) {
@@ -104,7 +109,10 @@ impl Hijacked {
             }
             std::thread::sleep(Duration::from_millis(1 << round.min(6)));
         }
-        Err(last.unwrap_or_else(|| target.vanished()))
+        Err(last.unwrap_or_else(|| match deaf {
+            Some(tid) if target.is_alive() => unmoved(target.pid, tid),
+            _ => target.vanished(),
+        }))
     }
 
     /// The outer error is final, the inner one says that this thread won't do.
@@ -114,6 +122,9 @@ impl Hijacked {
             && s.tracer != 0
         {
             return Err(crate::error::traced(target.pid, s.tracer));
+        }
+        if procfs::is_frozen(target.pid, tid) {
+            return Ok(Err(unmoved(target.pid, tid)));
         }
         target.wakes(tid);
         if let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
@@ -362,6 +373,16 @@ impl Drop for Hijacked {
 fn zeroed_regs() -> Regs {
     // SAFETY: registers are integers.
     unsafe { std::mem::zeroed() }
+}
+
+/// No thread can be lent: this one, as all others, goes nowhere.
+fn unmoved(pid: i32, tid: i32) -> Error {
+    let e = |what: &str| Error::new(code::THREAD_NOT_STOPPED, Exit::Busy, format!("process {pid} {what}"));
+    if procfs::is_frozen(pid, tid) {
+        e("is frozen").note("a freezer of cgroups holds it (`cgroup.freeze`, `freezer.state`)").help("thaw it first")
+    } else {
+        e("can't be woken").note(format!("thread {tid} is in uninterruptible sleep, as are all others"))
+    }
 }
 
 pub(super) fn seccomp(pid: i32) -> Error {

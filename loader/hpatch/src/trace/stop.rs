@@ -17,7 +17,7 @@ use crate::target::procfs::{self, Blocked};
 /// How long the stop may take before it is called off.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(500);
 /// After this time a thread that hasn't trapped is looked at.
-const PATIENCE: Duration = Duration::from_millis(4);
+pub const PATIENCE: Duration = Duration::from_millis(4);
 const MAX_ROUNDS: u32 = 64;
 
 /// Why the target couldn't be stopped. Every thread has been released.
@@ -36,6 +36,10 @@ pub enum StopError {
     /// This thread waits for a `vfork` child, which runs in the same memory.
     Vfork {
         tid: i32,
+    },
+    /// This process runs in the same memory, and isn't stopped with the threads.
+    Shared {
+        pid: i32,
     },
     /// This thread can't be asked to stand still by a signal.
     Deaf {
