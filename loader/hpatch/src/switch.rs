@@ -1,8 +1,10 @@
 //! The switch: stop, check, write, read back, let go; retried until the code isn't in use.
 
+use std::fs::File;
+use std::io;
 use std::time::{Duration, Instant};
 
-use hpatch_core::abi::{Range, RecordState};
+use hpatch_core::abi::{Range, RecordState, Unit};
 use hpatch_core::image::Image;
 use serde_json::json;
 
@@ -20,7 +22,7 @@ use crate::moves::{self, Copies};
 use crate::recovery::{self, Recovery};
 use crate::target::Target;
 use crate::target::compose::Rider;
-use crate::target::control::{Control, Edit, Patch};
+use crate::target::control::{self, Control, Edit, Patch};
 use crate::target::procfs;
 use crate::threads;
 use crate::trace::halt::{Halt, Halter};
@@ -142,6 +144,8 @@ struct Switch<'a> {
     unwinder: Option<Unwinder>,
     /// For programs with coroutines.
     deep: Option<Deep>,
+    /// Which pages are the process's own, when a patch is applied.
+    pagemap: Option<File>,
 }
 
 /// A thread at a detour has yet to enter the function; one at an edit is in its middle.
@@ -205,8 +209,14 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         forbidden,
         unwinder: None,
         deep: None,
+        pagemap: None,
     };
-    s.prefault()?;
+    s.prefault().map_err(|e| s.unloaded().unwrap_or(e))?;
+    if direction == Direction::Apply {
+        s.pagemap = File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid)).ok();
+        fault("prefaulted");
+        s.unloaded().map_or(Ok(()), Err)?;
+    }
     let judged = Judged::of(patch);
     // Without the search no stack is suspended, on the operator's word.
     if s.checks && options.search_suspended {
@@ -394,7 +404,10 @@ impl Switch<'_> {
         }
         // After a killed command each place holds the one or the other.
         let torn = matches!(self.direction, Direction::Recover(_));
-        let mut written = if clear { self.steps.compare(&self.target.mem, reader, torn) } else { Ok(()) };
+        let mut written = match clear {
+            true => self.all_there().and_then(|()| self.steps.compare(&self.target.mem, reader, torn)),
+            false => Ok(()),
+        };
         let t1 = Instant::now();
         if clear && written.is_ok() {
             written = self.write(reader, &stopped);
@@ -414,6 +427,33 @@ impl Switch<'_> {
         out.stack_bytes = scanner.bytes;
         written.map_err(|e| self.failed(e))?;
         Ok(clear)
+    }
+
+    /// Since the pages that will be written became the process's own, no module was mapped anew: another one at the same place may begin with the
+    /// same bytes where this one's functions do.
+    fn all_there(&self) -> std::result::Result<(), Failed> {
+        let Some(pagemap) = &self.pagemap else { return Ok(()) };
+        let steps = |(u, _): &(Unit, String)| self.steps.all().iter().find(|s| (u.lo..u.hi).contains(&s.addr));
+        let mut first = self.patch.units.iter().filter_map(steps);
+        match first.find(|s| control::is_file_page(pagemap, s.addr)) {
+            Some(s) => Err(Failed::Io(s.addr, io::Error::other("the module was loaded anew"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The refusal where a module that a patch is prepared for isn't there any more.
+    fn unloaded(&self) -> Option<Error> {
+        if self.direction != Direction::Apply || !self.target.is_alive() {
+            return None;
+        }
+        let gone = self.patch.units.iter().find(|(u, _)| !control::is_mapped(self.target, u));
+        let name = match gone {
+            Some((_, name)) => name,
+            None if self.patch.units.is_empty() => "the module",
+            None => return None,
+        };
+        let e = Error::new(code::WRONG_BUILD_ID, Exit::Refused, format!("{name} was unloaded meanwhile"));
+        Some(e.help("apply it again when the module is there"))
     }
 
     /// Frame tables, read when they are first wanted: not while threads are stopped.
@@ -523,6 +563,9 @@ impl Switch<'_> {
     fn failed(&self, e: Failed) -> Error {
         if !self.target.is_alive() {
             return self.target.vanished();
+        }
+        if let (Some(unloaded), false) = (self.unloaded(), matches!(e, Failed::Left(..))) {
+            return unloaded;
         }
         match e {
             Failed::Differs { addr, found } => {

@@ -125,6 +125,39 @@ static void part(void) {
     say(waitpid(partner, NULL, 0) != partner);
 }
 
+// Runs without end, before all ordinary threads.
+static void *hasty(void *unused) {
+    (void)unused;
+    atomic_fetch_add(&started, 1);
+    for (;;)
+        atomic_load(&started);
+    return NULL;
+}
+
+static void real_time(long n) {
+    // The first thread stays before them, to answer.
+    struct sched_param most = {.sched_priority = 60};
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    if (sched_setaffinity(0, sizeof first, &first) || sched_setscheduler(0, SCHED_FIFO, &most)) {
+        puts("none");
+        return;
+    }
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
+    most.sched_priority = 50;
+    pthread_attr_setschedparam(&attributes, &most);
+    for (long i = 0; i < n; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, &attributes, hasty, NULL))
+            abort();
+    }
+    puts("done");
+}
+
 static void on_signal(int unused) {
     char byte;
     (void)unused;
@@ -296,6 +329,8 @@ void command(const char *line) {
         share();
     if (!strcmp(line, "part"))
         part();
+    if (sscanf(line, "real time %ld", &n) == 1)
+        real_time(n);
     if (!strcmp(line, "uring"))
         use_uring();
     if (!strcmp(line, "completed"))

@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
 use crate::{Result, check, fail, paths};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(super) const CASES: &[Case] = &[
@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "of another layout, loaded later", hazards: "D6,I5", run: grown_later },
     Case { name: "loaded twice", hazards: "I5", run: loaded_twice },
     Case { name: "unloaded", hazards: "I5", run: unloaded },
+    Case { name: "unloaded before the stop", hazards: "I5", run: unloaded_meanwhile },
     Case { name: "another program", hazards: "S10", run: another_program },
     Case { name: "daemon", hazards: "S10", run: daemon },
     Case { name: "started by the dynamic linker", hazards: "S10", run: by_dynamic_linker },
@@ -436,6 +437,53 @@ fn unloaded() -> Result<()> {
     let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
     check!(status.text().matches("fix").count() <= 1, "records of an unloaded library pile up: {}", status.describe());
     target.finish()
+}
+
+/// Unloaded, or loaded anew, between the preparation and the stop: not a byte is written where the library was.
+fn unloaded_meanwhile() -> Result<()> {
+    let plugin = Plugin::make("unloaded-meanwhile")?;
+    for (again, status, said) in [(false, 4, "HP1101"), (true, 8, "loaded anew")] {
+        let mut target = plugin.start(false)?;
+        plugin.load(&mut target, "load")?;
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["apply", "--pid", &target.pid().to_string()]).arg(&plugin.bundle);
+        // It stops itself.
+        command.env("HPATCH_TEST_KILL", "prefaulted").env("HPATCH_TEST_KILL_SIGNAL", "19");
+        let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let Some(worker) = stopped_child(&mut command)? else { return target.finish() };
+        answers(&mut target, "close 0", "0", "before the stop")?;
+        if again {
+            plugin.load(&mut target, "load")?;
+        }
+        process::run_ok(Command::new("kill").args(["-CONT", &worker]), Duration::from_secs(5))?;
+        let output = command.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        check!(output.status.code() == Some(status) && text.contains(said), "expected {said}: {text}");
+        if !again {
+            plugin.load(&mut target, "load")?;
+        }
+        answers(&mut target, "call 1", "2", "loaded anew")?;
+        target.apply(&plugin.bundle)?.expect(0)?;
+        answers(&mut target, "call 1", "101", "loaded anew and patched")?;
+        target.finish()?;
+    }
+    Ok(())
+}
+
+/// The child of a command that has stopped itself; `None` when the command ends without that, as a release build does.
+fn stopped_child(command: &mut Child) -> Result<Option<String>> {
+    let pid = command.id();
+    while command.try_wait()?.is_none() {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_ascii_whitespace() {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            if stat.contains(") T ") {
+                return Ok(Some(child.to_owned()));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(None)
 }
 
 /// A program that is started in the place of another gets the store's bundles, as the first one did.

@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "vfork waiter", hazards: "S4", run: vfork_waiter },
     Case { name: "a process in the same memory", hazards: "S4", run: shared },
     Case { name: "frozen", hazards: "S4,S10", run: frozen },
+    Case { name: "real-time threads", hazards: "S4", run: real_time },
     Case { name: "workers of the kernel", hazards: "S4,S5", run: kernel_workers },
     Case { name: "48 MiB of stack", hazards: "S2", run: deep_stack },
     Case { name: "handler on another stack", hazards: "S2", run: handler },
@@ -343,6 +344,24 @@ fn frozen() -> Result<()> {
         target.finish()?;
     }
     Ok(())
+}
+
+/// Threads that come before everybody else on the only processor that they and the command have: those that are let go first don't keep the
+/// others waiting.
+fn real_time() -> Result<()> {
+    let pair = Pair::make("odd", "odd-real-time")?;
+    let mut target = pair.start()?;
+    if target.ask("real time 2")? != "done" {
+        return target.finish();
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(paths::tool("hpatch")?).args(["apply", "--json", "--pid", &target.pid().to_string()]);
+    let output = process::run(command.arg(&pair.bundle), Duration::from_secs(60))?.expect(0)?;
+    let report: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    let pause = report["pause_us"].as_f64().unwrap_or(f64::MAX);
+    check!(pause < 300_000.0, "they stood still for {pause} us");
+    value(&mut target, NEW, "patched")?;
+    target.finish()
 }
 
 /// Threads that run no user code are no obstacle; a wait for completions goes on.

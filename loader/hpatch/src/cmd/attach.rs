@@ -19,6 +19,7 @@ use crate::error::{Error, Exit, Result, code};
 use crate::fault::fault;
 use crate::target::Target;
 use crate::target::control::{Control, LIBRARY, SYMBOL};
+use crate::target::maps::Mapping;
 use crate::trace::rpc::{self, Hijacked, RpcOptions, WayBack};
 
 const PAGE: u64 = 4096;
@@ -185,7 +186,9 @@ impl Borrowed {
         const SYSCALL_RET: &[u8] = &[0x0f, 0x05, 0xc3];
         const SIGRETURN: [&[u8]; 2] = [&[0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05], &[0xb8, 15, 0, 0, 0, 0x0f, 0x05]];
         let (mut syscall, mut sigreturn) = (None, None);
-        for m in target.maps()?.iter().filter(|m| m.exec && m.read && m.path != "[vsyscall]") {
+        // Code that was compiled while the program runs may change at any moment.
+        let lasting = |m: &&Mapping| m.exec && m.read && !m.write && !m.shared && (m.inode != 0 || m.path == "[vdso]");
+        for m in target.maps()?.iter().filter(lasting) {
             let Ok(text) = target.mem.read_vec(m.start, (m.end - m.start).min(64 << 20) as usize) else { continue };
             let find = |code: &[u8]| Some(m.start + text.windows(code.len()).position(|w| w == code)? as u64);
             syscall = syscall.or_else(|| find(SYSCALL_RET));

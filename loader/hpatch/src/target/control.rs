@@ -257,8 +257,14 @@ impl Control {
     }
 }
 
+/// Whether the module that `unit` was made for is where it was.
+pub fn is_mapped(target: &Target, unit: &Unit) -> bool {
+    let id = unit.build_id.get(..unit.build_id_len as usize).unwrap_or_default();
+    Image::at(&target.mem, unit.lo).is_some_and(|i| i.bias == unit.bias && i.build_id() == id)
+}
+
 /// The page at `addr` was never written: it is the file's, or isn't there at all (Documentation/admin-guide/mm/pagemap.rst).
-fn is_file_page(pagemap: &File, addr: u64) -> bool {
+pub fn is_file_page(pagemap: &File, addr: u64) -> bool {
     const PRESENT: u64 = 1 << 63;
     const SWAPPED: u64 = 1 << 62;
     const FILE: u64 = 1 << 61;
@@ -383,10 +389,6 @@ impl Patch {
 
     /// After dlclose something else may be where a module was: nothing is compared or written there any more.
     fn leave_out_unloaded(&mut self, target: &Target) {
-        let mapped = |u: &Unit| {
-            let id = u.build_id.get(..u.build_id_len as usize).unwrap_or_default();
-            Image::at(&target.mem, u.lo).is_some_and(|i| i.bias == u.bias && i.build_id() == id)
-        };
         // The same file mapped again at the same place is as it was on disk, where a patched one has private pages.
         let pages = File::open(format!("/proc/{}/task/{}/pagemap", target.pid, target.live_tid));
         let fresh = |u: &Unit| {
@@ -396,7 +398,7 @@ impl Patch {
             let pages = pages.as_ref().ok().filter(|_| own.peek().is_some() && written);
             pages.is_some_and(|p| own.all(|e| is_file_page(p, e.addr)))
         };
-        let stays: Vec<bool> = self.units.iter().map(|(u, _)| mapped(u) && !fresh(u)).collect();
+        let stays: Vec<bool> = self.units.iter().map(|(u, _)| is_mapped(target, u) && !fresh(u)).collect();
         let mut stays = stays.into_iter();
         self.units.retain(|_| stays.next().unwrap_or(true));
         let units = &self.units;

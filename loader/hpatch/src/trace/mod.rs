@@ -3,6 +3,7 @@
 pub mod chase;
 pub mod door;
 pub mod halt;
+pub mod haste;
 pub mod patience;
 pub mod ptrace;
 pub mod rendezvous;

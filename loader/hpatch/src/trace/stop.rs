@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::haste::Haste;
 use super::ptrace::{self, Regs, Status, errno};
 use super::restart;
 use crate::target::Target;
@@ -157,6 +158,7 @@ impl Stopper {
             begun: None,
             held_from: None,
             stop_time: Duration::ZERO,
+            haste: None,
             released: None,
         }
     }
@@ -212,6 +214,7 @@ pub struct Stopped<'a> {
     /// When the first thread was caught that is held since.
     pub(super) held_from: Option<Instant>,
     stop_time: Duration,
+    haste: Option<Haste>,
     released: Option<Timing>,
 }
 
@@ -222,6 +225,7 @@ impl Stopped<'_> {
         if self.tracees.is_empty() {
             return Err(StopError::Vanished);
         }
+        self.haste = Haste::begin();
         self.kick.arm();
         let begun = Instant::now();
         self.begun = Some(begun);
@@ -429,6 +433,7 @@ impl Stopped<'_> {
         }
         let now = Instant::now();
         self.kick.disarm();
+        self.haste = None;
         let timing =
             Timing { stop: self.stop_time, resume: now - from, pause: self.begun.map_or(Duration::ZERO, |b| now - b) };
         self.released = Some(timing);
