@@ -8,8 +8,7 @@ pub struct Haste;
 impl Haste {
     pub fn begin() -> Option<Self> {
         // SAFETY: no memory is involved.
-        let (policy, most) =
-            unsafe { (libc::sched_getscheduler(0), libc::sched_get_priority_max(libc::SCHED_FIFO)) };
+        let (policy, most) = unsafe { (libc::sched_getscheduler(0), libc::sched_get_priority_max(libc::SCHED_FIFO)) };
         (policy == libc::SCHED_OTHER && set(libc::SCHED_FIFO, most)).then_some(Self)
     }
 }
