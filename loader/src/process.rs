@@ -245,6 +245,11 @@ impl<'m> Symbols<'m> {
         self.scope.is_some_and(|s| s.definer_imports(self.mem, name, other))
     }
 
+    /// Whether the module with load bias `bias` imports `other` and doesn't define `name`.
+    pub fn imports_without(&self, bias: u64, other: &[u8], name: &[u8]) -> bool {
+        self.scope.is_some_and(|s| s.imports(self.mem, bias, other) && !s.defines(self.mem, bias, name))
+    }
+
     /// Whether the module that defines `name` defines the symbol version `version`.
     pub fn defines_version(&self, name: &[u8], version: &[u8]) -> bool {
         self.scope.is_some_and(|s| s.defines_version(self.mem, name, version))

@@ -88,9 +88,16 @@ fn read_directory(path: &CStr, keys: &mut Keys, report: &mut Report) -> Result<(
     }
     let entries =
         Dir::read(&dir).map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {}", e.0)))?;
+    let mut unread = None;
     for name in entries.sorted(b".pub") {
         // Not readable by this user, a link or a FIFO: not a key.
-        let Ok(file) = sys::open_in(&dir, name, Open::ReadNoFollow) else { continue };
+        let file = match sys::open_in(&dir, name, Open::ReadNoFollow) {
+            Ok(file) => file,
+            Err(e) => {
+                unread = Some(e.0);
+                continue;
+            }
+        };
         let Ok(stat) = sys::stat(&file) else { continue };
         if !stat.is_regular() || stat.size > MAX_FILE {
             continue;
@@ -103,5 +110,9 @@ fn read_directory(path: &CStr, keys: &mut Keys, report: &mut Report) -> Result<(
         let len = sys::read_full(&file, pages.bytes_mut()).unwrap_or(0);
         keys.add_lines(&pages.bytes()[..len]);
     }
-    Ok(())
+    match unread {
+        // All files may be open that this process is allowed.
+        Some(e) if keys.len == 0 => Err(report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {e}"))),
+        _ => Ok(()),
+    }
 }

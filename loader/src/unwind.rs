@@ -124,9 +124,13 @@ pub fn announce(entry: Entry, on_control_thread: bool, report: &mut Report) -> R
     for (index, unit) in entry.units().iter().enumerate().filter(|(_, u)| u.eh_frame != 0) {
         publish(unit, report)?;
         let symbols = Symbols::seen_from(&mem, unit.bias);
+        let asked = || symbols.find(FIND, b"") == Ok(Some(own()));
+        // libgcc's unwinder, linked into the module itself.
+        if symbols.imports_without(unit.bias, FIND, REGISTER) && !asked() {
+            return Err(report.refuse(codes::UNWINDER, format_args!("an unwinder in the module itself")));
+        }
         let Some(register) = symbols.find(REGISTER, b"").ok().flatten() else { continue };
-        let asks_us = || symbols.definer_imports(REGISTER, FIND) && symbols.find(FIND, b"") == Ok(Some(own()));
-        if asks_us() {
+        if symbols.definer_imports(REGISTER, FIND) && asked() {
             continue;
         }
         if on_control_thread && symbols.defines_version(REGISTER, b"GCC_13.0.0") {

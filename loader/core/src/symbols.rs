@@ -381,6 +381,12 @@ impl Scope {
         module.is_some_and(|d| d.find(mem, name, b"").is_some())
     }
 
+    /// Whether the module with load bias `bias` imports `name`.
+    pub fn imports(self, mem: &dyn Memory, bias: u64, name: &[u8]) -> bool {
+        let module = self.modules(mem).find(|m| m.0 == bias).and_then(|(bias, at)| Dynamic::read(mem, bias, at));
+        module.is_some_and(|d| d.imports(mem, name))
+    }
+
     /// Whether a module that defines `name` also defines the symbol version `version`.
     pub fn defines_version(self, mem: &dyn Memory, name: &[u8], version: &[u8]) -> bool {
         let owner = |(bias, at): (u64, u64)| Dynamic::read(mem, bias, at).filter(|d| d.find(mem, name, b"").is_some());

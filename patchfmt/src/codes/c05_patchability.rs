@@ -133,10 +133,10 @@ codes! {
         act: "Restart with the new build; or let the fix call what it would have registered.",
         example: "static const struct cmd c __attribute__((used, section(\"cmds\"))) = { 'c', f };   /* new */",
     }
-    STATIC_EXCEPTIONS = 523 Refuse "exceptions couldn't pass through new code of a static program" {
-        seen: "The program is linked statically and throws (C++, Rust), and a function that would be replaced makes calls.",
+    STATIC_EXCEPTIONS = 523 Refuse "exceptions couldn't pass through new code" {
+        seen: "The program is linked statically and throws (C++, Rust), or an old libgcc's unwinder is linked into the image, and a function that would be replaced makes calls.",
         why: "The unwinder in the program asks functions that are linked into it for the tables of a frame. They don't know the patch's, and the first exception through it would end the process.",
-        act: "Restart with the new build, or link the program dynamically.",
+        act: "Restart with the new build, or link the program, or libgcc, dynamically.",
         example: "g++ -static server.cc   // a changed function calls one that may throw",
     }
 }

@@ -47,7 +47,7 @@ codes! {
         act: "Start the program with the loader preloaded (`hpatch run -- CMD`), or build one bundle that supersedes those that took the room.",
     }
     UNWINDER = 1110 Refuse "exceptions couldn't pass through the patch" {
-        seen: "The process has an unwinder that can't be told of the patch's frames without calling malloc on a thread that isn't its own.",
+        seen: "The process has an unwinder that can't be told of the patch's frames, or only by calling malloc on a thread that isn't its own.",
         why: "The first exception through a replaced function would end the process.",
         act: "Start the program with the loader preloaded (`hpatch run -- CMD`).",
     }

@@ -1,5 +1,6 @@
 //! Exceptions in static programs: their unwinder asks the dynamic linker's functions, linked in, for the tables of a frame, and nothing can answer
-//! for a payload in their place. The first exception through carried code would end the process.
+//! for a payload in their place. The first exception through carried code would end the process. The same goes for a dynamic image with an unwinder
+//! of its own (`-static-libgcc`), unless that asks the dynamic linker.
 
 use super::{Context, Findings};
 use crate::addr::FuncId;
@@ -11,22 +12,34 @@ use patchfmt::codes;
 /// Where each language's exceptions come together (Itanium C++ ABI, Level I, 1.3).
 const RAISE: &str = "_Unwind_RaiseException";
 
+/// What the loader answers in the dynamic linker's place, and where it tells libgcc of tables.
+const ASKED: &str = "_dl_find_object";
+const TOLD: &str = "__register_frame_info";
+
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    if !a.old_image.is_static() || !throws(a.old_image, a.old) && !throws(a.new_image, a.new) {
-        return;
-    }
+    let place = if a.old_image.is_static() {
+        (throws(a.old_image, a.old) || throws(a.new_image, a.new)).then_some("a static program")
+    } else {
+        unwinds_alone(a.old_image).then_some("an image with an old unwinder of its own")
+    };
+    let Some(place) = place else { return };
     for id in context.set.functions.keys() {
         let function = &a.new.functions[id.index()];
         // Without a call there is no frame that an exception could come through.
         if function.insns.iter().any(|i| i.call) {
-            let message = format!(
-                "`{}` makes calls in a static program, and an exception couldn't pass through it",
-                function.name
-            );
+            let message =
+                format!("`{}` makes calls in {place}, and an exception couldn't pass through it", function.name);
             findings.add(Severity::Refuse, codes::STATIC_EXCEPTIONS, &function.name, message);
         }
     }
+}
+
+/// Whether an unwinder is linked into a dynamic image that nobody can tell of new tables.
+fn unwinds_alone(image: &Image) -> bool {
+    let defines = |name: &str| image.symbols.iter().any(|s| s.name == name && s.section.is_some());
+    let exports = |name: &str| image.symbols.iter().any(|s| s.name == name && s.exported);
+    defines(RAISE) && !exports(TOLD) && !image.imports.iter().any(|i| i.name == ASKED)
 }
 
 /// Whether code of the image raises exceptions, or nothing says whether it does.

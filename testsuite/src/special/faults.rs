@@ -3,10 +3,10 @@
 use super::{Case, Pair, answers};
 use crate::bundle::Signer;
 use crate::process::{Output, run, run_ok};
-use crate::program::Config;
+use crate::program::{Config, Program};
 use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
-use crate::{Failure, Result, check, fail};
+use crate::{Failure, Result, check, fail, paths};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "memory that ends on the way", hazards: "S8,S11", run: little_memory },
     Case { name: "full disk at apply", hazards: "S11", run: full_disk },
     Case { name: "attached under a filter", hazards: "S7", run: attached_filtered },
+    Case { name: "unwinder of its own, attached", hazards: "C8,S7", run: own_unwinder },
     Case { name: "attached inside a constructor", hazards: "S3,S7", run: attached_constructing },
 ];
 
@@ -185,6 +186,19 @@ fn full_disk() -> Result<()> {
 fn attach(target: &Target) -> Result<Output> {
     let trust = Signer::shared()?.trust();
     target::hpatch("attach", target.pid(), &["--trust", &trust.to_string_lossy()])
+}
+
+/// The unwinder in the program asks the dynamic linker, for which an attached loader can't answer.
+fn own_unwinder() -> Result<()> {
+    let program = Program::read(&paths::programs().join("own_unwinder.cc"))?;
+    let pair = Pair::built(&program, "own-unwinder", &Config::new(&[("cc", "gcc-12")]))?;
+    Signer::shared()?.sign(&pair.bundle)?;
+    let mut target = Target::start(&pair.builds.old.program, &Launch::default())?;
+    attach(&target)?.expect(0)?;
+    let output = target.apply(&pair.bundle)?.expect(4)?;
+    check!(output.text().contains("HP1110"), "{}", output.describe());
+    answers(&mut target, "area -2", "negative", "refused")?;
+    target.finish()
 }
 
 /// A filter that knows none of the loader's calls, and one that kills for them.
