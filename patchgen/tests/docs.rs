@@ -9,7 +9,7 @@ const PAGE: &str = include_str!("../../docs/refusals.md");
 
 /// Kept so that their numbers get no other meaning; this version doesn't give them.
 const RESERVED: &[u16] =
-    &[105, 108, 109, 220, 221, 222, 310, 407, 408, 409, 410, 605, 607, 1007, 1107, 1205, 1206, 1308, 1407];
+    &[105, 108, 109, 220, 221, 222, 310, 408, 409, 410, 605, 607, 1007, 1107, 1205, 1206, 1308, 1407];
 
 /// Given, but named by no test, and why.
 const UNSHOWN: &[(&[u16], &str)] = &[
@@ -30,8 +30,8 @@ const UNSHOWN: &[(&[u16], &str)] = &[
         "needs a system call that fails, or somebody else who writes, at one moment",
     ),
     (&[1004], "needs a loader of an older version"),
-    (&[1103, 1104, 1110], "tests of the loader look at the exit status or the message"),
-    (&[1202, 1204, 1207, 1402], "a race decides: scenarios look at the exit status and at what the process answers"),
+    (&[1103, 1104], "tests of the loader look at the exit status or the message"),
+    (&[1202, 1207, 1402], "a race decides: scenarios look at the exit status and at what the process answers"),
     (&[9902], "a check of the program's own that fails only when the program is wrong"),
 ];
 

@@ -76,6 +76,11 @@ const CASES: &[Case] = &[
          int main(int c, char **v) { first++; return f(c); }",
     ),
     case(
+        "HP0407",
+        "-pie -fPIE",
+        "int PICK(users, users_now) = 7; NOINLINE int f(int x) { return PICK(users, users_now) += x; } int main(int c, char **v) { return f(c); }",
+    ),
+    case(
         "HP0217",
         "-no-pie -fno-pie",
         "char buffer[64] = \"x\"; PICK(, unsigned long inside[] = {(unsigned long)(buffer + 8), (unsigned long)(buffer + 16)};)
