@@ -12,6 +12,9 @@ use patchfmt::codes;
 /// Where each language's exceptions come together (Itanium C++ ABI, Level I, 1.3).
 const RAISE: &str = "_Unwind_RaiseException";
 
+/// libgcc's search for a frame's tables. Sanitizers define functions of the other names, through which they call the real ones.
+const SEARCH: &str = "_Unwind_Find_FDE";
+
 /// What the loader answers in the dynamic linker's place, and where it tells libgcc of tables.
 const ASKED: &str = "_dl_find_object";
 const TOLD: &str = "__register_frame_info";
@@ -39,7 +42,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
 fn unwinds_alone(image: &Image) -> bool {
     let defines = |name: &str| image.symbols.iter().any(|s| s.name == name && s.section.is_some());
     let exports = |name: &str| image.symbols.iter().any(|s| s.name == name && s.exported);
-    defines(RAISE) && !exports(TOLD) && !image.imports.iter().any(|i| i.name == ASKED)
+    defines(SEARCH) && !exports(TOLD) && !image.imports.iter().any(|i| i.name == ASKED)
 }
 
 /// Whether code of the image raises exceptions, or nothing says whether it does.
