@@ -12,6 +12,7 @@ use super::{
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
+use iced_x86::Instruction;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -304,7 +305,7 @@ impl Assembler<'_> {
             certain = likely && start || raw.how != Use::Mask && is_long(raw);
             likely &= !certain && {
                 let bytes = self.resolver.image.bytes(at, u64::from(f.insns[index].len)).unwrap_or_default();
-                !has_displacement(bytes, at, raw.field_at - f.insns[index].offset)
+                with_displacement(bytes, at, raw.field_at - f.insns[index].offset).is_none()
             };
         }
         match &target {
@@ -523,19 +524,15 @@ pub fn displaced(image: &Image, f: &Function, r: &CodeRef) -> Option<usize> {
     let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
     let n = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)).ok()?;
     let bytes = image.bytes(at, u64::from(f.insns[n].len))?;
-    let mut decoder = super::decode::decoder(bytes, at);
-    let instruction = decoder.decode();
-    let offsets = decoder.get_constant_offsets(&instruction);
-    let here = offsets.has_displacement() && offsets.displacement_offset() == (r.field_at - r.insn) as usize;
-    here.then(|| instruction.memory_size().size())
+    with_displacement(bytes, at, r.field_at - r.insn).map(|i| i.memory_size().size())
 }
 
-/// Whether the instruction has a displacement at that offset.
-fn has_displacement(bytes: &[u8], at: Svma, offset: u32) -> bool {
+/// The instruction, if it has a displacement at that offset.
+fn with_displacement(bytes: &[u8], at: Svma, offset: u32) -> Option<Instruction> {
     let mut decoder = super::decode::decoder(bytes, at);
     let instruction = decoder.decode();
     let offsets = decoder.get_constant_offsets(&instruction);
-    offsets.has_displacement() && offsets.displacement_offset() == offset as usize
+    (offsets.has_displacement() && offsets.displacement_offset() == offset as usize).then_some(instruction)
 }
 
 /// Eight bytes for what four would hold: assemblers and compilers write a number that they know in as few as it needs.

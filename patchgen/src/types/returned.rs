@@ -80,7 +80,9 @@ fn in_units(
                 out.taken.entry(name).and_modify(|known| *known = (*known).max(count)).or_insert(count);
             }
             let Some(Home::At(entry)) = node.home.filter(|_| node.code) else { continue };
+            // A definition of what is declared elsewhere doesn't say what it returns.
             if info.is_c(unit)
+                && node.origin.is_none()
                 && let Some(pointing) = pointers(&mut shapes, index as u32, "")
             {
                 out.own_pointers.insert(entry, pointing);
@@ -179,6 +181,7 @@ fn pointers(shapes: &mut Shapes<'_, '_>, index: u32, name: &str) -> Option<u8> {
                 found |= 1u8.checked_shl(register).unwrap_or(0);
             }
             dw::DW_TAG_base_type if node.encoding == dw::DW_ATE_float.0 => continue,
+            dw::DW_TAG_base_type if node.encoding == dw::DW_ATE_complex_float.0 => break,
             dw::DW_TAG_base_type | dw::DW_TAG_enumeration_type if size.is_some_and(|size| size <= WORD) => {}
             _ => break,
         }
