@@ -38,6 +38,9 @@ pub const BIND_WEAK: u8 = 1;
 pub const FUNC_MAIN_LIKE: u32 = 1;
 /// [`Func::flags`]: stays where it is, with some of its bytes edited; there is no replacement and no detour.
 pub const FUNC_EDITED: u32 = 2;
+/// [`Func::flags`]: stays as it is, and must not be active in the stop either: it may have read what an edit changes, or hold a value of a type
+/// that changed. Not with [`FUNC_EDITED`].
+pub const FUNC_IDLE: u32 = 4;
 /// [`Edit::flags`]: the bytes are code.
 pub const EDIT_CODE: u32 = 1;
 /// [`Edit::flags`]: PC-relative relocations inside are relative to [`Edit::svma`], not to where the payload is mapped.
@@ -66,16 +69,16 @@ pub struct Bind {
     pub version: U32,
 }
 
-/// A function that is replaced, or edited in place.
+/// A function that is replaced, edited in place, or only has to be idle.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Func {
     pub entry: U64,
     /// Where the detour is written: the entry, or behind its `endbr64`.
     pub site: U64,
-    /// Bytes at `site` that may be overwritten, at least [`DETOUR`]; 0 for [`FUNC_EDITED`].
+    /// Bytes at `site` that may be overwritten, at least [`DETOUR`]; 0 for a function that isn't replaced.
     pub window: U32,
-    /// The replacement, in `.symtab`; 0 for [`FUNC_EDITED`].
+    /// The replacement, in `.symtab`; 0 for a function that isn't replaced.
     pub symbol: U32,
     pub first_range: U32,
     /// At least 1; the part with the entry first.
@@ -96,7 +99,7 @@ pub struct Range {
     pub size: U64,
 }
 
-/// A return address inside a replaced or edited function (the instruction behind a call), ascending within a function.
+/// A return address inside such a function (the instruction behind a call), ascending within a function.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Site {
@@ -246,9 +249,19 @@ impl Func {
     pub fn main_like(&self) -> bool {
         self.flags & FUNC_MAIN_LIKE != 0
     }
+    /// A detour leads to other code.
+    #[must_use]
+    pub fn replaced(&self) -> bool {
+        self.flags & (FUNC_EDITED | FUNC_IDLE) == 0
+    }
     #[must_use]
     pub fn edited(&self) -> bool {
         self.flags & FUNC_EDITED != 0
+    }
+    /// Nothing of it changes.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.flags & FUNC_IDLE != 0
     }
     /// Checks the record against the payload's ranges and sites: indices, order, the entry and the window inside the first part's reach.
     ///
@@ -259,11 +272,11 @@ impl Func {
         let sites = self.sites(sites)?;
         let (entry, site) = (self.entry.get(), self.site.get());
         let first = ranges.first().ok_or(codes::RECORD_INDEX)?;
-        let fits = match self.edited() {
-            true => site == entry && self.window == 0 && self.symbol == 0,
-            false => (site == entry || entry.checked_add(4) == Some(site)) && self.window >= DETOUR && self.symbol != 0,
+        let fits = match self.replaced() {
+            true => (site == entry || entry.checked_add(4) == Some(site)) && self.window >= DETOUR && self.symbol != 0,
+            false => site == entry && self.window == 0 && self.symbol == 0 && !(self.edited() && self.idle()),
         };
-        if !fits || self.flags & !(FUNC_MAIN_LIKE | FUNC_EDITED) != 0 || !first.holds(entry) {
+        if !fits || self.flags & !(FUNC_MAIN_LIKE | FUNC_EDITED | FUNC_IDLE) != 0 || !first.holds(entry) {
             return Err(codes::RECORD_VALUE);
         }
         for r in ranges {
@@ -425,6 +438,14 @@ mod tests {
         assert_eq!(Func { symbol: 1.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
         assert_eq!(Func { site: 0x1004.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
         assert_eq!(Func { flags: 0.into(), ..edited }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
+        let idle = Func { flags: FUNC_IDLE.into(), ..edited };
+        assert_eq!(idle.check(&ranges, &sites), Ok(()));
+        assert_eq!(
+            Func { flags: (FUNC_IDLE | FUNC_EDITED).into(), ..idle }.check(&ranges, &sites),
+            Err(codes::RECORD_VALUE)
+        );
+        assert_eq!(Func { symbol: 1.into(), ..idle }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
+        assert_eq!(Func { flags: 8.into(), ..idle }.check(&ranges, &sites), Err(codes::RECORD_VALUE));
         let edit = |svma: u64, size: u32| Edit {
             svma: svma.into(),
             size: size.into(),
@@ -437,6 +458,8 @@ mod tests {
         assert_eq!(all(&[edit(0x103d, 4)]), Err(codes::RECORD_VALUE), "runs over the end of the function");
         assert_eq!(all(&[edit(0xfff, 4)]), Err(codes::RECORD_VALUE));
         assert_eq!(all(&[]), Err(codes::RECORD_VALUE), "nothing to edit");
+        assert_eq!(check_code_edits(&[idle], &ranges, &[]), Ok(()));
+        assert_eq!(check_code_edits(&[idle], &ranges, &[edit(0x1000, 4)]), Err(codes::RECORD_VALUE), "stays as it is");
         assert_eq!(check_code_edits(&[func()], &ranges, &[edit(0x1000, 4)]), Err(codes::RECORD_VALUE), "replaced");
         assert_eq!(check_code_edits(&[], &ranges, &[Edit { flags: 0.into(), ..edit(0, 4) }]), Ok(()), "data");
     }

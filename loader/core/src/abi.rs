@@ -199,7 +199,7 @@ pub struct Record {
     pub writes: u64,
     pub write_count: u32,
     pub func_count: u32,
-    /// [`Func`]s, replaced and edited functions of all units.
+    /// [`Func`]s, replaced, edited and idle functions of all units.
     pub funcs: u64,
     /// [`Range`]s of old code that must not be active when the record is applied, ascending.
     pub old_ranges: u64,
@@ -287,12 +287,12 @@ pub struct Move {
     pub both_ways: u32,
 }
 
-/// One replaced function, or one that is edited in place.
+/// One function that is replaced, edited in place, or idle in the stop.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Func {
     pub entry: u64,
-    /// `entry` for a function that is edited in place.
+    /// `entry` for a function that stays where it is.
     pub replacement: u64,
     pub replacement_len: u64,
     pub name: u64,
@@ -303,10 +303,15 @@ pub struct Func {
 }
 
 impl Func {
-    /// Its own code was edited; no detour leads anywhere.
+    /// A detour leads to other code.
     #[must_use]
-    pub fn edited(&self) -> bool {
-        self.replacement == self.entry
+    pub fn replaced(&self) -> bool {
+        self.replacement != self.entry
+    }
+    /// Nothing of it changes; it only mustn't be active in the stop.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.flags & patchfmt::payload::FUNC_IDLE != 0
     }
 }
 

@@ -70,9 +70,9 @@ impl<'a> Payload<'a> {
         Ok(p)
     }
 
-    /// Functions that are replaced, not those that are edited in place.
+    /// Functions that are replaced, not those that stay where they are.
     pub fn replaced(&self) -> impl Iterator<Item = &'a Func> {
-        self.funcs.iter().filter(|f| !f.edited())
+        self.funcs.iter().filter(|f| f.replaced())
     }
 
     pub fn symbol_count(&self) -> usize {

@@ -89,7 +89,11 @@ impl Counts {
             c.old_ranges += ranges;
             c.old_sites += sites;
             c.bytes += payload.object.name(f.name.get()).len() as u64;
-            if f.edited() {
+            if f.replaced() {
+                c.writes += 1;
+                c.new_ranges += 2;
+                c.bytes += 2 * u64::from(payload::DETOUR);
+            } else {
                 // Over an earlier bundle's changes all of it is written, else its edits alone.
                 let parts = f.ranges(payload.ranges).unwrap_or_default();
                 let size = parts.iter().fold(0u64, |sum, r| sum.saturating_add(r.size.get()));
@@ -97,10 +101,6 @@ impl Counts {
                 c.new_ranges += ranges;
                 c.new_sites += sites;
                 c.bytes = c.bytes.saturating_add(size.saturating_mul(2));
-            } else {
-                c.writes += 1;
-                c.new_ranges += 2;
-                c.bytes += 2 * u64::from(payload::DETOUR);
             }
         }
         for e in payload.edits {
@@ -213,10 +213,10 @@ impl<'a> Plan<'a> {
         }
         let first = self.funcs.len;
         for func in unit.payload.funcs {
-            if func.edited() {
-                self.edited_function(unit, func, original, live, report)?;
-            } else {
+            if func.replaced() {
                 self.function(unit, func, live, report)?;
+            } else {
+                self.staying_function(unit, func, original, live, report)?;
             }
         }
         for edit in unit.payload.edits.iter().filter(|e| !e.code()) {
@@ -245,8 +245,8 @@ impl<'a> Plan<'a> {
         self.moves.push(copy, report)
     }
 
-    /// A function whose new code is its old one with some bytes edited.
-    fn edited_function(
+    /// A function whose new code is its old one, with some bytes edited or none.
+    fn staying_function(
         &mut self,
         unit: &Unit<'_>,
         func: &payload::Func,
@@ -270,7 +270,8 @@ impl<'a> Plan<'a> {
             self.old_sites.push(site, report)?;
             self.new_sites.push(site, report)?;
         }
-        for range in ranges {
+        // What an earlier bundle has in the place of an idle one stays, too.
+        for range in ranges.iter().filter(|_| func.edited()) {
             let edits = unit.payload.edits.iter().filter(|e| e.code() && range.covers(e));
             if stacked {
                 self.rewrite(unit, range, edits, index, original, live, report)?;
@@ -346,7 +347,7 @@ impl<'a> Plan<'a> {
         self.name_function(unit, func, (entry, replacement, size), report)
     }
 
-    /// Adds the record of a function; an edited one is its own replacement.
+    /// Adds the record of a function; one that stays is its own replacement.
     fn name_function(
         &mut self,
         unit: &Unit<'_>,

@@ -75,16 +75,19 @@ fn without_gates(was: RecordState, copies: bool, steps: &Steps<'_>) -> (bool, bo
     }
 }
 
-/// Whose code must not be in use: functions that are edited in place and hold anything but what they are to hold.
+/// Whose code must not be in use: functions that are edited in place and hold anything but what they are to hold, and idle ones where that goes
+/// for data.
 pub fn forbidden(target: &Target, patch: &Patch, steps: &mut Steps<'_>) -> Result<Forbidden> {
     steps.read(&target.mem, target.live_tid).map_err(|e| unknown(target, &e))?;
-    let edited = |s: &Step<'_>| patch.funcs.get(s.func as usize).is_some_and(|f| f.0.edited());
+    let edited = |s: &Step<'_>| patch.funcs.get(s.func as usize).is_some_and(|f| !f.0.replaced());
+    let data = steps.found().any(|(s, found)| patch.funcs.get(s.func as usize).is_none() && found != s.to);
+    let idle = |r: &Range| data && patch.funcs.get(r.func as usize).is_some_and(|f| f.0.idle());
     let pending: Vec<(u64, u64, u32)> = steps
         .found()
         .filter(|(s, found)| edited(s) && *found != s.to)
         .map(|(s, _)| (s.addr, s.end(), s.func))
         .collect();
-    let holds = |r: &&Range| pending.iter().any(|p| r.start < p.1 && p.0 < r.end);
+    let holds = |r: &&Range| idle(r) || pending.iter().any(|p| r.start < p.1 && p.0 < r.end);
     let mut ranges: Vec<Range> = patch.old_ranges.iter().chain(&patch.new_ranges).filter(holds).copied().collect();
     let returns = |site: &&u64| ranges.iter().any(|r| r.start < **site && **site <= r.end);
     let sites = patch.old_sites.iter().chain(&patch.new_sites).filter(returns).copied().collect();

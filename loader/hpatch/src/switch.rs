@@ -150,7 +150,7 @@ struct Switch<'a> {
 
 /// A thread at a detour has yet to enter the function; one at an edit is in its middle.
 fn replaced(patch: &Patch, func: u32) -> bool {
-    patch.funcs.get(func as usize).is_some_and(|f| !f.0.edited())
+    patch.funcs.get(func as usize).is_some_and(|f| f.0.replaced())
 }
 
 /// Inside a change of bytes nobody may stand, whatever the ranges say.
@@ -161,7 +161,7 @@ fn with_edits(patch: &Patch, ranges: &[Range]) -> Vec<Range> {
 
 /// The code that must not be in use when the patch is applied.
 pub fn old_code(patch: &Patch) -> Forbidden {
-    let mut allowed: Vec<u64> = patch.funcs.iter().filter(|f| !f.0.edited()).map(|f| f.0.entry).collect();
+    let mut allowed: Vec<u64> = patch.funcs.iter().filter(|f| f.0.replaced()).map(|f| f.0.entry).collect();
     allowed.extend(patch.edits.iter().filter(|e| replaced(patch, e.func)).map(|e| e.addr));
     Forbidden::new(with_edits(patch, &patch.old_ranges), patch.old_sites.clone(), allowed)
 }

@@ -83,6 +83,8 @@ pub struct ModuleReport {
     pub functions_replaced: u32,
     /// Functions that stay where they are, with operands edited.
     pub functions_edited: usize,
+    /// Functions that stay as they are, and must not be active in the stop.
+    pub functions_idle: usize,
     pub functions_new: u32,
     pub functions: Vec<FunctionReport>,
     pub imports: Vec<ImportReport>,
@@ -107,6 +109,8 @@ pub struct FunctionReport {
     pub main_like: bool,
     /// Edited in place: no detour, no new body.
     pub edited: bool,
+    /// Stays as it is, and must not be active when the bundle is applied or reverted.
+    pub idle: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -264,9 +268,10 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
             window: f.window.get(),
             old_size,
             old_parts: parts.len(),
-            new_size: if f.edited() { old_size } else { object.symbol(f.symbol.get()).map_or(0, |s| s.size) },
+            new_size: if f.replaced() { object.symbol(f.symbol.get()).map_or(0, |s| s.size) } else { old_size },
             main_like: f.main_like(),
             edited: f.edited(),
+            idle: f.idle(),
         }
     });
     let imports = object.binds.iter().filter(|b| b.kind == BIND_IMPORT).map(|b| ImportReport {
@@ -311,6 +316,7 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         payload: module.payload,
         functions_replaced: module.functions_replaced,
         functions_edited: object.funcs.iter().filter(|f| f.edited()).count(),
+        functions_idle: object.funcs.iter().filter(|f| f.idle()).count(),
         functions_new: module.functions_new,
         functions: functions.collect(),
         imports: imports.collect(),

@@ -154,7 +154,7 @@ impl<'a> Object<'a> {
         for func in self.funcs {
             func.check(self.ranges, self.sites)?;
             self.check_names(&[func.name.get()])?;
-            if !func.edited() && !self.defined(func.symbol.get())?.exec {
+            if func.replaced() && !self.defined(func.symbol.get())?.exec {
                 return Err(codes::RECORD_VALUE);
             }
         }
@@ -190,7 +190,7 @@ impl<'a> Object<'a> {
             }
         }
         payload::check_code_edits(self.funcs, self.ranges, self.edits)?;
-        let replaced = self.funcs.iter().filter(|f| !f.edited());
+        let replaced = self.funcs.iter().filter(|f| f.replaced());
         written.extend(replaced.map(|f| (f.site.get(), f.site.get().saturating_add(payload::DETOUR.into()))));
         written.sort_unstable();
         if written.windows(2).any(|w| w[0].1 > w[1].0) {

@@ -8,7 +8,7 @@ use crate::diag::{Finding, Severity};
 use crate::drift::Drift;
 use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
-use crate::include::References;
+use crate::include::{Idle, References};
 use crate::pipeline::{self, Compared, Plan};
 use crate::report::dump::{self, Phase};
 use patchfmt::ExitCode;
@@ -269,6 +269,8 @@ struct ModuleReport {
     replaced: Vec<FunctionReport>,
     /// Functions of which only operands change, where they are.
     edited_in_place: Vec<FunctionReport>,
+    /// Functions that stay, and must not be active in the stop.
+    idle: Vec<IdleReport>,
     new_functions: u32,
     /// Of the functions that are replaced or new.
     references: References,
@@ -286,6 +288,12 @@ struct FunctionReport {
     /// Addresses of the first differing instruction, as stated in the files.
     first_difference: Option<[String; 2]>,
     detail: String,
+}
+
+#[derive(Serialize)]
+struct IdleReport {
+    name: String,
+    cause: &'static str,
 }
 
 #[derive(Serialize)]
@@ -309,6 +317,10 @@ fn module_report(compared: &Compared<'_>, plan: &Plan) -> ModuleReport {
             detail: change.map(|c| c.detail.clone()).unwrap_or_default(),
         }
     };
+    let idle = |f: &Idle| IdleReport {
+        name: compared.old.lifted.functions[f.old.index()].name.clone(),
+        cause: f.cause.word(),
+    };
     ModuleReport {
         old: compared.old.image.path.clone(),
         new: compared.new.image.path.clone(),
@@ -317,6 +329,7 @@ fn module_report(compared: &Compared<'_>, plan: &Plan) -> ModuleReport {
         line_numbers: compared.changes.changed.iter().filter(|c| c.cause == Cause::LineNumber).count(),
         replaced: plan.set.replaced().map(|(_, new, cause)| function(new, cause)).collect(),
         edited_in_place: plan.set.in_place.iter().map(|f| function(f.new, f.cause)).collect(),
+        idle: plan.set.idle.iter().map(idle).collect(),
         new_functions: plan.patch.new_functions,
         references: plan.set.references,
         edits: plan.patch.edits.iter().filter(|e| !e.code).map(|e| e.name.clone()).collect(),
@@ -376,6 +389,9 @@ fn text(report: &Report) -> String {
         }
         for f in &m.edited_in_place {
             out.push_str(&format!("  edits {} in place ({}) {}\n", f.name, f.cause, f.detail));
+        }
+        for f in &m.idle {
+            out.push_str(&format!("  waits until {} is idle ({})\n", f.name, f.cause));
         }
         if m.new_functions > 0 {
             out.push_str(&format!("  brings {} new functions\n", m.new_functions));

@@ -108,13 +108,16 @@ fn describe_module(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  build-id    {} -> {}", m.old_build_id, m.new_build_id)?;
     let edited =
         if m.functions_edited > 0 { format!(", {} edited in place", m.functions_edited) } else { String::new() };
-    writeln!(out, "  functions   {} replaced, {} new{edited}", m.functions_replaced, m.functions_new)?;
+    let idle =
+        if m.functions_idle > 0 { format!(", {} only idle in the stop", m.functions_idle) } else { String::new() };
+    writeln!(out, "  functions   {} replaced, {} new{edited}{idle}", m.functions_replaced, m.functions_new)?;
     for f in &m.functions {
         let parts = if f.old_parts > 1 { format!(" in {} parts", f.old_parts) } else { String::new() };
         let main_like = if f.main_like { ", may never leave the stack" } else { "" };
-        let sizes = match f.edited {
-            true => format!("{} bytes, edited in place", f.old_size),
-            false => format!("{} -> {} bytes", f.old_size, f.new_size),
+        let sizes = match (f.edited, f.idle) {
+            (true, _) => format!("{} bytes, edited in place", f.old_size),
+            (_, true) => format!("{} bytes, stays, idle in the stop", f.old_size),
+            _ => format!("{} -> {} bytes", f.old_size, f.new_size),
         };
         writeln!(out, "    {:<12} {} ({sizes}{parts}{main_like})", f.entry, f.name)?;
     }

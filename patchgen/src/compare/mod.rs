@@ -52,7 +52,7 @@ pub enum Cause {
     JumpTable,
     /// Exception tables or unwind data differ.
     Unwind,
-    /// Its code is the same, but it reads a constant that can't be changed in place, or it inherits a part that changed.
+    /// Its code is the same, but it reads a constant that changes, where it is or at another place, or it inherits a part that changed.
     Reader,
     /// Its code is the same, but an instance of a type whose layout changed may be in its frame.
     Holder,
@@ -73,7 +73,7 @@ impl Cause {
             Cause::CloneRenumbering => "clone renumbering",
             Cause::JumpTable => "jump table",
             Cause::Unwind => "exception table or unwind data",
-            Cause::Reader => "reads data that move",
+            Cause::Reader => "reads data that change",
             Cause::Holder => "may hold a value of a changed type",
             Cause::Unproven => "not proven the same",
         }

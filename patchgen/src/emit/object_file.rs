@@ -172,7 +172,8 @@ impl Tables<'_> {
                         name: name(&f.name).into(),
                         flags: flags([
                             (f.main_like, payload::FUNC_MAIN_LIKE),
-                            (f.symbol.is_none(), payload::FUNC_EDITED),
+                            (f.symbol.is_none() && !f.idle, payload::FUNC_EDITED),
+                            (f.idle, payload::FUNC_IDLE),
                         ])
                         .into(),
                         preimage: f.preimage,

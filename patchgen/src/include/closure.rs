@@ -2,6 +2,7 @@
 
 use super::alignment::Alignments;
 use super::bind::Unbound;
+use super::idle;
 use super::runs::pointed_to;
 use super::unwind::unwind_of;
 use super::{Analysis, Binder, Edit, InPlace, Migrations, PatchSet, Place, Role, SlotKey};
@@ -44,7 +45,7 @@ pub struct Choices<'c> {
     pub holders: &'c [(FuncId, FuncId)],
     /// No state is alive when the patch is applied (scope `start`): initial values are then the new ones.
     pub fresh: bool,
-    /// Edits no function in place, even where only operands differ.
+    /// Edits no function in place, even where only operands differ; holders get new bodies, too.
     pub replace: bool,
     /// Variables of the new image that get their new initial value in a running process too.
     pub reset: &'c BTreeSet<DataId>,
@@ -77,7 +78,9 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
         closure.seed_data(choices);
         realigned.iter().for_each(|(&id, &needed)| closure.note_realigned(id, needed));
         closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
-        closure.seed_holders(choices.holders);
+        if choices.replace {
+            closure.seed_holders(choices.holders);
+        }
         while let Some(step) = closure.next() {
             match step {
                 Step::Func(f) => closure.visit_function(f),
@@ -85,6 +88,9 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
             }
         }
         let (mut set, stragglers) = (closure.set, closure.stragglers);
+        if !choices.fresh {
+            set.idle = idle::waited_for(analysis, &set, choices.holders);
+        }
         let mut labels = label_tables(analysis, &set, &binder.moved);
         let misplaced = alignments.misplaced(analysis, binder, &set);
         labels.extend(misplaced.keys());
@@ -375,10 +381,7 @@ impl<'a> Closure<'a, '_> {
 
     fn seed_holders(&mut self, holders: &[(FuncId, FuncId)]) {
         for &(old, new) in holders {
-            // An edited function is looked for on the stacks as a replaced one is.
-            if !self.set.in_place.iter().any(|f| f.old == old) {
-                self.replace(old, new, Cause::Holder);
-            }
+            self.replace(old, new, Cause::Holder);
         }
     }
 

@@ -7,6 +7,7 @@ mod alignment;
 mod bases;
 mod bind;
 mod closure;
+mod idle;
 mod literals;
 mod neighbours;
 mod runs;
@@ -114,12 +115,22 @@ pub struct InPlace {
     pub edits: Vec<CodeEdit>,
 }
 
+/// One function of the old image that stays as it is, and must not be active when the patch is applied or reverted.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    pub old: FuncId,
+    /// [`Cause::Reader`] or [`Cause::Holder`].
+    pub cause: Cause,
+}
+
 #[derive(Debug, Default)]
 pub struct PatchSet {
     /// Carried ones.
     pub functions: BTreeMap<FuncId, Role>,
     /// Ascending by new id; none of them is in `functions`.
     pub in_place: Vec<InPlace>,
+    /// Ascending by old id; none of them is in `functions` or `in_place`.
+    pub idle: Vec<Idle>,
     pub data: BTreeSet<DataId>,
     pub edits: Vec<Edit>,
     pub slots: BTreeSet<SlotKey>,

@@ -116,18 +116,20 @@ impl OutSection {
     }
 }
 
-/// One function that is replaced or edited in place, as `.hpatch.func` says it.
+/// One function that is replaced, edited in place or idle in the stop, as `.hpatch.func` says it.
 #[derive(Clone, Debug)]
 pub struct FuncRecord {
     pub name: String,
     pub entry: Svma,
     pub site: Svma,
     pub window: u32,
-    /// The replacement, in [`PatchImage::symbols`]; None when it's edited in place.
+    /// The replacement, in [`PatchImage::symbols`]; None when it stays where it is.
     pub symbol: Option<u32>,
     pub ranges: Vec<SvmaRange>,
     pub return_sites: Vec<Svma>,
     pub main_like: bool,
+    /// Nothing of it changes.
+    pub idle: bool,
     pub preimage: [u8; 16],
 }
 

@@ -277,10 +277,14 @@ impl Linker<'_, '_> {
             let record = self.record(&self.analysis.old.functions[function.old.index()]);
             self.out.funcs.push(record);
         }
+        for function in &self.set.idle {
+            let record = self.record(&self.analysis.old.functions[function.old.index()]);
+            self.out.funcs.push(FuncRecord { idle: true, ..record });
+        }
         self.out.funcs.sort_by_key(|f| f.entry);
     }
 
-    /// The record of a function that is edited in place, where no detour is written.
+    /// The record of a function that stays where it is, where no detour is written.
     fn record(&self, function: &Function) -> FuncRecord {
         let old_image = self.analysis.old_image;
         let pieces = function.parts.iter().filter_map(|r| old_image.bytes(r.start, r.size()));
@@ -293,6 +297,7 @@ impl Linker<'_, '_> {
             ranges: function.parts.clone(),
             return_sites: return_sites(function),
             main_like: function.name == "main",
+            idle: false,
             preimage: preimage(pieces),
         }
     }

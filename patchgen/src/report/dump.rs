@@ -211,6 +211,9 @@ fn included(c: &Compared<'_>, plan: &Plan, out: &mut String) {
     for f in &set.in_place {
         line!(out, "edits {} ({}), {} places", name(f.new), f.cause.word(), f.edits.len());
     }
+    for f in &set.idle {
+        line!(out, "idle {} ({})", text::function(&c.old.lifted.functions[f.old.index()]), f.cause.word());
+    }
     for d in &set.data {
         line!(out, "carries {}{}", data(*d), if set.moved.contains(d) { ", moved" } else { "" });
     }
@@ -251,7 +254,8 @@ fn linked(plan: &Plan, out: &mut String) {
         line!(out, "symbol {} {:?}", s.name, s.definition);
     }
     for f in &patch.funcs {
-        let how = f.symbol.map_or("edited in place".to_owned(), |s| format!("replaced by {}", symbol(s)));
+        let stays = if f.idle { "idle in the stop" } else { "edited in place" };
+        let how = f.symbol.map_or(stays.to_owned(), |s| format!("replaced by {}", symbol(s)));
         line!(
             out,
             "function {} at {}, window {}, {how}; {} return sites",

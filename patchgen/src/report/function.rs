@@ -192,12 +192,14 @@ pub fn explain(c: &Compared<'_>, plan: &Plan, subject: Subject) -> Result<Explai
 fn fate(plan: &Plan, (old, new): (Option<FuncId>, Option<FuncId>), change: Option<&FuncChange>) -> String {
     let Some(new) = new else { return "gone from the new build; the old code stays callable".to_owned() };
     let edits = plan.set.in_place.iter().find(|f| f.new == new);
+    let idle = plan.set.idle.iter().any(|f| Some(f.old) == old);
     match (plan.set.functions.contains_key(&new), edits, old, change) {
         (true, _, Some(_), _) => "replaced by a new body".to_owned(),
         (true, _, None, _) => "new: carried".to_owned(),
         (_, Some(f), _, _) => {
             format!("edited in place, {} edit{}", f.edits.len(), if f.edits.len() == 1 { "" } else { "s" })
         }
+        _ if idle => "stays; must be idle when the patch is applied or reverted".to_owned(),
         (_, _, None, _) => "new, but nothing that is carried refers to it".to_owned(),
         (_, _, _, None) => "stays: proven equal".to_owned(),
         (_, _, _, Some(_)) => "stays: only line numbers differ".to_owned(),

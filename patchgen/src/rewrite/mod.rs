@@ -246,7 +246,7 @@ impl<'a> Patch<'a> {
             self.layout.items.iter().filter(|i| wanted(&i.part) && !i.zeros).map(|i| i.size).sum()
         };
         Summary {
-            detours: self.payload.funcs.iter().filter(|f| !f.edited()).count(),
+            detours: self.payload.funcs.iter().filter(|f| f.replaced()).count(),
             edits: self.payload.edits.len(),
             payload: size(|p| matches!(p, Part::Section(_) | Part::Stubs | Part::Slots)),
             tables: size(|p| {
@@ -379,7 +379,7 @@ impl<'a> Patch<'a> {
     fn writes(&self, linked: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Refusal> {
         let object = &self.payload.object;
         let mut writes = Vec::new();
-        for func in self.payload.funcs.iter().filter(|f| !f.edited()) {
+        for func in self.payload.funcs.iter().filter(|f| f.replaced()) {
             let name = Name(object.name(func.name.get()));
             let index = func.symbol.get() as usize;
             let symbol = object.symbols().get(index).filter(|s| s.shndx.get() != SHN_UNDEF);

@@ -32,7 +32,7 @@ pub fn apply(world: &mut World, payload: &[u8]) -> Result<(), String> {
     let values = symbols(world, &elf, &places, binds)?;
     relocate(world, &elf, &places, &values)?;
     let funcs = table::<Func>(&elf, payload, payload::FUNC)?;
-    for func in funcs.iter().filter(|f| !f.edited()) {
+    for func in funcs.iter().filter(|f| f.replaced()) {
         let to = *values.get(func.symbol.get() as usize).ok_or("a function record's symbol doesn't exist")?;
         let entry = func.entry.get();
         let names = world.functions.get(&entry).map(|f| f.names.clone()).unwrap_or_default();

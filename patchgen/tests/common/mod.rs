@@ -36,6 +36,7 @@ pub fn payload() -> Vec<u8> {
         symbol: Some(0),
         ranges: vec![SvmaRange::new(Svma(0x1000), 0x20)],
         return_sites: vec![Svma(0x1006), Svma(0x100b)],
+        idle: false,
         main_like: false,
         preimage: [5; 16],
     }];

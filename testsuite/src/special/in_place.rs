@@ -11,9 +11,12 @@ use crate::{Result, check, fail};
 use std::path::{Path, PathBuf};
 
 pub(super) const CASES: &[Case] = &[
-    Case { name: "edited, busy function", hazards: "S1", run: busy },
-    Case { name: "edited, killed and in use", hazards: "S1,S13", run: killed_and_busy },
-    Case { name: "edited, 32 threads, 60 cycles", hazards: "S4,S6", run: hammer },
+    Case { name: "edited, busy function", hazards: "S1", run: || busy("edits") },
+    Case { name: "edited, killed and in use", hazards: "S1,S13", run: || killed_and_busy("edits") },
+    Case { name: "edited, 32 threads, 60 cycles", hazards: "S4,S6", run: || hammer("edits") },
+    Case { name: "overwritten constant, busy reader", hazards: "D4,S1", run: || busy("steps") },
+    Case { name: "overwritten constant, killed and in use", hazards: "D4,S13", run: || killed_and_busy("steps") },
+    Case { name: "overwritten constant, 32 threads, 60 cycles", hazards: "D4,S4", run: || hammer("steps") },
     Case { name: "edited over replaced", hazards: "S12", run: over_replaced },
     Case { name: "edited over edited", hazards: "S12", run: over_edited },
     Case { name: "replaced over edited", hazards: "S12", run: replaced_over },
@@ -29,9 +32,9 @@ fn value(target: &mut Target, wanted: &str, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// A thread inside the function keeps it as it is, in both directions.
-fn busy() -> Result<()> {
-    let pair = Pair::make("edits", "edits-busy")?;
+/// A thread inside the function keeps it, and the constant that it reads, as it is, in both directions.
+fn busy(program: &str) -> Result<()> {
+    let pair = Pair::make(program, &format!("{program}-busy"))?;
     let mut target = pair.start()?;
     for (present, verb) in [(OLD, "apply"), (NEW, "revert")] {
         let before = Snapshot::take(target.pid())?;
@@ -57,8 +60,8 @@ fn busy() -> Result<()> {
 }
 
 /// What a killed command has edited isn't edited back while a thread is in the middle of it.
-fn killed_and_busy() -> Result<()> {
-    let pair = Pair::make("edits", "edits-killed")?;
+fn killed_and_busy(program: &str) -> Result<()> {
+    let pair = Pair::make(program, &format!("{program}-killed"))?;
     let mut target = pair.start()?;
     let output = dying("apply", &target, &[&pair.bundle.to_string_lossy()], "written", false)?;
     if output.code() == Some(0) {
@@ -88,8 +91,8 @@ fn killed_and_busy() -> Result<()> {
     target.finish()
 }
 
-fn hammer() -> Result<()> {
-    let pair = Pair::make("edits", "edits-threads")?;
+fn hammer(program: &str) -> Result<()> {
+    let pair = Pair::make(program, &format!("{program}-threads"))?;
     let mut target = pair.start()?;
     target.ask("start 32")?;
     for cycle in 0..60 {

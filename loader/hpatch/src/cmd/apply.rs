@@ -160,8 +160,8 @@ fn without_barrier(session: &Session, patch: &Patch, e: Error) -> Result<String>
 
 /// What becomes of the functions, in words.
 fn done(patch: &Patch) -> String {
-    let edited = patch.funcs.iter().filter(|f| f.0.edited()).count();
-    let replaced = patch.funcs.len() - edited;
+    let replaced = patch.funcs.iter().filter(|f| f.0.replaced()).count();
+    let edited = patch.funcs.iter().filter(|f| !f.0.replaced() && !f.0.idle()).count();
     match (replaced, edited) {
         (_, 0) => format!("{replaced} function{} replaced", s(replaced)),
         (0, _) => format!("{edited} function{} edited in place", s(edited)),

@@ -133,18 +133,19 @@ pub fn list(pid: i32) -> Result<Report> {
         let _ = writeln!(text, "{} ({})", p.id, state_name(p.record.state));
         for (f, name) in &p.funcs {
             let unit = p.units.get(f.unit as usize).map_or("?", |u| u.1.as_str());
-            let _ = match f.edited() {
-                true => writeln!(text, "  {name} in {unit}: {:#x}, edited in place", f.entry),
-                false => writeln!(
+            let _ = match (f.replaced(), f.idle()) {
+                (true, _) => writeln!(
                     text,
                     "  {name} in {unit}: {:#x} -> {:#x}, {} bytes",
                     f.entry, f.replacement, f.replacement_len
                 ),
+                (_, true) => writeln!(text, "  {name} in {unit}: {:#x}, as it was, idle at each switch", f.entry),
+                _ => writeln!(text, "  {name} in {unit}: {:#x}, edited in place", f.entry),
             };
             all.push(json!({
                 "id": p.id, "state": state_name(p.record.state), "function": name, "module": unit,
                 "entry": format!("{:#x}", f.entry), "replacement": format!("{:#x}", f.replacement), "size": f.replacement_len,
-                "edited": f.edited(),
+                "edited": !f.replaced() && !f.idle(), "idle": f.idle(),
             }));
         }
     }

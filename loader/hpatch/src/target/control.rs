@@ -365,7 +365,7 @@ impl Patch {
         if edits.windows(2).any(|p| p[0].end() > p[1].addr) {
             return Err(broken("writes overlap"));
         }
-        let detour = |e: &&Edit| funcs.get(e.func as usize).is_some_and(|f: &(Func, String)| !f.0.edited());
+        let detour = |e: &&Edit| funcs.get(e.func as usize).is_some_and(|f: &(Func, String)| f.0.replaced());
         let detours = edits.iter().filter(detour).map(|e| e.addr).collect();
         let moves = moves_of(mem.read_pods(r.moves, count(r.move_count)?).map_err(fail)?)?;
         Ok(Self {

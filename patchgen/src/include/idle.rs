@@ -1,0 +1,32 @@
+//! Functions that stay as they are, and must not be active in the stop.
+//!
+//! A function that reads a constant twice sees the old one and the new one when the constant is overwritten between them: a size that is allocated
+//! and then filled, a table whose index comes from another one. So who names such a constant is looked for on the stacks as if the constant
+//! were a number in its code. What an address is handed to isn't: it sees what its caller gave it, as any function that is called by an old and then
+//! by a new one does.
+
+use super::{Analysis, Idle, PatchSet};
+use crate::addr::{DataId, FuncId};
+use crate::compare::Cause;
+use crate::image::SectionKind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Readers of overwritten constants, and the functions (old, new) that may hold an instance of a changed type, unless the patch changes them.
+pub(super) fn waited_for(analysis: Analysis<'_>, set: &PatchSet, holders: &[(FuncId, FuncId)]) -> Vec<Idle> {
+    let mut idle: BTreeMap<FuncId, Cause> = BTreeMap::new();
+    let constant = |id: DataId| !matches!(analysis.old.data[id.index()].section, SectionKind::Data | SectionKind::Bss);
+    let overwritten: BTreeSet<DataId> = set.edits.iter().map(|e| e.old).filter(|&id| constant(id)).collect();
+    if !overwritten.is_empty() {
+        for (index, function) in analysis.old.functions.iter().enumerate() {
+            let mut named = function.refs.iter().filter(|r| r.target.data().is_some_and(|d| overwritten.contains(&d)));
+            if named.any(|r| !analysis.old.means_mark(analysis.old_image, function, r)) {
+                idle.insert(FuncId::from(index), Cause::Reader);
+            }
+        }
+    }
+    idle.extend(holders.iter().map(|&(old, _)| (old, Cause::Holder)));
+    for (old, _, _) in set.changed() {
+        idle.remove(&old);
+    }
+    idle.into_iter().map(|(old, cause)| Idle { old, cause }).collect()
+}
