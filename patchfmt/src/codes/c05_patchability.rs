@@ -68,7 +68,7 @@ codes! {
         example: "int a(void) { return 1; }   int b(void) { return 1; }   /* --icf=all: one address; only b changes */",
     }
     NEVER_RETURNS = 512 Start "the function never leaves the stack" {
-        seen: "A changed function is `main`, or like it: a thread enters it once and stays in it.",
+        seen: "A function that changes, reads a constant that does, or may hold a value of a changed type, is `main`, or like it: a thread enters it once and stays in it.",
         why: "A patch of it is applied only while no thread is inside it, which is never in a running process.",
         act: "Use the bundle at start; or move the changed part to a function that the loop calls.",
         example: "int main(void) { for (;;) serve_one(); }   /* patch serve_one, not main */",
