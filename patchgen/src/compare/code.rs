@@ -1,6 +1,6 @@
 //! Compares two functions instruction by instruction.
 
-use super::same::{Same, Site};
+use super::same::{Assumed, Same, Site};
 use super::{Cause, FuncChange, text};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Side, stem};
@@ -319,7 +319,10 @@ pub(super) fn reference(
         }
         (x, y) => {
             let site = Site { access, functions: Some((a.f, b.f)) };
-            (same.targets(x, y, site) && same_in_front(same, r, s)) || other_reading(same, r, s, site)
+            match (r.stepped, s.stepped) {
+                (Some(m), Some(n)) => m == n && from_start(same, x, y, m, site),
+                _ => (same.targets(x, y, site) && same_in_front(same, r, s)) || other_reading(same, r, s, site),
+            }
         }
     };
     if r.certain && s.certain {
@@ -339,6 +342,21 @@ pub(super) fn reference(
         (true, false) => Some(Diff::Unproven),
         (false, false) => Some(Diff::Immediate),
     }
+}
+
+/// Two addresses, so many bytes behind where the code goes on from: from there all is the same, at least up to them.
+fn from_start(same: &Same<'_>, x: &Target, y: &Target, ahead: u32, site: Site<'_>) -> bool {
+    let (&Target::Data { data: a, offset: x }, &Target::Data { data: b, offset: y }) = (x, y) else { return false };
+    let n = i64::from(ahead);
+    let named = |side: Side<'_>, data: DataId| side.lifted.data[data.index()].kind == DataKind::Named;
+    let start =
+        |side: Side<'_>, data: DataId, offset: i64| side.lifted.data[data.index()].range.start.offset(offset - n);
+    let between = || {
+        named(same.old, a)
+            || same.stretch((start(same.old, a, x), start(same.new, b, y)), u64::from(ahead), &mut Assumed::default())
+    };
+    let target = |data, offset| Target::Data { data, offset };
+    same.targets(&target(a, x - n), &target(b, y - n), site) && between()
 }
 
 /// A place whose address no program takes by itself, in terms of a function `f` that would refer to it: an address there could only be

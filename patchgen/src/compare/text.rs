@@ -26,8 +26,7 @@ pub fn instruction(side: Side<'_>, f: &Function, i: &Insn) -> String {
     let bytes = side.image.bytes(at, u64::from(i.len)).unwrap_or_default();
     let decoded = Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE).decode();
     let refs = f.refs.get(i.first_ref as usize..).and_then(|r| r.get(..usize::from(i.ref_count))).unwrap_or_default();
-    let mut names: Vec<(u64, String)> =
-        refs.iter().map(|r| (held(side.image, f, r).0, target(side, f, &r.target))).collect();
+    let mut names: Vec<(u64, String)> = refs.iter().map(|r| (held(side.image, f, r).0, meant(side, f, r))).collect();
     if let Some((part, offset)) = i.local() {
         names.push((decoded.near_branch_target(), place(part, offset)));
     }
@@ -59,6 +58,17 @@ pub(super) fn held(image: &Image, f: &Function, r: &CodeRef) -> Svma {
         Field::Abs64 => Svma(image.read_u64(at).unwrap_or_default()),
         Field::Abs32S | Field::Tpoff32 | Field::Dtpoff32 => Svma(i64::from(raw as i32).cast_unsigned()),
         _ => Svma(u64::from(raw)),
+    }
+}
+
+/// What a reference of `f` denotes; one whose object begins in front of it, by where the code goes on from.
+fn meant(side: Side<'_>, f: &Function, r: &CodeRef) -> String {
+    match (&r.target, r.stepped) {
+        (&Target::Data { data, offset }, Some(ahead @ 1..)) => {
+            let start = target(side, f, &Target::Data { data, offset: offset - i64::from(ahead) });
+            format!("{start}+{ahead:#x}")
+        }
+        (whole, _) => target(side, f, whole),
     }
 }
 

@@ -76,7 +76,10 @@ impl Binder<'_> {
         let new = self.analysis.new;
         let address = new.data[data.index()].range.start.offset(offset);
         let as_it_lies = if let Place::Old(at) = place { Some(at) } else { None };
-        if new.is_start(data, offset) && self.neighbour_agrees(data, address, as_it_lies) {
+        // Where something begins from which the code goes on to the address.
+        let ahead = i64::from(reference.stepped.unwrap_or(0));
+        let start_lies = as_it_lies.map(|at| at.offset(-ahead));
+        if new.is_start(data, offset - ahead) && self.neighbour_agrees(data, address.offset(-ahead), start_lies) {
             return Ok(place);
         }
         let distances = &self.moves.distances;

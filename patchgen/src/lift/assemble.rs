@@ -1,10 +1,11 @@
 //! Puts the pieces together: functions with their parts, data, and every reference resolved.
 
 use super::data::{self, FOLDED_PAST};
-use super::decode::{Raw, Use, starts_with_filler};
+use super::decode::{Piece, Raw, Use, starts_with_filler};
 use super::functions::{self, Seed, order_names};
 use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
+use super::steps::{self, Step};
 use super::tables::{self, Body, Found};
 use super::{
     Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, LARGEST, Lifted, Slot, Target,
@@ -79,7 +80,7 @@ pub fn lift(image: &Image) -> Lifted {
     let mut seeds: Vec<Option<Seed>> = seeds.into_iter().map(Some).collect();
     let bodies: Vec<Vec<Seed>> = groups.iter().map(|g| g.iter().filter_map(|&s| seeds[s].take()).collect()).collect();
     drop(seeds);
-    let functions: Vec<Function> = bodies
+    let mut functions: Vec<Function> = bodies
         .into_par_iter()
         .zip(found)
         .enumerate()
@@ -99,6 +100,7 @@ pub fn lift(image: &Image) -> Lifted {
             .map(|(k, &t)| DataRef { at: 4 * k as u32, field: Field::TableRel32, target: resolver.address(t) })
             .collect();
     }
+    steps::mark_ends(&mut functions, &data, &built.data_at);
     let once: u64 = functions.iter().map(|f| f.insns.len() as u64).sum();
     let decoded = once + resolver.callees.decoded.into_inner();
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
@@ -110,6 +112,14 @@ pub fn lift(image: &Image) -> Lifted {
 fn table_range(t: &JumpTable) -> SvmaRange {
     let width = if t.field == Field::TableRel32 { 4 } else { 8 };
     SvmaRange::new(t.at, t.entries.len() as u64 * width)
+}
+
+/// A reference, by its number, of whose address the code computes another one.
+struct Stepped {
+    reference: usize,
+    step: Step,
+    /// The instructions that have the one and compute the other.
+    insns: (usize, usize),
 }
 
 struct Assembler<'a> {
@@ -179,6 +189,7 @@ impl Assembler<'_> {
                 what: "the dynamic linker changes its code (text relocations)".into(),
             });
         }
+        let mut steps = Vec::new();
         for (part, (seed, mut insns)) in self.body.parts.iter().zip(insns).enumerate() {
             match (&seed.piece, &mut insns) {
                 (Some(piece), Some(insns)) => {
@@ -189,7 +200,7 @@ impl Assembler<'_> {
                     } else {
                         f.insns.extend(insns.iter().map(|i| Insn { part: part as u8, ..*i }));
                     }
-                    self.references(&mut f, part as u8, base, &piece.raws);
+                    steps.extend(self.references(&mut f, part as u8, base, piece));
                 }
                 _ => f.opaque = true,
             }
@@ -212,19 +223,22 @@ impl Assembler<'_> {
                 Target::Data { .. } | Target::Linker(..) => true,
                 _ => false,
             };
-            f.refs[i].indexed = data
-                && r.access == Access::Derived
-                && indexed::is_indexed(self.resolver.image, &self.resolver.callees, &f, r, room);
+            let (image, callees) = (self.resolver.image, &self.resolver.callees);
+            f.refs[i].indexed =
+                data && r.access == Access::Derived && indexed::is_indexed(image, callees, &f, (r, None), room);
         }
+        steps.iter().for_each(|step| self.settle(&mut f, step, room));
         self.resolver.callees.decoded.fetch_add(room.end(), Ordering::Relaxed);
         self.alternatives(&mut f);
         f
     }
 
-    fn references(&self, f: &mut Function, part: u8, base: usize, raws: &[Raw]) {
+    /// Gives the references of whose address another one is computed.
+    fn references(&self, f: &mut Function, part: u8, base: usize, piece: &Piece) -> Vec<Stepped> {
+        let mut stepped = Vec::new();
         let start = f.parts[usize::from(part)].start;
         let mut last = u32::MAX;
-        for raw in raws {
+        for raw in &piece.raws {
             let index = base + raw.insn as usize;
             if raw.insn != last {
                 f.insns[index].first_ref = f.refs.len() as u32;
@@ -234,6 +248,35 @@ impl Assembler<'_> {
             let Some(r) = self.reference(f, part, index, at, raw) else { continue };
             f.refs.push(r);
             f.insns[index].ref_count += 1;
+            if let Some(step) = steps::from(piece, raw.insn) {
+                let insns = (index, base + step.second as usize);
+                stepped.push(Stepped { reference: f.refs.len() - 1, step, insns });
+            }
+        }
+        stepped
+    }
+
+    /// Settles which object an address belongs to by the other address that the code computes of it. Where the code does nothing else with the
+    /// two, they are pointers of the program's into one object or to its end (C11, 6.5.6); else the lower one has to be where something
+    /// begins.
+    fn settle(&self, f: &mut Function, stepped: &Stepped, room: &mut indexed::Room) {
+        let (step, (first, second)) = (stepped.step, stepped.insns);
+        let Target::Data { .. } = f.refs[stepped.reference].target else { return };
+        let Target::Data { data, offset } = self.resolver.address(step.start()) else { return };
+        let here = &self.data[data.index()];
+        let Ok(from) = u64::try_from(offset) else { return };
+        if from + u64::from(step.distance.unsigned_abs()) > here.range.size() || steps::is_entered(f, first, second) {
+            return;
+        }
+        let (image, callees) = (self.resolver.image, &self.resolver.callees);
+        let indexed = indexed::is_indexed(image, callees, f, (&f.refs[stepped.reference], Some(second)), room);
+        let begins = offset == 0
+            && step.distance < 0
+            && matches!(here.kind, DataKind::Named | DataKind::Literal | DataKind::String);
+        if !indexed || begins {
+            let r = &mut f.refs[stepped.reference];
+            r.target = Target::Data { data, offset: offset + i64::from(step.ahead()) };
+            (r.stepped, r.indexed) = (Some(step.ahead()), indexed);
         }
     }
 
@@ -345,6 +388,7 @@ impl Assembler<'_> {
             likely,
             alternatives: Vec::new(),
             backwards: false,
+            stepped: None,
             indexed: false,
         })
     }
@@ -386,9 +430,16 @@ impl Assembler<'_> {
                 continue;
             }
             let here = &self.data[data.index()];
-            let end = r.likely && u64::try_from(offset) == Ok(here.range.size());
-            let displaced = offset >= -FOLDED_PAST.cast_signed() && displaced(self.resolver.image, f, r).is_some();
-            f.refs[i].certain = here.kind == DataKind::Named && (end || displaced);
+            let image = self.resolver.image;
+            let size = match here.kind {
+                DataKind::Named => Some(here.range.size()),
+                // The zero of a text: strings are made of two addresses.
+                DataKind::String => image.c_str(here.range.start).map(|text| text.len() as u64),
+                _ => None,
+            };
+            let end = r.likely && u64::try_from(offset).ok().is_some_and(|o| Some(o) == size);
+            let displaced = || offset >= -FOLDED_PAST.cast_signed() && displaced(image, f, r).is_some();
+            f.refs[i].certain = end || here.kind == DataKind::Named && displaced();
         }
     }
 
@@ -413,7 +464,9 @@ impl Assembler<'_> {
             {
                 r.target = Target::Data { data: before, offset: (end.0 - start.0) as i64 };
             }
-            let (Access::Derived, Target::Data { data, offset }) = (r.access, &r.target) else { continue };
+            let (Access::Derived, Target::Data { data, offset }, None) = (r.access, &r.target, r.stepped) else {
+                continue;
+            };
             let here = &self.data[data.index()];
             let a = here.range.start.offset(*offset);
             if let Some((start, _, before)) = self.resolver.objects.ending_at(a)
@@ -451,13 +504,19 @@ impl Assembler<'_> {
         self.backwards(f);
     }
 
-    /// Marks displacements at fixed addresses that may be the end of a nameless constant: `movzbl end(%rcx)`, with a negative index.
+    /// Marks addresses that may be the end of a nameless constant: displacements at fixed addresses (`movzbl end(%rcx)`, with a negative index),
+    /// and what code computes with where the constant in front of it is nobody's.
     fn backwards(&self, f: &mut Function) {
         let image = self.resolver.image;
         for n in 0..f.refs.len() {
             let Target::Data { data, offset: 0 } = f.refs[n].target else { continue };
             let here = &self.data[data.index()];
-            if here.kind == DataKind::Named || displaced(image, f, &f.refs[n]).is_none() {
+            let objects = &self.resolver.objects;
+            let open = |r: &CodeRef| {
+                let last = here.range.start.offset(-1);
+                r.indexed && r.stepped.is_none() && objects.is_constant(last) && objects.holding(last).is_none()
+            };
+            if here.kind == DataKind::Named || !open(&f.refs[n]) && displaced(image, f, &f.refs[n]).is_none() {
                 continue;
             }
             let r = &mut f.refs[n];
@@ -498,7 +557,7 @@ impl Assembler<'_> {
             .map(|(data, _)| data)
             .collect();
         // No program forms an address further behind an array than its end (C11, 6.5.6), so none passes one on.
-        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.indexed) {
+        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.indexed && r.stepped.is_none()) {
             let Target::Data { data, offset } = r.target else { continue };
             let a = self.data[data.index()].range.start.offset(offset);
             // Only a displacement beside a register, which position-independent code doesn't have, reaches as far as an unrolled loop.

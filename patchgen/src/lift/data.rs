@@ -1,16 +1,17 @@
 //! Data objects: those with symbols, and the stretches between them that something refers to.
 
-use super::decode::{self, Piece, Use};
+use super::decode::Use;
 use super::functions::{Seed, order_names};
+use super::lookups::{Lookup, lookup_tables, named_lookups};
 use super::resolve::{CodeMap, is_linker_symbol};
 use super::rust::{self, Ends, Forms};
 use super::space::{Space, Span};
+use super::steps;
 use super::{Data, DataKind};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use crate::rust_names::is_rust;
-use iced_x86::{Instruction, Mnemonic, OpKind};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
 pub(super) const FOLDED: u64 = 256;
@@ -23,9 +24,6 @@ const MAX_WALKED: u64 = 1 << 20;
 
 /// An anonymous object is taken to go on to the next symbol, but not farther than this.
 const LONGEST: u64 = 16 << 10;
-
-/// Instructions behind the address of a table that are looked at for what adds up its distances.
-const NEAR: usize = 24;
 
 /// Objects by address.
 #[derive(Debug, Default)]
@@ -40,6 +38,8 @@ pub(super) struct Objects {
     anon: Vec<(Svma, Svma, DataId, DataKind)>,
     /// Sections with named objects whose unnamed stretches are gaps between them.
     spans: Vec<Span>,
+    /// Jump tables, ascending.
+    tables: Vec<SvmaRange>,
     /// Tables of literals, with what their entries denote.
     pub lookups: Vec<(DataId, Vec<Svma>)>,
     /// Constants without a symbol whose end their form and what follows agree on.
@@ -79,6 +79,13 @@ impl Objects {
     /// The object that holds `a`.
     pub fn holding(&self, a: Svma) -> Option<(DataId, i64)> {
         self.named_at(a).map(|(_, id, offset)| (id, offset)).or_else(|| self.anon_at(a))
+    }
+
+    /// Whether a byte lies among the constants, and in no jump table.
+    pub fn is_constant(&self, a: Svma) -> bool {
+        let before = self.tables.partition_point(|t| t.start <= a);
+        let in_table = before > 0 && self.tables[before - 1].contains(a);
+        !in_table && self.spans.iter().any(|s| s.kind == SectionKind::Rodata && s.range.contains(a))
     }
 
     /// The named neighbour of a gap: the one that ends exactly here, else the one that follows closely.
@@ -142,10 +149,10 @@ pub(super) struct Built {
 
 /// A place that something refers to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Place {
-    at: u64,
+pub(super) struct Place {
+    pub at: u64,
     /// Bytes that an instruction accesses exactly there; 0 where the address is taken.
-    width: u16,
+    pub width: u16,
 }
 
 /// Every address that code or data holds, ascending and unique, and the starts of all named objects: where a run of table entries or
@@ -158,6 +165,7 @@ pub(super) fn marks(image: &Image, seeds: &[Seed]) -> Vec<u64> {
         .filter(|r| matches!(r.how, Use::Direct { .. } | Use::Derived))
         .map(|r| r.addr)
         .collect();
+    marks.extend(starts(seeds).map(|at| at.0));
     marks.extend(image.symbols.iter().filter(|s| s.kind != SymbolKind::Tls).map(|s| s.svma.0));
     marks.extend(image.dynamic.values().filter_map(|r| match r {
         DynReloc::Relative { target } => Some(target.0),
@@ -168,12 +176,18 @@ pub(super) fn marks(image: &Image, seeds: &[Seed]) -> Vec<u64> {
     marks
 }
 
+/// Addresses that code computes of others, at a constant distance behind.
+fn starts(seeds: &[Seed]) -> impl Iterator<Item = Svma> {
+    let pieces = seeds.iter().filter_map(|s| s.piece.as_ref());
+    pieces.flat_map(|p| p.steps.iter().filter(|s| s.distance < 0).map(|s| s.start()))
+}
+
 /// `tables`: address ranges of proven jump tables, ascending.
 pub(super) fn build(image: &Image, space: &Space, seeds: &[Seed], code: &CodeMap, tables: &[SvmaRange]) -> Built {
     let mut data = Vec::new();
     named(image, space, &mut data);
     arrays(image, space, &mut data);
-    let mut objects = Objects::default();
+    let mut objects = Objects { tables: tables.to_vec(), ..Objects::default() };
     for (i, d) in data.iter().enumerate() {
         objects.named.push((d.range.start, d.range.end, i.into()));
     }
@@ -329,13 +343,18 @@ fn anonymous(
     objects: &mut Objects,
 ) {
     let mut places: Vec<Place> = Vec::new();
-    for r in seeds.iter().filter_map(|s| s.piece.as_ref()).flat_map(|p| &p.raws) {
-        match r.how {
-            Use::Direct { width } => places.push(Place { at: r.addr, width }),
-            Use::Derived => places.push(Place { at: r.addr, width: 0 }),
-            _ => {}
+    for p in seeds.iter().filter_map(|s| s.piece.as_ref()) {
+        for r in &p.raws {
+            match r.how {
+                Use::Direct { width } => places.push(Place { at: r.addr, width }),
+                // Inside of what begins where another address is computed of it, or its end.
+                Use::Derived if steps::from(p, r.insn).is_some_and(|s| s.distance < 0) => {}
+                Use::Derived => places.push(Place { at: r.addr, width: 0 }),
+                _ => {}
+            }
         }
     }
+    places.extend(starts(seeds).map(|at| Place { at: at.0, width: 0 }));
     places.extend(image.dynamic.values().filter_map(|r| match r {
         DynReloc::Relative { target } => Some(Place { at: target.0, width: 0 }),
         _ => None,
@@ -473,7 +492,7 @@ fn pointers(image: &Image, space: &Space, places: &mut Vec<Place>) {
 }
 
 /// A non-empty text with a NUL, in read-only data.
-fn is_text_at(image: &Image, space: &Space, a: Svma) -> bool {
+pub(super) fn is_text_at(image: &Image, space: &Space, a: Svma) -> bool {
     space.at(a).is_some_and(|s| s.kind == SectionKind::Rodata)
         && image.c_str(a).is_some_and(|t| !t.is_empty() && t.len() < 1 << 16 && t.iter().all(|&b| is_text(b)))
 }
@@ -486,132 +505,10 @@ fn is_literal_start(image: &Image, space: &Space, a: Svma) -> bool {
 }
 
 /// The leading ones of these that are addresses of literals, of which some may be tails of others. None below three.
-fn literals(image: &Image, space: &Space, found: impl Iterator<Item = Option<Svma>>) -> Option<Vec<Svma>> {
+pub(super) fn literals(image: &Image, space: &Space, found: impl Iterator<Item = Option<Svma>>) -> Option<Vec<Svma>> {
     let run: Vec<Svma> = found.map_while(|a| a.filter(|&a| is_text_at(image, space, a))).collect();
     let starts = run.iter().filter(|&&a| is_literal_start(image, space, a)).count();
     (run.len() >= 3 && 2 * starts >= run.len()).then_some(run)
-}
-
-/// A table of distances from its own start to literals, which clang makes of a `switch` over strings in position-independent code.
-#[derive(Debug)]
-struct Lookup {
-    range: SvmaRange,
-    targets: Vec<Svma>,
-    /// Nothing but zeros behind the last entry: none can be missing.
-    whole: bool,
-}
-
-/// Tables of at least three entries, each of which leads to a literal; ascending, as `places` are. One that may as well be a text of wide characters is a table
-/// where code adds up its distances.
-fn lookup_tables(image: &Image, space: &Space, seeds: &[Seed], tables: &[SvmaRange], places: &[Place]) -> Vec<Lookup> {
-    let in_table = |a: Svma| {
-        let t = tables.partition_point(|t| t.start <= a);
-        t > 0 && tables[t - 1].contains(a)
-    };
-    let rust = rust::is_there(image);
-    let by_address = std::cell::OnceCell::new();
-    let adds_up = |table: Svma| {
-        let takers = by_address.get_or_init(|| takers(seeds)).get(&table.0);
-        takers.is_some_and(|takers| adds_up(image, takers))
-    };
-    let mut out = Vec::new();
-    let mut groups = places.chunk_by(|a, b| a.at == b.at).peekable();
-    while let Some(here) = groups.next() {
-        // A table is read with an index, so its address is taken: what is loaded at a known width is a constant, of vectors too.
-        if here.iter().any(|p| p.width > 0) {
-            continue;
-        }
-        let at = Svma(here[0].at);
-        let Some(span) = space.at(at).filter(|s| s.kind == SectionKind::Rodata && at.0.is_multiple_of(4)) else {
-            continue;
-        };
-        let end = groups.peek().map_or(span.range.end, |next| Svma(next[0].at).min(span.range.end));
-        let entry = |k: u64| image.read_u32(at.plus(4 * k)).filter(|&v| v != 0).map(|v| at.offset(i64::from(v as i32)));
-        if rust
-            && let Some(targets) = rust::distances(image, space, (at, end), entry)
-            && adds_up(at)
-        {
-            let range = SvmaRange::new(at, 4 * targets.len() as u64);
-            out.push(Lookup { range, targets, whole: true });
-            continue;
-        }
-        if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
-            && leads_out(at, &targets)
-            && !targets.iter().any(|&t| in_table(t))
-            && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0, |_| false) == 0 || adds_up(at))
-        {
-            let entries = SvmaRange::new(at, 4 * targets.len() as u64);
-            let behind = image.bytes(entries.end, end.0 - entries.end.0).unwrap_or_default();
-            let whole = behind.iter().all(|b| *b == 0);
-            let range = if whole { entries } else { SvmaRange { start: at, end } };
-            out.push(Lookup { range, targets, whole });
-        }
-    }
-    out
-}
-
-/// The instructions that take an address, by that.
-fn takers(seeds: &[Seed]) -> HashMap<u64, Vec<(&Piece, Svma)>> {
-    let mut all: HashMap<u64, Vec<(&Piece, Svma)>> = HashMap::new();
-    for piece in seeds.iter().filter_map(|s| s.piece.as_ref()) {
-        for raw in &piece.raws {
-            let at = piece.range.start.plus(u64::from(piece.insns[raw.insn as usize].offset));
-            all.entry(raw.addr).or_default().push((piece, at));
-        }
-    }
-    all
-}
-
-/// Whether code takes a distance out of a table and adds it to the table's address: `lea table, b; movslq (b,i,4), r; add b, r`.
-/// `takers`: the instructions that take its address, each in its code.
-fn adds_up(image: &Image, takers: &[(&Piece, Svma)]) -> bool {
-    takers.iter().any(|&(piece, start)| {
-        let code = image.bytes(start, piece.range.end.0 - start.0).unwrap_or_default();
-        let near: Vec<Instruction> = decode::decoder(code, start).into_iter().take(NEAR).collect();
-        let Some(base) = near.first().filter(|i| i.mnemonic() == Mnemonic::Lea).map(Instruction::op0_register) else {
-            return false;
-        };
-        let loads = |i: &Instruction| {
-            i.mnemonic() == Mnemonic::Movsxd && i.memory_base() == base && i.memory_index_scale() == 4
-        };
-        let Some(load) = near.iter().position(loads) else { return false };
-        let distance = near[load].op0_register();
-        near[load..].iter().any(|i| {
-            i.mnemonic() == Mnemonic::Add
-                && i.op1_kind() == OpKind::Register
-                && [(base, distance), (distance, base)].contains(&(i.op0_register(), i.op1_register()))
-        })
-    })
-}
-
-/// Small numbers look like distances into the table itself, where no literal is.
-fn leads_out(at: Svma, targets: &[Svma]) -> bool {
-    let table = SvmaRange::new(at, 4 * targets.len() as u64);
-    !targets.iter().any(|&t| table.contains(t))
-}
-
-/// The same with a symbol (clang's `words.rel`): every word of the object is such a distance.
-fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<(DataId, Lookup)> {
-    let mut out = Vec::new();
-    for (i, d) in data.iter().enumerate() {
-        let n = d.range.size() / 4;
-        if d.section != SectionKind::Rodata || n == 0 || d.range.size() % 4 != 0 || d.kind == DataKind::String {
-            continue;
-        }
-        // LLVM's own names for such a table.
-        let by_name = d.name.ends_with(".rel") || d.name.starts_with("reltable.");
-        let entry = |k: u64| {
-            let v = image.read_u32(d.range.start.plus(4 * k)).filter(|&v| v != 0)?;
-            let target = d.range.start.offset(i64::from(v as i32));
-            let leads = if by_name { space.at(target).is_some() } else { is_text_at(image, space, target) };
-            leads.then_some(target)
-        };
-        let targets: Vec<Svma> = (0..n).map_while(entry).collect();
-        if targets.len() as u64 == n && (n >= 3 || by_name) && leads_out(d.range.start, &targets) {
-            out.push((DataId::from(i), Lookup { range: d.range, targets, whole: true }));
-        }
-    }
-    out
 }
 
 /// One pass over the referenced places of one section, ascending.
@@ -773,7 +670,7 @@ impl Sweep<'_> {
 /// Bytes of the text at the start of `bytes`, which lie at `at`, with its terminator, if its characters take two or four bytes (`char16_t`,
 /// `wchar_t`); 0 where they don't. Another text may be its tail, merged into it by the linker. Texts of one character in a row look like
 /// one of two-byte characters, but are all referenced.
-fn wide_text(bytes: &[u8], at: u64, referenced: impl Fn(u64) -> bool) -> u64 {
+pub(super) fn wide_text(bytes: &[u8], at: u64, referenced: impl Fn(u64) -> bool) -> u64 {
     let of_width = |width: usize| {
         let zero = |unit: &[u8]| unit.iter().all(|&b| b == 0);
         let character = |unit: &[u8]| {

@@ -1,6 +1,7 @@
 //! Linear decoding of one stretch of code: instructions and the raw places in them that hold an address.
 
 use super::space::Space;
+use super::steps::{Held, Step};
 use super::{Field, Insn, NO_PART, Unprovable};
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageKind};
@@ -48,6 +49,8 @@ pub(super) struct Piece {
     pub range: SvmaRange,
     pub insns: Vec<Insn>,
     pub raws: Vec<Raw>,
+    /// Addresses that are computed of others.
+    pub steps: Vec<Step>,
     pub bad: Vec<Unprovable>,
     /// Indirect `jmp`s, as indices in `insns`.
     pub indirect: Vec<u32>,
@@ -97,6 +100,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange, room: &mut 
         range,
         insns: std::mem::take(&mut room.insns),
         raws: std::mem::take(&mut room.raws),
+        steps: Vec::new(),
         bad: Vec::new(),
         indirect: Vec::new(),
         reads_tp: false,
@@ -107,6 +111,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange, room: &mut 
     let mut d = decoder(bytes, range.start);
     let mut i = Instruction::default();
     let mut goes_on = true;
+    let mut held = Held::default();
     while d.can_decode() {
         d.decode_out(&mut i);
         let offset = (i.ip() - range.start.0) as u32;
@@ -142,8 +147,11 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange, room: &mut 
             piece.indirect.push(index);
         }
         operands(&mut piece, &d, &i, index, offset, exec, space);
+        piece.steps.extend(held.see(&i, index));
     }
     piece.falls_out = goes_on;
+    piece.steps.sort_by_key(|s| s.first);
+    piece.steps.dedup_by_key(|s| s.first);
     (piece.insns, room.insns) = (piece.insns.as_slice().to_vec(), piece.insns);
     (piece.raws, room.raws) = (piece.raws.as_slice().to_vec(), piece.raws);
     room.insns.clear();

@@ -50,7 +50,14 @@ const NEVER_RETURN: [&str; 17] = [
 ];
 
 /// Whether the address in a reference may be one that the code adds something to. True where that isn't seen.
-pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, reference: &CodeRef, room: &mut Room) -> bool {
+/// `step`: the instruction that computes another address of it at a constant distance, for which the same is asked.
+pub(super) fn is_indexed(
+    image: &Image,
+    callees: &Callees,
+    f: &Function,
+    (reference, step): (&CodeRef, Option<usize>),
+    room: &mut Room,
+) -> bool {
     let Ok(at) = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)) else {
         return true;
     };
@@ -69,7 +76,7 @@ pub(super) fn is_indexed(image: &Image, callees: &Callees, f: &Function, referen
         _ => return true,
     }
     room.begin(f);
-    let mut walk = Walk { image, callees, f, room, slots: Vec::new() };
+    let mut walk = Walk { image, callees, f, room, step, slots: Vec::new() };
     let begun = match first.op0_kind() {
         OpKind::Register => walk.runs_on(at, &first, bit(first.op0_register())),
         _ => walk.rests(&first),
@@ -158,6 +165,7 @@ struct Walk<'a> {
     callees: &'a Callees,
     f: &'a Function,
     room: &'a mut Room,
+    step: Option<usize>,
     /// Slots of the frame that hold the address, by their distance from the stack pointer.
     slots: Vec<u64>,
 }
@@ -174,10 +182,13 @@ impl Walk<'_> {
             }
             if spills(&i, holders) {
                 self.rests(&i)?;
-            } else if computes(&i, &mut self.room.factory, holders) {
+            } else if self.step != Some(at) && computes(&i, &mut self.room.factory, holders) {
                 return Some(true);
             }
-            let left = overwrite(&i, &mut self.room.factory, holders);
+            let mut left = overwrite(&i, &mut self.room.factory, holders);
+            if self.step == Some(at) {
+                left |= bit(i.op0_register());
+            }
             self.goes_on(at, &i, left)?;
         }
         None

@@ -10,10 +10,12 @@ mod decode;
 mod dispatch;
 mod functions;
 mod indexed;
+mod lookups;
 mod resolve;
 mod rust;
 mod space;
 mod stacks;
+mod steps;
 mod tables;
 mod tls;
 
@@ -169,6 +171,9 @@ pub struct CodeRef {
     /// The displacement of a memory operand with a register, at the start of a constant without a symbol: as well the end of what lies in
     /// front of it, through which an index that counts up to zero leads.
     pub backwards: bool,
+    /// The code also computes another address of the same object at a constant distance, so that it is known which object that is: so many
+    /// bytes lie between the lower one of the two and this one.
+    pub stepped: Option<u32>,
     /// The code may add something to the address, so that it can be an array's base with a constant part of an index folded in, wherever
     /// that lies.
     pub indexed: bool,

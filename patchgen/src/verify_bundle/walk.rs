@@ -37,6 +37,10 @@ impl Walk {
 /// More differences than this say no more.
 const ENOUGH: usize = 8;
 
+/// Bytes in front of an address that are looked at, and instructions behind one that has it.
+const LONGEST: i64 = -(1 << 16);
+const NEAR: usize = 12;
+
 struct Walker<'w, 'a> {
     prover: &'w mut Prover<'a>,
     /// Pairs that are still to be walked.
@@ -203,6 +207,51 @@ impl Walker<'_, '_> {
         Ok(())
     }
 
+    /// How far in front of the address that the instruction takes another one lies that the next ones compute of it.
+    fn steps_back(&self, take: &Insn) -> Option<i64> {
+        const PLAIN: [&str; 14] = [
+            "lea", "mov", "movabs", "movzx", "movsx", "movsxd", "add", "sub", "and", "or", "xor", "cmp", "test", "push",
+        ];
+        let Some(Operand::Reg(taken)) = take.operands.first().filter(|_| take.verb() == "lea") else { return None };
+        let mut at = take.end();
+        for _ in 0..NEAR {
+            let insn = self.prover.decoder.decode(self.prover.n, at)?;
+            match insn.operands.as_slice() {
+                [_, Operand::Mem { base, index: 0, disp: disp @ LONGEST..0, .. }]
+                    if insn.verb() == "lea" && base == taken =>
+                {
+                    return Some(*disp);
+                }
+                [Operand::Reg(to), ..] if whole(*to) == *taken && insn.verb() != "push" => return None,
+                _ => {}
+            }
+            let vector = ["movd", "movq", "movu", "mova", "movh"].iter().any(|v| insn.verb().starts_with(v));
+            if !PLAIN.contains(&insn.verb()) && !insn.is_nop() && !vector {
+                return None;
+            }
+            at = insn.end();
+        }
+        None
+    }
+
+    /// Two addresses that code goes on from to what lies so far in front: what begins there, and all between, is the same, if it is constant.
+    fn in_front(&mut self, p: u64, n: u64, back: i64) -> Proof {
+        let between = |world: &World, at: u64| {
+            let (from, len) = (at.wrapping_add_signed(back), back.unsigned_abs());
+            let plain = !world.writable(from) && !world.executable(from);
+            let number = plain && !(from..at).any(|word| world.slots.contains_key(&word));
+            world.bytes(from, len).filter(|_| number).map(<[u8]>::to_vec)
+        };
+        match (between(self.prover.p, p), between(self.prover.n, n)) {
+            (Some(x), Some(y)) if x != y => Err("other bytes in front of an address".to_owned()),
+            (Some(_), Some(_)) => {
+                let [from, to] = [p, n].map(|at| at.wrapping_add_signed(back));
+                self.prover.place(from, to, Use::default()).or_else(|_| self.prover.place(p, n, Use::default()))
+            }
+            _ => self.prover.place(p, n, Use::default()),
+        }
+    }
+
     /// Where a branch or call goes: directly, or through a slot that can't change.
     fn leads(&self, world: &World, insn: &Insn) -> Option<Slot> {
         if let Some(to) = insn.direct_target() {
@@ -348,6 +397,9 @@ impl Walker<'_, '_> {
             self.prover.references += 1;
             if let Some(proof) = self.thread_pair(b, p, n) {
                 return proof;
+            }
+            if let Some(back) = self.steps_back(b) {
+                return self.in_front(p, n, back);
             }
             return if self.table(p, n) { Ok(()) } else { self.prover.place(p, n, how) };
         }
