@@ -482,10 +482,12 @@ impl Draft {
         let original = Reverted { mem: here.mem, writes: all.newest_first() };
         let without_going = Reverted { mem: here.mem, writes: before.newest_first() };
         let (first, first_move) = (self.plan.funcs.items().len(), self.plan.moves.items().len());
+        let first_keep = self.plan.keeps.items().len();
         self.plan.add(&unit, &original, &without_going, report)?;
         let moves = self.plan.moves.items()[first_move..].iter().any(|m| m.both_ways != 0);
         alone(image, moves, &going, report)?;
         self.take_over(first, &going, report)?;
+        self.take_along(first_keep, image, &|e, u| going(e) && here.is_here(u));
         room.fill(&layout, content.bytes(), metadata.id, report)?;
         self.describe(&unit, module, image, file, report)?;
         if let Some(storage) = storage {
@@ -548,6 +550,19 @@ impl Draft {
             }
         }
         Ok(())
+    }
+
+    /// Variables that the one record that gives way here knows as well go on with their values.
+    fn take_along(&mut self, first: usize, image: &Image, goes: &dyn Fn(Entry, &Unit) -> bool) {
+        let keeps = self.plan.keeps.items();
+        let slot = &mut self.units[self.count];
+        (slot.keeps, slot.keep_count) = (keeps[first..].as_ptr() as u64, (keeps.len() - first) as u64);
+        let units = records::live().flat_map(|e| e.units().iter().map(move |u| (e, u)));
+        let units = units.filter(|(e, u)| is_at(u, image) && goes(*e, u));
+        let mut former = units.map(|(_, u)| records::keeps(u)).filter(|keeps| !keeps.is_empty());
+        if let (Some(keeps), None) = (former.next(), former.next()) {
+            self.plan.take_along(first, keeps);
+        }
     }
 
     fn describe(
@@ -625,10 +640,14 @@ impl Draft {
     }
 }
 
+/// The unit was made for that module, where it is.
+fn is_at(unit: &Unit, image: &Image) -> bool {
+    unit.bias == image.bias && (unit.lo, unit.hi) == image.extent()
+}
+
 /// Code of two bundles would look for a variable that one of them moved in two places.
 fn alone(image: &Image, moves: bool, goes: &dyn Fn(Entry) -> bool, report: &mut Report) -> Result<(), Code> {
-    let here = |u: &&Unit| u.bias == image.bias && (u.lo, u.hi) == image.extent();
-    let beside = |e: &Entry| !goes(*e) && e.units().iter().any(|u| here(&u) && (moves || e.moves_in(u)));
+    let beside = |e: &Entry| !goes(*e) && e.units().iter().any(|u| is_at(u, image) && (moves || e.moves_in(u)));
     match records::live().find(beside) {
         None => Ok(()),
         Some(e) => Err(report.refuse(codes::STATE_MOVED_ELSEWHERE, format_args!("{} is live", Name(e.id())))),

@@ -1,6 +1,6 @@
 //! The list of records, and what is done with one after it was prepared.
 
-use hpatch_core::abi::{Func, Move, Range, Record, RecordState, Unit, Write};
+use hpatch_core::abi::{Func, Keep, Move, Range, Record, RecordState, Unit, Write};
 use hpatch_core::image::Image;
 use hpatch_core::report::Report;
 use patchfmt::{Code, codes};
@@ -104,6 +104,12 @@ impl Entry {
         // SAFETY: as for `units`.
         unsafe { table(r.new_sites, r.new_site_count) }
     }
+}
+
+/// The variables that a unit of a record on the list brought.
+pub fn keeps(unit: &'static Unit) -> &'static [Keep] {
+    // SAFETY: as for `units`.
+    unsafe { table(unit.keeps, unit.keep_count as u32) }
 }
 
 /// All records, in order of application.

@@ -16,8 +16,9 @@ pub const PSITE: &str = ".hpatch.psite";
 pub const GUARD: &str = ".hpatch.guard";
 pub const EDIT: &str = ".hpatch.edit";
 pub const STATE: &str = ".hpatch.state";
+pub const KEEP: &str = ".hpatch.keep";
 /// All of them, in the order in which the writer puts them.
-pub const SECTIONS: [&str; 8] = [BIND, FUNC, RANGE, SITE, PSITE, GUARD, EDIT, STATE];
+pub const SECTIONS: [&str; 9] = [BIND, FUNC, RANGE, SITE, PSITE, GUARD, EDIT, STATE, KEEP];
 
 /// Bytes of a SHA-256 that are kept as a pre-image digest.
 pub const PREIMAGE: usize = 16;
@@ -50,6 +51,9 @@ pub const EDIT_AT_SITE: u32 = 2;
 pub const STATE_MOVED: u32 = 1;
 /// [`State::kind`]: the payload's bytes replace the live ones when the bundle is applied, and stay.
 pub const STATE_RESET: u32 = 2;
+
+/// [`Keep::flags`]: the value may go to the same variable of a bundle that takes this one's place.
+pub const KEEP_GOES_ALONG: u32 = 1;
 
 /// What an undefined symbol of the payload is.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,6 +163,24 @@ pub struct State {
     pub reserved: U64,
 }
 
+/// A new variable, as other bundles for the same module know it.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Keep {
+    /// First half of the SHA-256 over which one it is: unit, scopes and name.
+    pub key: [u8; PREIMAGE],
+    /// First half of the SHA-256 over what its bytes mean.
+    pub shape: [u8; PREIMAGE],
+    pub size: U32,
+    /// A symbol in a writable alloc section of the payload...
+    pub symbol: U32,
+    pub name: U32,
+    /// [`KEEP_GOES_ALONG`].
+    pub flags: U32,
+    /// ...and the distance from it, in bytes.
+    pub offset: U64,
+}
+
 const _: () = assert!(size_of::<Bind>() == 24);
 const _: () = assert!(size_of::<Func>() == 64);
 const _: () = assert!(size_of::<Range>() == 16);
@@ -167,6 +189,7 @@ const _: () = assert!(size_of::<PayloadSite>() == 8);
 const _: () = assert!(size_of::<Guard>() == 40);
 const _: () = assert!(size_of::<Edit>() == 48);
 const _: () = assert!(size_of::<State>() == 40);
+const _: () = assert!(size_of::<Keep>() == 56);
 
 /// A section's bytes as records, in place.
 ///
@@ -360,6 +383,35 @@ impl State {
     }
 }
 
+impl Keep {
+    #[must_use]
+    pub fn goes_along(&self) -> bool {
+        self.flags & KEEP_GOES_ALONG != 0
+    }
+    /// Checks what doesn't need the rest of the payload.
+    ///
+    /// # Errors
+    /// [`codes::RECORD_VALUE`].
+    pub fn check(&self) -> Result<(), Code> {
+        Range::new(self.offset.get(), self.size.get().into()).check()?;
+        let fits = self.symbol != 0 && self.flags & !KEEP_GOES_ALONG == 0;
+        if fits { Ok(()) } else { Err(codes::RECORD_VALUE) }
+    }
+}
+
+/// Checks that nothing is known by the same key twice, where it may go along.
+///
+/// # Errors
+/// [`codes::RECORD_VALUE`], [`codes::RECORD_ORDER`] where the records aren't ascending by key.
+pub fn check_keeps(keeps: &[Keep]) -> Result<(), Code> {
+    keeps.iter().try_for_each(Keep::check)?;
+    let twice = |w: &[Keep]| w[0].key == w[1].key && (w[0].goes_along() || w[1].goes_along());
+    if keeps.windows(2).any(|w| w[0].key > w[1].key) {
+        return Err(codes::RECORD_ORDER);
+    }
+    if keeps.windows(2).any(twice) { Err(codes::RECORD_VALUE) } else { Ok(()) }
+}
+
 /// Checks that code is edited only inside functions that nobody executes meanwhile: every edit of code lies in a part of a function
 /// with [`FUNC_EDITED`], and each of those has such an edit. The records themselves have been checked.
 ///
@@ -489,5 +541,23 @@ mod tests {
         assert_eq!(State { offset: u64::MAX.into(), ..state }.check(), Err(codes::RECORD_VALUE));
         assert_eq!(State { svma: u64::MAX.into(), ..state }.check(), Err(codes::RECORD_VALUE));
         assert_eq!(State { reserved: 1.into(), ..state }.check(), Err(codes::RECORD_VALUE));
+    }
+
+    #[test]
+    fn variables_are_known_once() {
+        let keep = |key| Keep {
+            key: [key; PREIMAGE],
+            size: 4.into(),
+            symbol: 1.into(),
+            ..Keep::read_from_bytes(&[0; 56]).unwrap()
+        };
+        let along = |key| Keep { flags: KEEP_GOES_ALONG.into(), ..keep(key) };
+        assert_eq!(check_keeps(&[along(1), keep(2), keep(2), along(3)]), Ok(()));
+        assert_eq!(check_keeps(&[keep(1), along(1)]), Err(codes::RECORD_VALUE));
+        assert_eq!(check_keeps(&[along(2), along(1)]), Err(codes::RECORD_ORDER));
+        assert_eq!(Keep { flags: 2.into(), ..keep(1) }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(Keep { size: 0.into(), ..keep(1) }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(Keep { symbol: 0.into(), ..keep(1) }.check(), Err(codes::RECORD_VALUE));
+        assert_eq!(Keep { offset: u64::MAX.into(), ..keep(1) }.check(), Err(codes::RECORD_VALUE));
     }
 }

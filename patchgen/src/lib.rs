@@ -15,6 +15,7 @@ pub mod dwarf;
 pub mod emit;
 pub mod image;
 pub mod include;
+pub mod keep;
 pub mod lift;
 pub mod link;
 pub mod migrate;

@@ -6,9 +6,10 @@ use crate::compare::{self, Cause, ChangeSet, DataDiff, Stamp, Stamps};
 use crate::correlate::{self, Correlation, Scoped, Shared, Side};
 use crate::diag::{Finding, Severity};
 use crate::drift;
-use crate::dwarf::{DebugData, DebugInfo};
+use crate::dwarf::{DebugData, DebugInfo, Variable};
 use crate::image::{Image, ImageError, SectionKind};
 use crate::include::{self, Analysis, Binder, Choices, Migrations, PatchSet};
+use crate::keep;
 use crate::lift::{self, Function, Lifted};
 use crate::link::{self, PatchImage};
 use crate::migrate;
@@ -88,6 +89,8 @@ pub struct Compared<'d> {
     pub undescribed: BTreeSet<FuncId>,
     /// Variables that can take their value to a new place; the same of the types, if they do.
     pub moving: (migrate::Found, Instances),
+    /// Variables at fixed places that only the new build has.
+    pub fresh: Vec<Variable>,
     /// About the inputs as such.
     pub findings: Vec<Finding>,
     /// Ways of building that make builds differ widely.
@@ -268,6 +271,16 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     let built_with = debug.map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
     settled.apply(lifted);
     let (left, reset) = (BTreeSet::new(), BTreeSet::new());
+    let analysis = Analysis {
+        old_image: a.image,
+        new_image: image,
+        old: a.lifted,
+        new: lifted,
+        pairs: &pairs,
+        changes: &changes,
+        left: &left,
+    };
+    let fresh = debug.map(|(_, (_, q))| keep::fresh(analysis, q.variables()).cloned().collect()).unwrap_or_default();
     let old = Opened { image: &old.image, lifted: &old.lifted, debug: old_info };
     let new = Opened { image, lifted, debug: new_info };
     Ok(Compared {
@@ -282,6 +295,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
         instances,
         undescribed,
         moving,
+        fresh,
         findings,
         built_with,
     })
@@ -366,9 +380,10 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         Ok::<_, ImageError>((binder, set, findings))
     };
     let link = |(binder, set, mut findings): (Binder<'_>, PatchSet, Vec<Finding>)| {
-        let (patch, linked) = link::link(analysis, &binder, &set);
+        let keeps = keep::keeps(analysis, &set, debug.1, &compared.fresh)?;
+        let (patch, linked) = link::link(analysis, &binder, &set, &keeps);
         findings.extend(linked);
-        (set, patch, findings)
+        Ok::<_, ImageError>((set, patch, findings))
     };
     // What moves is worth it only where the whole patch can be live for it.
     let mut fixed = found.forbidden.clone();
@@ -379,7 +394,10 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
             worst.map(|f| format!("the patch wouldn't be live for it ({})", f.message))
         };
         let closed = close(false, true, &found.forbidden)?;
-        let result = bad(&closed.2).map_or_else(|| Ok(link(closed)), Err);
+        let result = match bad(&closed.2) {
+            None => Ok(link(closed)?),
+            Some(why) => Err(why),
+        };
         match result.and_then(|linked| bad(&linked.2).map_or(Ok(linked), Err)) {
             Ok(linked) => moved = Some(linked),
             Err(why) => fixed.extend(found.migrations.keys().map(|&id| (id, why.clone()))),
@@ -395,7 +413,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
             // Nothing is alive before `main`: initial values are then the new ones too, and nobody has to be waited for. More is brought along for
             // the former; so what refuses the live patch refuses this one, unless it is for the sake of the latter.
             let refused = has(Severity::Refuse) && compared.instances.values().flat_map(Fate::holders).next().is_none();
-            link(if start_only && !refused { close(true, false, &fixed)? } else { closed })
+            link(if start_only && !refused { close(true, false, &fixed)? } else { closed })?
         }
     };
     findings.sort();

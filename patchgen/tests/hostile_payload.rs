@@ -37,6 +37,7 @@ fn damaged_tables_are_refused() {
     };
     let (func, bind, edit, range, psite) =
         (at(".hpatch.func"), at(".hpatch.bind"), at(".hpatch.edit"), at(".hpatch.range"), at(".hpatch.psite"));
+    let keep = at(".hpatch.keep");
     let u32 = |v: u32| v.to_le_bytes();
     let cases: &[(usize, &[u8], patchfmt::Code)] = &[
         (func + 16, &u32(4), codes::RECORD_VALUE),
@@ -54,6 +55,16 @@ fn damaged_tables_are_refused() {
         (edit + 40, &[1], codes::RECORD_VALUE),
         (psite, &u32(0), codes::RECORD_VALUE),
         (psite + 4, &u32(14), codes::RECORD_VALUE),
+        (keep, &[9], codes::RECORD_ORDER),
+        (keep + 56, &[1; 16], codes::RECORD_VALUE),
+        (keep + 32, &u32(0), codes::RECORD_VALUE),
+        (keep + 32, &u32(9), codes::RECORD_VALUE),
+        (keep + 36, &u32(0), codes::RECORD_VALUE),
+        (keep + 36, &u32(99), codes::RECORD_INDEX),
+        (keep + 40, &u32(u32::MAX), codes::RECORD_INDEX),
+        (keep + 44, &u32(2), codes::RECORD_VALUE),
+        (keep + 48, &u64::MAX.to_le_bytes(), codes::RECORD_VALUE),
+        (keep + 48, &5u64.to_le_bytes(), codes::RECORD_VALUE),
     ];
     for (at, new, code) in cases {
         let mut bad = bytes.clone();

@@ -260,7 +260,10 @@ pub struct Unit {
     pub thread_at: u64,
     pub thread_len: u64,
     pub thread_image: u64,
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 2],
+    /// [`Keep`]s: the variables that it brought, ascending by key.
+    pub keeps: u64,
+    pub keep_count: u64,
 }
 
 /// One change of the old image's bytes.
@@ -284,7 +287,29 @@ pub struct Move {
     pub to: u64,
     pub len: u32,
     /// 1: copied before the writes, and the other way when the record is reverted. 0: copied behind the writes, and stays.
+    /// [`MOVE_ALONG`] as the command has it.
     pub both_ways: u32,
+}
+
+/// [`Move::both_ways`]: a variable of a record that gives way; copied before the writes, and stays. No record has it: see [`Keep::from`].
+pub const MOVE_ALONG: u32 = 2;
+
+/// A variable that a record brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Keep {
+    /// Which one it is, and what its bytes mean: equal in bundles that have the same.
+    pub key: [u8; 16],
+    pub shape: [u8; 16],
+    pub addr: u64,
+    /// Where the same variable is in a record that gives way to this one: its value is copied from there at the switch. 0 where it begins anew.
+    pub from: u64,
+    pub name: u64,
+    pub name_len: u32,
+    pub len: u32,
+    /// Whether its value may go to the next record.
+    pub goes_along: u32,
+    pub reserved: u32,
 }
 
 /// One function that is replaced, edited in place, or idle in the stop.

@@ -1,6 +1,6 @@
 //! A payload, read: the object, its tables checked record by record, and what it takes to apply it to one module instance.
 
-use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site, State};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, Keep, PayloadSite, Range, Site, State};
 use patchfmt::{Code, codes};
 
 use crate::elf::{Object, SHN_UNDEF, SHT_RELA, Shdr};
@@ -21,6 +21,8 @@ pub struct Payload<'a> {
     pub guards: &'a [Guard],
     pub edits: &'a [Edit],
     pub states: &'a [State],
+    /// Ascending by key.
+    pub keeps: &'a [Keep],
 }
 
 /// How an import is found in the target.
@@ -57,6 +59,7 @@ impl<'a> Payload<'a> {
                 guards: object.table(payload::GUARD.as_bytes())?,
                 edits: object.table(payload::EDIT.as_bytes())?,
                 states: object.table(payload::STATE.as_bytes())?,
+                keeps: object.table(payload::KEEP.as_bytes())?,
             })
         });
         let p = parsed.map_err(|m| refuse(report, Fault::Payload(m)))?;
@@ -65,6 +68,7 @@ impl<'a> Payload<'a> {
             .and_then(|()| p.guards.iter().try_for_each(Guard::check))
             .and_then(|()| p.edits.iter().try_for_each(Edit::check))
             .and_then(|()| p.states.iter().try_for_each(State::check))
+            .and_then(|()| payload::check_keeps(p.keeps))
             .and_then(|()| payload::check_code_edits(p.funcs, p.ranges, p.edits));
         checked.map_err(|code| report.refuse(code, format_args!("a record of the payload's tables")))?;
         Ok(p)
@@ -205,6 +209,12 @@ impl<'a> Payload<'a> {
     pub fn state_bytes(&self, state: &State, places: &[Place], report: &mut Report) -> Result<u64, Code> {
         let part = (state.symbol.get(), state.offset.get(), state.size.get());
         self.stretch(part, state.name.get(), places, report)
+    }
+
+    /// Offset in the mapping of a new variable.
+    pub fn keep_bytes(&self, keep: &Keep, places: &[Place], report: &mut Report) -> Result<u64, Code> {
+        let part = (keep.symbol.get(), keep.offset.get(), keep.size.get());
+        self.stretch(part, keep.name.get(), places, report)
     }
 
     /// Offset in the mapping of some bytes behind a symbol: its index, their distance from it, and their number.

@@ -4,7 +4,7 @@ use patchfmt::payload::{self, PREIMAGE};
 use patchfmt::{Code, codes};
 use sha2::{Digest, Sha256};
 
-use crate::abi::{Func, Move, Range, Write};
+use crate::abi::{Func, Keep, Move, Range, Write};
 use crate::arena::{Arena, Need};
 use crate::image::{Image, Memory};
 use crate::link::{Layout, Place};
@@ -76,6 +76,7 @@ pub struct Counts {
     pub new_ranges: u64,
     pub new_sites: u64,
     pub moves: u64,
+    pub keeps: u64,
     /// Bytes before and after, names.
     pub bytes: u64,
 }
@@ -110,6 +111,8 @@ impl Counts {
         c.new_ranges += 1;
         c.new_sites += payload.payload_sites.len() as u64;
         c.moves = payload.states.len() as u64;
+        c.keeps = payload.keeps.len() as u64;
+        c.bytes += payload.keeps.iter().map(|k| payload.object.name(k.name.get()).len() as u64).sum::<u64>();
         c
     }
 
@@ -122,6 +125,7 @@ impl Counts {
         sum(&mut self.new_ranges, other.new_ranges);
         sum(&mut self.new_sites, other.new_sites);
         sum(&mut self.moves, other.moves);
+        sum(&mut self.keeps, other.keeps);
         sum(&mut self.bytes, other.bytes);
     }
 
@@ -130,7 +134,8 @@ impl Counts {
             .add::<Write>(self.writes)
             .add::<Range>(self.old_ranges)
             .add::<Range>(self.new_ranges)
-            .add::<Move>(self.moves);
+            .add::<Move>(self.moves)
+            .add::<Keep>(self.keeps);
         need.add::<u64>(self.old_sites).add::<u64>(self.new_sites).add::<u8>(self.bytes);
     }
 }
@@ -160,6 +165,7 @@ pub struct Plan<'a> {
     pub new_ranges: List<'a, Range>,
     pub new_sites: List<'a, u64>,
     pub moves: List<'a, Move>,
+    pub keeps: List<'a, Keep>,
     bytes: Arena<'a>,
 }
 
@@ -181,6 +187,7 @@ impl<'a> Plan<'a> {
             new_ranges: List::new(arena.take(n(counts.new_ranges)?)?),
             new_sites: List::new(arena.take(n(counts.new_sites)?)?),
             moves: List::new(arena.take(n(counts.moves)?)?),
+            keeps: List::new(arena.take(n(counts.keeps)?)?),
             bytes: Arena::new(arena.take(n(counts.bytes)?)?),
         };
         Some((plan, arena))
@@ -226,6 +233,9 @@ impl<'a> Plan<'a> {
         for state in unit.payload.states {
             self.state(unit, state, report)?;
         }
+        for keep in unit.payload.keeps {
+            self.keep_variable(unit, keep, report)?;
+        }
         self.new_code(unit, first, report)
     }
 
@@ -243,6 +253,40 @@ impl<'a> Plan<'a> {
             false => Move { from: own, to: live, len, both_ways: 0 },
         };
         self.moves.push(copy, report)
+    }
+
+    /// A variable that the payload brings.
+    fn keep_variable(&mut self, unit: &Unit<'_>, keep: &payload::Keep, report: &mut Report) -> Result<(), Code> {
+        let name = self.keep(unit.payload.object.name(keep.name.get()), report)?;
+        let at = unit.payload.keep_bytes(keep, unit.places, report)?;
+        if keep.goes_along() && at < unit.layout.data_at {
+            return Err(report.refuse(codes::RECORD_INDEX, format_args!("{} isn't writable", Name(name))));
+        }
+        let kept = Keep {
+            key: keep.key,
+            shape: keep.shape,
+            addr: unit.base + at,
+            from: 0,
+            name: address(name),
+            name_len: name.len() as u32,
+            len: keep.size.get(),
+            goes_along: keep.goes_along().into(),
+            reserved: 0,
+        };
+        self.keeps.push(kept, report)
+    }
+
+    /// Lets the variables from `first` on go on with the values that `former` has, those of a record that gives way, if all that both know can.
+    /// Both are ascending by key.
+    pub fn take_along(&mut self, first: usize, former: &[Keep]) {
+        let own = &mut self.keeps.items_mut()[first..];
+        let same = |k: &Keep| former.binary_search_by(|f| f.key.cmp(&k.key)).ok().map(|n| &former[n]);
+        let fits = |k: &Keep, f: &Keep| f.goes_along != 0 && k.shape == f.shape && k.len == f.len;
+        if own.iter().all(|k| same(k).is_none_or(|f| fits(k, f))) {
+            for k in own {
+                k.from = same(k).map_or(0, |f| f.addr);
+            }
+        }
     }
 
     /// A function whose new code is its old one, with some bytes edited or none.
@@ -566,6 +610,7 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::IntoBytes;
 
     /// A process whose memory is one buffer at address 0x1000.
     struct Fake(Vec<u8>);
@@ -595,6 +640,38 @@ mod tests {
         assert_eq!(read(0xfff, 2), None);
         // A saved copy that can't be read is an error, not the live bytes.
         assert!(!Reverted { mem: &mem, writes: &[write(0x1000, 1, 0)] }.read(0x1000, &mut [0; 2]));
+    }
+
+    #[test]
+    fn all_variables_that_both_know_go_along_or_none() {
+        let keep = |key, shape, addr| Keep {
+            key: [key; 16],
+            shape: [shape; 16],
+            addr,
+            from: 0,
+            name: 0,
+            name_len: 0,
+            len: 4,
+            goes_along: 1,
+            reserved: 0,
+        };
+        let counts = Counts { keeps: 3, ..Counts::default() };
+        let mut need = Need::default();
+        counts.need(&mut need);
+        let from = |former: &[Keep]| {
+            let mut memory = vec![0u64; need.bytes() as usize / 8 + 8];
+            let (mut plan, _) = Plan::new(Arena::new(memory.as_mut_bytes()), &counts).expect("room");
+            for k in [keep(1, 0, 0x10), keep(2, 0, 0x20), keep(4, 0, 0x40)] {
+                plan.keeps.push(k, &mut Report::default()).expect("room");
+            }
+            plan.take_along(1, former);
+            plan.keeps.items().iter().map(|k| k.from).collect::<Vec<_>>()
+        };
+        assert_eq!(from(&[keep(1, 0, 0x100), keep(2, 0, 0x200), keep(3, 9, 0x300)]), [0, 0x200, 0]);
+        assert_eq!(from(&[keep(2, 0, 0x200), keep(4, 0, 0x400)]), [0, 0x200, 0x400]);
+        assert_eq!(from(&[keep(2, 0, 0x200), keep(4, 7, 0x400)]), [0; 3]);
+        assert_eq!(from(&[keep(2, 0, 0x200), Keep { len: 8, ..keep(4, 0, 0x400) }]), [0; 3]);
+        assert_eq!(from(&[keep(2, 0, 0x200), Keep { goes_along: 0, ..keep(4, 0, 0x400) }]), [0; 3]);
     }
 
     #[test]

@@ -112,6 +112,8 @@ pub struct Outcome {
     /// All stops together.
     pub paused_total: Duration,
     pub waited: Duration,
+    /// Variables that were to go along began anew, because of an address in what gave way.
+    pub anew: bool,
 }
 
 impl Outcome {
@@ -138,6 +140,8 @@ struct Switch<'a> {
     steps: Steps<'a>,
     moved: Copies,
     reset: Copies,
+    /// See [`Outcome::anew`].
+    anew: bool,
     forbidden: Forbidden,
     /// Whether anybody's place matters.
     checks: bool,
@@ -205,6 +209,7 @@ pub fn run(target: &Target, patch: &Patch, direction: Direction, options: Option
         steps,
         moved: Copies::new(moved),
         reset: Copies::new(reset),
+        anew: false,
         checks: !matches!(direction, Direction::Recover(_)) || !forbidden.is_empty(),
         forbidden,
         unwinder: None,
@@ -424,6 +429,7 @@ impl Switch<'_> {
         out.resume = timing.resume;
         out.pause = timing.pause;
         out.threads = threads;
+        out.anew = self.anew;
         out.stack_bytes = scanner.bytes;
         written.map_err(|e| self.failed(e))?;
         Ok(clear)
@@ -545,6 +551,8 @@ impl Switch<'_> {
             self.steps.close(mem)?;
             fault("closed");
         }
+        // Where they were left, and taken up again: nobody has come to any of them meanwhile.
+        self.anew = self.moved.leave_out(mem, &self.patch.former)?;
         self.moved.run(mem)?;
         if !self.moved.is_empty() {
             fault("moved");

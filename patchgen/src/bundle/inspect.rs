@@ -91,6 +91,7 @@ pub struct ModuleReport {
     pub old_symbols: Vec<OldSymbolReport>,
     pub edits: Vec<EditReport>,
     pub states: Vec<StateReport>,
+    pub variables: Vec<VariableReport>,
     pub guards: Vec<GuardReport>,
     pub object_sections: Vec<ObjectSectionReport>,
     pub relocations: usize,
@@ -141,6 +142,15 @@ pub struct StateReport {
     pub size: u32,
     /// The live bytes move to the payload; else they are overwritten.
     pub moved: bool,
+}
+
+/// A variable that the bundle brings.
+#[derive(Debug, Serialize)]
+pub struct VariableReport {
+    pub name: String,
+    pub size: u32,
+    /// Its value goes to the same variable of a bundle that takes this one's place; else it begins anew there.
+    pub goes_along: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -295,6 +305,11 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         size: s.size.get(),
         moved: s.moved(),
     });
+    let variables = object.keeps.iter().map(|k| VariableReport {
+        name: shown(object.name(k.name.get())),
+        size: k.size.get(),
+        goes_along: k.goes_along(),
+    });
     let guards = object.guards.iter().map(|g| GuardReport {
         name: shown(object.name(g.name.get())),
         svma: address(g.svma.get()),
@@ -323,6 +338,7 @@ fn module_report(module: &patchfmt::metadata::Module<'_>, object: &Object<'_>) -
         old_symbols: old_symbols.collect(),
         edits: edits.collect(),
         states: states.collect(),
+        variables: variables.collect(),
         guards: guards.collect(),
         object_sections: object_sections.collect(),
         relocations: object.relocs.len(),

@@ -5,7 +5,7 @@
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
 use goblin::elf::{Elf, header, sym};
 use patchfmt::codes::{self, Code};
-use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site, State};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, Keep, PayloadSite, Range, Site, State};
 
 /// One section. Sections without a name or content are kept, so that indices are those of the file.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub struct Object<'a> {
     pub guards: &'a [Guard],
     pub edits: &'a [Edit],
     pub states: &'a [State],
+    pub keeps: &'a [Keep],
     names: &'a [u8],
 }
 
@@ -99,6 +100,7 @@ impl<'a> Object<'a> {
             guards: table(&sections, payload::GUARD)?,
             edits: table(&sections, payload::EDIT)?,
             states: table(&sections, payload::STATE)?,
+            keeps: table(&sections, payload::KEEP)?,
             sections,
             symbols,
             names,
@@ -182,10 +184,15 @@ impl<'a> Object<'a> {
         for state in self.states {
             state.check()?;
             self.check_names(&[state.name.get()])?;
-            let section = self.defined(state.symbol.get())?;
-            let start = self.symbol(state.symbol.get()).and_then(|s| s.offset.checked_add(state.offset.get()));
-            let end = start.and_then(|start| start.checked_add(state.size.get().into()));
-            if end.is_none_or(|end| end > section.size) || (state.moved() && !section.write) {
+            let section = self.stretch(state.symbol.get(), state.offset.get(), state.size.get())?;
+            if state.moved() && !section.write {
+                return Err(codes::RECORD_VALUE);
+            }
+        }
+        payload::check_keeps(self.keeps)?;
+        for keep in self.keeps {
+            self.check_names(&[keep.name.get()])?;
+            if !self.stretch(keep.symbol.get(), keep.offset.get(), keep.size.get())?.write {
                 return Err(codes::RECORD_VALUE);
             }
         }
@@ -204,6 +211,14 @@ impl<'a> Object<'a> {
         let symbol = self.symbol(symbol).ok_or(codes::RECORD_INDEX)?;
         let section = symbol.section.map(|s| &self.sections[s]).ok_or(codes::RECORD_VALUE)?;
         if section.alloc && symbol.offset <= section.size { Ok(section) } else { Err(codes::RECORD_VALUE) }
+    }
+
+    /// The section in which so many bytes lie, at a distance from a record's symbol.
+    fn stretch(&self, symbol: u32, distance: u64, size: u32) -> Result<&Section<'a>, Code> {
+        let section = self.defined(symbol)?;
+        let start = self.symbol(symbol).and_then(|s| s.offset.checked_add(distance));
+        let end = start.and_then(|start| start.checked_add(size.into()));
+        if end.is_some_and(|end| end <= section.size) { Ok(section) } else { Err(codes::RECORD_VALUE) }
     }
 
     fn check_names(&self, names: &[u32]) -> Result<(), Code> {

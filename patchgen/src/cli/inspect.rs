@@ -135,6 +135,10 @@ fn describe_module(m: &ModuleReport, out: &mut String) -> std::fmt::Result {
         let how = if s.moved { "moves with its value" } else { "loses its value" };
         writeln!(out, "  state       {} {} ({} bytes, {how})", s.svma, s.name, s.size)?;
     }
+    for v in &m.variables {
+        let how = if v.goes_along { "goes along" } else { "begins anew" };
+        writeln!(out, "  variable    {} ({} bytes, {how} when the bundle is superseded)", v.name, v.size)?;
+    }
     for i in &m.imports {
         let version = i.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
         writeln!(out, "  import      {}{version}{}", i.name, if i.weak { " (weak)" } else { "" })?;

@@ -4,7 +4,7 @@ use crate::link::{Definition, Out, OutSection, PatchImage, RelocKind};
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex, Sym, Writer};
-use patchfmt::payload::{self, Bind, Edit, Func, Guard, PayloadSite, Range, Site, State};
+use patchfmt::payload::{self, Bind, Edit, Func, Guard, Keep, PayloadSite, Range, Site, State};
 use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 
@@ -131,6 +131,7 @@ impl Tables<'_> {
             (payload::GUARD, self.image.guards.len() * size_of::<Guard>()),
             (payload::EDIT, self.image.edits.len() * size_of::<Edit>()),
             (payload::STATE, self.image.states.len() * size_of::<State>()),
+            (payload::KEEP, self.image.keeps.len() * size_of::<Keep>()),
         ];
         sizes.into_iter().filter(|(_, size)| *size > 0).collect()
     }
@@ -223,6 +224,15 @@ impl Tables<'_> {
                 kind: if s.moved { payload::STATE_MOVED } else { payload::STATE_RESET }.into(),
                 reserved: 0.into(),
             })),
+            payload::KEEP => collect(self.image.keeps.iter().map(|k| Keep {
+                key: k.keep.key,
+                shape: k.keep.shape,
+                size: k.size.into(),
+                symbol: self.symbol(k.symbol).into(),
+                name: name(&k.name).into(),
+                flags: flags([(k.keep.stays.is_none(), payload::KEEP_GOES_ALONG)]).into(),
+                offset: k.offset.into(),
+            })),
             _ => Vec::new(),
         }
     }
@@ -280,6 +290,7 @@ pub fn write(image: &PatchImage) -> Result<Vec<u8>, object::write::Error> {
     }
     let guarded = image.guards.iter().map(|g| &g.name);
     let changed = image.edits.iter().map(|e| &e.name).chain(image.states.iter().map(|s| &s.name));
+    let changed = changed.chain(image.keeps.iter().map(|k| &k.name));
     for name in image.funcs.iter().map(|f| &f.name).chain(changed).chain(guarded) {
         names.add(&mut writer, name);
     }

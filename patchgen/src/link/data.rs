@@ -1,12 +1,14 @@
 //! Data: carried objects and literals, jump tables, slots, and the bytes that overwrite old constants.
 
 use super::text::preimage;
-use super::{Definition, EditRecord, Linker, Out, Reloc, RelocKind, StateRecord};
+use super::{Definition, EditRecord, KeepRecord, Linker, Out, Reloc, RelocKind, StateRecord};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::image::{ImageKind, SectionKind};
 use crate::include::{Edit, InPlace, Place, SlotKey, ThreadForm, carried_size, follows};
+use crate::keep::Keep;
 use crate::lift::{Data, DataRef, Field, Target};
 use patchfmt::codes;
+use std::collections::BTreeMap;
 
 /// Gaps of equal bytes shorter than this don't split an edit.
 const EDIT_GAP: usize = 16;
@@ -362,6 +364,21 @@ impl Linker<'_, '_> {
         }
         let size = bytes.len() as u64;
         self.symbols.push(format!("new:{name}"), Definition::Object { out: Out::New, offset: base, size })
+    }
+
+    pub(super) fn fill_keeps(&mut self, keeps: &BTreeMap<DataId, Keep>) {
+        for (&id, keep) in keeps {
+            let datum = &self.analysis.new.data[id.index()];
+            let Some((symbol, base)) = self.locate(&Place::Data { data: id, offset: 0 }) else { continue };
+            self.out.keeps.push(KeepRecord {
+                name: datum.name.clone(),
+                keep: keep.clone(),
+                size: u32::try_from(datum.range.size()).unwrap_or(u32::MAX),
+                symbol,
+                offset: base.unsigned_abs(),
+            });
+        }
+        self.out.keeps.sort_by_key(|k| k.keep.key);
     }
 
     /// Variables whose live value moves to a carried object, and those that get another one.

@@ -13,6 +13,7 @@ mod text;
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::diag::{Finding, Severity};
 use crate::include::{Analysis, Binder, PatchSet, Place};
+use crate::keep::Keep;
 use crate::lift;
 use patchfmt::codes::Code;
 use std::collections::BTreeMap;
@@ -167,6 +168,17 @@ pub struct StateRecord {
     pub moved: bool,
 }
 
+/// A variable that the patch brings, as `.hpatch.keep` says it.
+#[derive(Clone, Debug)]
+pub struct KeepRecord {
+    pub name: String,
+    pub keep: Keep,
+    pub size: u32,
+    /// In [`PatchImage::symbols`], and the distance from it.
+    pub symbol: u32,
+    pub offset: u64,
+}
+
 #[derive(Debug, Default)]
 pub struct PatchImage {
     pub sections: BTreeMap<Out, OutSection>,
@@ -175,6 +187,8 @@ pub struct PatchImage {
     pub edits: Vec<EditRecord>,
     pub guards: Vec<GuardRecord>,
     pub states: Vec<StateRecord>,
+    /// Ascending by key.
+    pub keeps: Vec<KeepRecord>,
     /// The old image moves threads to other stacks by itself.
     pub switches_stacks: bool,
     /// Offsets in `.text` of return addresses.
@@ -217,7 +231,12 @@ struct Linker<'a, 'b> {
 }
 
 /// Links the closed patch. Findings are refusals of severity [`Severity::Refuse`]; with any of them the image is not to be used.
-pub fn link<'a>(analysis: Analysis<'a>, binder: &Binder<'a>, set: &PatchSet) -> (PatchImage, Vec<Finding>) {
+pub fn link<'a>(
+    analysis: Analysis<'a>,
+    binder: &Binder<'a>,
+    set: &PatchSet,
+    keeps: &BTreeMap<DataId, Keep>,
+) -> (PatchImage, Vec<Finding>) {
     let mut linker = Linker {
         analysis,
         binder,
@@ -237,6 +256,7 @@ pub fn link<'a>(analysis: Analysis<'a>, binder: &Binder<'a>, set: &PatchSet) -> 
     linker.fill_slots();
     linker.fill_edits();
     linker.fill_states();
+    linker.fill_keeps(keeps);
     linker.fill_eh_frame();
     linker.record_functions();
     linker.record_guards();

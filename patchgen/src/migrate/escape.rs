@@ -99,6 +99,18 @@ const FORGETFUL: &[&str] = &[
     "nanosleep",
     "rand",
     "random",
+    "pthread_mutex_lock",
+    "pthread_mutex_trylock",
+    "pthread_mutex_unlock",
+    "pthread_rwlock_rdlock",
+    "pthread_rwlock_wrlock",
+    "pthread_rwlock_unlock",
+    "pthread_cond_wait",
+    "pthread_cond_signal",
+    "pthread_cond_broadcast",
+    "__cxa_guard_acquire",
+    "__cxa_guard_release",
+    "__cxa_guard_abort",
 ];
 
 /// Such that return one of their arguments, or an address derived from one.

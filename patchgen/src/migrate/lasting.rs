@@ -38,23 +38,23 @@ pub fn lasting(
     Ok(moved.into_iter().filter_map(reason).collect())
 }
 
-/// One build, with what its functions do with the constants.
-struct Build<'a> {
-    image: &'a Image,
-    lifted: &'a Lifted,
-    pointers: Pointers,
+/// One build, with what its functions do with some objects.
+pub(super) struct Build<'a> {
+    pub image: &'a Image,
+    pub lifted: &'a Lifted,
+    pub pointers: Pointers,
     users: BTreeMap<DataId, Vec<FuncId>>,
-    signatures: Signatures,
+    pub signatures: Signatures,
 }
 
 impl<'a> Build<'a> {
-    fn read(
+    pub fn read(
         image: &'a Image,
         lifted: &'a Lifted,
         info: Option<&DebugInfo<'_>>,
-        constants: impl Iterator<Item = DataId>,
+        objects: impl Iterator<Item = DataId>,
     ) -> Result<Build<'a>, ImageError> {
-        let users = users(image, lifted, constants);
+        let users = users(image, lifted, objects);
         let entry = |f: &FuncId| lifted.functions[f.index()].parts[0].start;
         let entries: BTreeSet<Svma> = users.values().flatten().map(entry).collect();
         let signatures = match info {
@@ -76,6 +76,11 @@ impl<'a> Build<'a> {
             return Err(format!("`{}` holds its address", super::holder(self.lifted, at)));
         }
         let side = Side { image: self.image, lifted: self.lifted, signatures: &self.signatures };
-        side.keeps_to_itself(id, self.users.get(&id).map_or(&[], Vec::as_slice))
+        side.keeps_to_itself(id, self.users(id))
+    }
+
+    /// The functions that name it.
+    pub fn users(&self, id: DataId) -> &[FuncId] {
+        self.users.get(&id).map_or(&[], Vec::as_slice)
     }
 }

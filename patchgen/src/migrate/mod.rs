@@ -5,8 +5,10 @@
 
 mod escape;
 mod lasting;
+mod strays;
 
 pub use lasting::lasting;
+pub use strays::strays;
 
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::compare::Cause;

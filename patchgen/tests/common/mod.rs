@@ -5,7 +5,10 @@ use patchfmt::metadata::{Capabilities, ModuleKind, Scope};
 use patchfmt::writer::{Metadata, Module, NewSection, write};
 use patchgen::addr::{Svma, SvmaRange};
 use patchgen::emit;
-use patchgen::link::{Definition, EditRecord, FuncRecord, Out, OutSection, OutSymbol, PatchImage, Reloc, RelocKind};
+use patchgen::keep::Keep;
+use patchgen::link::{
+    Definition, EditRecord, FuncRecord, KeepRecord, Out, OutSection, OutSymbol, PatchImage, Reloc, RelocKind,
+};
 
 /// A patch of one function that calls an import and an old function.
 pub fn payload() -> Vec<u8> {
@@ -18,6 +21,7 @@ pub fn payload() -> Vec<u8> {
         OutSection { size: text.len() as u64, bytes: text, align: 16, relocs: vec![reloc(2, 1), reloc(7, 2)] },
     );
     image.sections.insert(Out::New, OutSection { bytes: vec![9; 4], size: 4, align: 4, relocs: vec![] });
+    image.sections.insert(Out::Bss, OutSection { bytes: vec![], size: 12, align: 4, relocs: vec![] });
     let symbol = |name: &str, definition| OutSymbol { name: name.into(), definition };
     image.symbols = vec![
         symbol("serve", Definition::Code { offset: 0, size: 13 }),
@@ -27,6 +31,7 @@ pub fn payload() -> Vec<u8> {
             Definition::Import { name: "puts".into(), version: Some("GLIBC_2.2.5".into()), weak: false, own: None },
         ),
         symbol("table", Definition::Object { out: Out::New, offset: 0, size: 4 }),
+        symbol("hits", Definition::Object { out: Out::Bss, offset: 4, size: 8 }),
     ];
     image.funcs = vec![FuncRecord {
         name: "serve".into(),
@@ -42,6 +47,14 @@ pub fn payload() -> Vec<u8> {
     }];
     image.edits =
         vec![EditRecord { name: "table".into(), at: Svma(0x2000), size: 4, symbol: 3, preimage: [6; 16], code: false }];
+    let keep = |key, offset, stays| KeepRecord {
+        name: "hits".into(),
+        keep: Keep { key: [key; 16], shape: [8; 16], stays },
+        size: 4,
+        symbol: 4,
+        offset,
+    };
+    image.keeps = vec![keep(1, 0, None), keep(2, 4, Some(String::new()))];
     image.return_sites = vec![6, 11];
     emit::payload(&image).unwrap()
 }

@@ -17,6 +17,7 @@ mod recovered;
 mod reused;
 mod sanitized;
 mod seen;
+mod superseded;
 mod surroundings;
 mod switch;
 mod thread_locals;
@@ -66,6 +67,7 @@ pub fn cases() -> Vec<Case> {
         reused::CASES,
         sanitized::CASES,
         internal::CASES,
+        superseded::CASES,
     ]
     .concat()
 }

@@ -109,11 +109,14 @@ pub fn switch_in(
     if how.perf_map {
         perf_map::write(&session.target, &patch)?;
     }
+    let variables = Variables::of(&patch, &records, &going, outcome.anew);
+    notes.extend(variables.notes());
     let mut json = outcome.json();
     if let Value::Object(m) = &mut json {
         m.insert("pid".into(), json!(pid));
         m.insert("id".into(), json!(patch.id));
         m.insert("changed".into(), json!(true));
+        m.insert("variables".into(), variables.json());
         m.insert("replaced".into(), going.iter().map(|g| json!(g.id)).collect());
         m.insert("functions".into(), patch.funcs.iter().map(|f| json!(f.1)).collect());
         m.insert("writes".into(), json!(patch.edits.len()));
@@ -138,10 +141,54 @@ pub fn switch_in(
     for g in &going {
         let _ = writeln!(text, "  in place of {}", g.id);
     }
+    if !variables.along.is_empty() {
+        let _ = writeln!(text, "  with the values of {}", variables.along.join(", "));
+    }
     for note in &notes {
         let _ = writeln!(text, "  note: {note}");
     }
     Ok(Report::new(text, json))
+}
+
+/// Variables that the bundle brings, and another live one had brought, too.
+#[derive(Debug, Default)]
+struct Variables {
+    /// They go on with their values.
+    along: Vec<String>,
+    anew: Vec<String>,
+    /// Each with the bundle that keeps one of its own.
+    beside: Vec<(String, String)>,
+}
+
+impl Variables {
+    fn of(patch: &Patch, records: &[Patch], going: &[Patch], anew: bool) -> Variables {
+        let mut out = Variables::default();
+        let others = records.iter().filter(|p| p.is(RecordState::Live) && p.addr != patch.addr);
+        for (other, (had, name, bias)) in others.flat_map(|p| p.keeps.iter().map(move |k| (p, k))) {
+            let Some((has, ..)) = patch.keeps.iter().find(|(k, _, b)| k.key == had.key && b == bias) else { continue };
+            if !going.iter().any(|g| g.addr == other.addr) {
+                out.beside.push((name.clone(), other.id.clone()));
+            } else if has.from == had.addr && !anew {
+                out.along.push(name.clone());
+            } else {
+                out.anew.push(name.clone());
+            }
+        }
+        out
+    }
+
+    fn notes(&self) -> impl Iterator<Item = String> + '_ {
+        let anew = self.anew.iter().map(|name| format!("`{name}` begins anew: its former value couldn't go along"));
+        let beside = self.beside.iter().map(|(name, id)| {
+            format!("`{name}` begins anew, beside that of {id}: a bundle that supersedes {id}, or --replace, takes the value along")
+        });
+        anew.chain(beside)
+    }
+
+    fn json(&self) -> Value {
+        let beside = self.beside.iter().map(|(name, _)| name);
+        json!({ "along": self.along, "anew": self.anew.iter().chain(beside).collect::<Vec<_>>() })
+    }
 }
 
 /// The switch is made and was read back before the barrier was asked for; a barrier that comes late or not at all changes nothing about that.

@@ -48,6 +48,8 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
             after,
         });
     }
+    let maps = going.iter().flat_map(|g| &g.units).map(|(u, _)| (u.map, u.map.saturating_add(u.map_len)));
+    patch.former.extend(maps);
     patch.record.switches_stacks |= going.iter().fold(0, |all, g| all | g.record.switches_stacks);
     // First everything goes back to where it was before those that go.
     let back = going.iter().flat_map(|g| moves::back(&g.moves));
@@ -131,6 +133,8 @@ mod tests {
             new_sites: Vec::new(),
             riders: Vec::new(),
             threads: Vec::new(),
+            keeps: Vec::new(),
+            former: Vec::new(),
             moves: Vec::new(),
             detours: Vec::new(),
             closes: false,

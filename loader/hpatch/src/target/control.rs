@@ -4,7 +4,7 @@ use std::fs::File;
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 
-use hpatch_core::abi::{self, Func, Move, Range, Record, RecordState, Unit, Write};
+use hpatch_core::abi::{self, Func, Keep, MOVE_ALONG, Move, Range, Record, RecordState, Unit, Write};
 use hpatch_core::image::Image;
 
 use super::Target;
@@ -313,6 +313,10 @@ pub struct Patch {
     pub riders: Vec<Rider>,
     /// What its thread-local variables begin with in the threads that run.
     pub threads: Vec<Begin>,
+    /// Variables that it brought: also with their name and the load bias of their module.
+    pub keeps: Vec<(Keep, String, u64)>,
+    /// Mappings of the payloads that give way to it.
+    pub former: Vec<(u64, u64)>,
     /// Bytes of variables that are copied in the stop, in this order.
     pub moves: Vec<Move>,
     /// Where functions lead to their replacements, or did: at these places they can be entered, and closed.
@@ -367,7 +371,20 @@ impl Patch {
         }
         let detour = |e: &&Edit| funcs.get(e.func as usize).is_some_and(|f: &(Func, String)| f.0.replaced());
         let detours = edits.iter().filter(detour).map(|e| e.addr).collect();
-        let moves = moves_of(mem.read_pods(r.moves, count(r.move_count)?).map_err(fail)?)?;
+        let mut keeps = Vec::new();
+        for (u, _) in &units {
+            let n = u32::try_from(u.keep_count).map_err(|_| broken("a count is out of bounds"))?;
+            for k in mem.read_pods::<Keep>(u.keeps, count(n)?).map_err(fail)? {
+                keeps.push((k, text(k.name, k.name_len)?, u.bias));
+            }
+        }
+        let mut moves: Vec<Move> = mem.read_pods(r.moves, count(r.move_count)?).map_err(fail)?;
+        // Later what gave way may be gone.
+        if r.state == RecordState::Prepared as u32 || r.state == RecordState::Writing as u32 {
+            let along = keeps.iter().map(|(k, ..)| k).filter(|k| k.from != 0);
+            moves.extend(along.map(|k| Move { from: k.from, to: k.addr, len: k.len, both_ways: MOVE_ALONG }));
+        }
+        let moves = moves_of(moves)?;
         Ok(Self {
             addr,
             id,
@@ -382,6 +399,8 @@ impl Patch {
             record: r,
             riders: Vec::new(),
             threads,
+            keeps,
+            former: Vec::new(),
             closes: !moves.is_empty(),
             moves,
         })
@@ -405,7 +424,12 @@ impl Patch {
         let stays = |addr: u64| units.iter().any(|(u, _)| (u.lo..u.hi).contains(&addr));
         self.edits.retain(|e| stays(e.addr));
         self.detours.retain(|d| stays(*d));
-        self.moves.retain(|m| stays(if m.both_ways != 0 { m.from } else { m.to }));
+        let own = |addr: u64| units.iter().any(|(u, _)| addr.checked_sub(u.map).is_some_and(|at| at < u.map_len));
+        self.moves.retain(|m| match m.both_ways {
+            MOVE_ALONG => own(m.to),
+            0 => stays(m.to),
+            _ => stays(m.from),
+        });
     }
 
     /// Every module that it changed was unloaded.

@@ -93,6 +93,8 @@ unsafe impl Pod for hpatch_core::abi::Range {}
 // SAFETY: as above.
 unsafe impl Pod for hpatch_core::abi::Move {}
 // SAFETY: as above.
+unsafe impl Pod for hpatch_core::abi::Keep {}
+// SAFETY: as above.
 unsafe impl Pod for u64 {}
 
 /// One piece of memory to read: `[addr, addr + len)` to `words[at..]`.
