@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod differ;
 pub mod failure;
 pub mod fuzz;
+pub mod left_out;
 pub mod load;
 pub mod matrix;
 pub mod paths;

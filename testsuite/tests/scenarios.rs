@@ -2,8 +2,12 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use testsuite::program::Program;
-use testsuite::{paths, scenario, special};
+use testsuite::{left_out, paths, scenario, special};
+
+/// What scenarios couldn't try.
+static LEFT_OUT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -16,12 +20,21 @@ fn main() {
     };
     for case in special::cases() {
         let name = format!("special/{} [{}]", case.name, case.hazards);
-        trials.push(Trial::test(name, move || (case.run)().map_err(Failed::from)));
+        trials.push(Trial::test(name, move || {
+            let result = (case.run)();
+            let reasons = left_out::reasons().into_iter().map(|why| format!("{}: {why}", case.name));
+            LEFT_OUT.lock().map(|mut all| all.extend(reasons)).map_err(|_| "another scenario panicked")?;
+            result.map_err(Failed::from)
+        }));
     }
     for program in missing {
         println!("rows left out, because the machine has no {program}");
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for line in LEFT_OUT.lock().iter().flat_map(|all| all.iter()) {
+        println!("left out, wholly or in part: {line}");
+    }
+    conclusion.exit();
 }
 
 fn matrix(program: &Program, full: bool, strength: Option<usize>, missing: &mut BTreeSet<String>) -> Vec<Trial> {

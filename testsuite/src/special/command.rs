@@ -2,6 +2,7 @@
 
 use super::{Case, Pair};
 use crate::bundle::Signer;
+use crate::left_out::{RELEASE, left_out};
 use crate::process::{Output, run};
 use crate::snapshot::Snapshot;
 use crate::target::{self, Launch, Target};
@@ -35,7 +36,7 @@ fn worker_killed() -> Result<()> {
     for step in STEPS {
         let output = killed_at(step, &pair, &target)?;
         if output.code() == Some(0) {
-            // A release build has no such switch.
+            left_out(RELEASE);
             return target.finish();
         }
         output.expect(8)?;
@@ -103,7 +104,7 @@ fn slow() -> Result<()> {
     for operation in ["Alloc", "Prepare"] {
         let output = with_slow(operation, &["apply", "--pid", &pid, &bundle])?;
         if output.code() == Some(0) {
-            // A release build has no such switch.
+            left_out(RELEASE);
             return target.finish();
         }
         let output = output.expect(7)?;
@@ -186,7 +187,7 @@ fn target_killed() -> Result<()> {
         command.env("HPATCH_TEST_KILL", step).env("HPATCH_TEST_KILL_PID", &pid);
         let output = run(&mut command, Duration::from_secs(30))?;
         if output.code() == Some(0) && step == "hijacked" {
-            // A release build has no such switch.
+            left_out(RELEASE);
             return target.finish();
         }
         // All was done, and seen to be, before the kernel came to ending the process.

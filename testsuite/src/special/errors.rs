@@ -3,6 +3,7 @@
 use super::{Case, Pair, compiled};
 use crate::bundle::{self, Signer, TOOL_LIMIT, patchgen};
 use crate::compile;
+use crate::left_out::left_out;
 use crate::process::{Output, run, run_ok};
 use crate::program::Config;
 use crate::target::{self, Launch, Target};
@@ -209,7 +210,7 @@ fn separate_debug() -> Result<()> {
 /// Goroutines' stacks can't be looked at: no bundle, in whatever way the program is built. Machines without Go leave it out.
 fn go_program() -> Result<()> {
     if paths::find("go").is_none() {
-        eprintln!("left out, for want of go: a program of Go's");
+        left_out("the machine has no go");
         return Ok(());
     }
     let folder = paths::scratch()?.join("go");

@@ -1,6 +1,7 @@
 //! Processes that end, or replace their program (execve(2)), while a command works on them: the command says so, and a new program is left alone.
 
 use super::{Case, Pair, answers, apply_with_signal};
+use crate::left_out::{RELEASE, left_out};
 use crate::snapshot::Snapshot;
 use crate::target::{self, Target};
 use crate::{Result, check, fail};
@@ -42,7 +43,7 @@ fn at_each_step(
             let output = apply_with_signal(&pair, &target, step)?;
             let when = format!("{verb} in its {thread} thread at {step}: {}", output.describe());
             if !comes_true(Duration::from_secs(5), || has_left(&target))? {
-                // A release build has no such switch.
+                left_out(RELEASE);
                 check!(output.code() == Some(0) && step == STEPS[0], "it is as it was: {when}");
                 return target.finish();
             }

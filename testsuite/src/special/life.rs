@@ -3,6 +3,7 @@
 use super::{Case, Pair, answers, compiled, folder};
 use crate::bundle::{self, Signer};
 use crate::compile::{self, Build};
+use crate::left_out::{RELEASE, left_out};
 use crate::process::{self, Output};
 use crate::program::{Config, Program};
 use crate::snapshot::Snapshot;
@@ -240,7 +241,7 @@ fn replacing_killed() -> Result<()> {
         let output = process::run(&mut command, Duration::from_secs(30))?;
         if output.code() == Some(0) {
             check!(step == "writing", "{step}: nobody was killed");
-            // A release build has no such switch.
+            left_out(RELEASE);
             return target.finish();
         }
         target::hpatch("recover", target.pid(), &[])?.expect(0)?;
@@ -450,7 +451,10 @@ fn unloaded_meanwhile() -> Result<()> {
         // It stops itself.
         command.env("HPATCH_TEST_KILL", "prefaulted").env("HPATCH_TEST_KILL_SIGNAL", "19");
         let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let Some(worker) = stopped_child(&mut command)? else { return target.finish() };
+        let Some(worker) = stopped_child(&mut command)? else {
+            left_out(RELEASE);
+            return target.finish();
+        };
         answers(&mut target, "close 0", "0", "before the stop")?;
         if again {
             plugin.load(&mut target, "load")?;

@@ -3,6 +3,7 @@
 use super::{Case, folder, special};
 use crate::bundle::{self, Signer};
 use crate::compile::{self, Build};
+use crate::left_out::{RELEASE, left_out};
 use crate::process::{self, Output};
 use crate::program::Config;
 use crate::target::{self, Launch, Target};
@@ -88,7 +89,7 @@ fn in_place_of() -> Result<()> {
     for (step, onward) in STEPS.into_iter().filter(|s| s.0 != "set") {
         if dying("apply", &target, &[&made[1].to_string_lossy()], step, false)?.code() == Some(0) {
             check!(step == "writing", "{step}: nobody was killed");
-            // A release build has no such switch.
+            left_out(RELEASE);
             return target.finish();
         }
         target::hpatch("recover", target.pid(), &[])?.expect(0)?;
@@ -131,6 +132,7 @@ fn killed() -> Result<()> {
     for (n, (step, live)) in steps.clone().enumerate() {
         if dying("apply", &target, &[&made[0].to_string_lossy()], step, false)?.code() == Some(0) {
             check!(n == 0, "{step}: nobody was killed");
+            left_out(RELEASE);
             return target.finish();
         }
         // Nobody comes through while functions are closed.
@@ -199,7 +201,7 @@ fn counted() -> Result<()> {
         let output = dying("apply", &target, &[&bundle], step, false)?;
         if output.code().is_some() {
             check!(n == 0 && output.code() == Some(0), "{step}: nobody was killed: {}", output.describe());
-            // A release build has no such switch.
+            left_out(RELEASE);
             target.ask("stop")?;
             return target.finish();
         }

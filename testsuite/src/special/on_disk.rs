@@ -2,6 +2,7 @@
 
 use super::{Case, Pair, answers, compiled, folder};
 use crate::bundle::{self, Signer, TOOL_LIMIT};
+use crate::left_out::left_out;
 use crate::process::{self, Output, run_ok};
 use crate::program::Config;
 use crate::snapshot::Snapshot;
@@ -129,7 +130,7 @@ fn on_layers() -> Result<()> {
             "sh",
         ]);
         if process::run(probe.arg(folder.path()), Duration::from_secs(10))?.code() != Some(0) {
-            // The kernel or a container forbids that.
+            left_out("the kernel or a container forbids to mount layers");
             return Ok(());
         }
         let text = |path: &Path| path.to_string_lossy().into_owned();

@@ -1,6 +1,7 @@
 //! Pids that are given again: a killed command's, and that of the process that it worked on.
 
 use super::{Case, Pair, answers};
+use crate::left_out::{RELEASE, left_out};
 use crate::process::{Output, run};
 use crate::target::{self, Target};
 use crate::{Failure, Result, check, fail, paths};
@@ -48,6 +49,9 @@ fn killed(pair: &Pair, target: &Target) -> Result<Option<Output>> {
     command.args(["apply", "--pid", &target.pid().to_string()]).arg(&pair.bundle);
     command.env("HPATCH_TEST_KILL", "all:written");
     let output = run(&mut command, Duration::from_secs(30))?;
+    if output.code().is_some() {
+        left_out(RELEASE);
+    }
     Ok(output.code().is_none().then_some(output))
 }
 

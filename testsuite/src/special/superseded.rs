@@ -3,6 +3,7 @@
 use super::moved::{bundles_of, dying};
 use super::{Case, answers};
 use crate::bundle::Signer;
+use crate::left_out::{RELEASE, left_out};
 use crate::process::{self, Output};
 use crate::target::{self, Launch, Target};
 use crate::{Result, check, paths};
@@ -94,7 +95,7 @@ fn killed() -> Result<()> {
         let output = dying("apply", &target, &[&bundle, "--replace"], step, false)?;
         if output.code().is_some() {
             check!(n == 0 && output.code() == Some(0), "{step}: nobody was killed: {}", output.describe());
-            // A release build has no such switch.
+            left_out(RELEASE);
             break;
         }
         thread::sleep(WHILE);

@@ -2,6 +2,7 @@
 
 use super::{Case, Pair, compiled};
 use crate::bundle::Signer;
+use crate::left_out::left_out;
 use crate::process::{self, Output};
 use crate::program::Config;
 use crate::snapshot::Snapshot;
@@ -126,7 +127,7 @@ fn dropped() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut target = Target::start(&pair.builds.old.program, &Launch::trusting(public_trust(folder.path())?))?;
     if target.ask("nobody")? != "done" {
-        // Only root can drop what only root has.
+        left_out("only root can drop what only root has");
         return target.finish();
     }
     there_and_back(&pair, &mut target)?;
@@ -155,6 +156,7 @@ fn nobody() -> Result<()> {
         command
     };
     if process::run(&mut as_nobody(&["true"]), Duration::from_secs(5))?.code() != Some(0) {
+        left_out("only root can become nobody");
         return Ok(());
     }
     let launch = Launch {
@@ -220,6 +222,7 @@ fn chroot() -> Result<()> {
     std::fs::create_dir_all(root.join("proc"))?;
     let mut target = Target::start(&pair.builds.old.program, &Launch::trusting(trust.clone()))?;
     if target.ask(&format!("chroot {}", root.display()))? != "done" {
+        left_out("only root can change the root");
         return target.finish();
     }
     target.apply_within(&pair.bundle, 2)?.expect(5)?;
@@ -233,6 +236,7 @@ fn chroot() -> Result<()> {
     target.finish()?;
     let mut target = Target::start(&pair.builds.old.program, &Launch::trusting(trust))?;
     if target.ask(&format!("proc {}", root.join("proc").display()))? != "done" {
+        left_out("the kernel or a container forbids to mount /proc");
         return target.finish();
     }
     target.ask(&format!("chroot {}", root.display()))?;
@@ -248,7 +252,7 @@ fn namespaces() -> Result<()> {
     let mut target = Target::start(&pair.builds.old.program, &Launch::trusting(trust.clone()))?;
     let answer = target.ask("unshare")?;
     let Ok(pid) = answer.parse::<u32>() else {
-        // The kernel or a container forbids new user namespaces.
+        left_out("the kernel or a container forbids new user namespaces");
         check!(answer == "none", "`unshare` gives `{answer}`");
         return target.finish();
     };
@@ -326,11 +330,13 @@ fn frozen() -> Result<()> {
         ("/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"),
         ("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"),
     ];
+    let mut tried = false;
     for (hierarchy, file, freeze, thaw) in hierarchies {
         let group = Group(Path::new(hierarchy).join(format!("hpatch-{}", std::process::id())));
         if std::fs::create_dir(&group.0).is_err() || !group.0.join(file).exists() {
             continue;
         }
+        tried = true;
         let (pair, mut target) = start("odd-frozen", &["idle 2"])?;
         let write = |name: &str, what: &str| std::fs::write(group.0.join(name), what);
         write("cgroup.procs", &target.pid().to_string())?;
@@ -343,6 +349,9 @@ fn frozen() -> Result<()> {
         there_and_back(&pair, &mut target)?;
         target.finish()?;
     }
+    if !tried {
+        left_out("no control group that can be frozen may be made here");
+    }
     Ok(())
 }
 
@@ -352,6 +361,7 @@ fn real_time() -> Result<()> {
     let mut target = pair.start()?;
     let processors = std::thread::available_parallelism()?.get();
     if target.ask(&format!("real time {processors}"))? != "done" {
+        left_out("no right to real-time threads");
         return target.finish();
     }
     target::hpatch("apply", target.pid(), &[&text(&pair.bundle)])?.expect(0)?;
@@ -366,6 +376,7 @@ fn kernel_workers() -> Result<()> {
     let pair = Pair::make("odd", "odd-uring")?;
     let mut target = pair.start()?;
     if target.ask("uring")? == "none" {
+        left_out("the kernel has no io_uring, or forbids it");
         return target.finish();
     }
     for _ in 0..3 {
