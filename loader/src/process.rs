@@ -245,9 +245,9 @@ impl<'m> Symbols<'m> {
         self.scope.is_some_and(|s| s.definer_imports(self.mem, name, other))
     }
 
-    /// Whether the module with load bias `bias` imports `other` and doesn't define `name`.
-    pub fn imports_without(&self, bias: u64, other: &[u8], name: &[u8]) -> bool {
-        self.scope.is_some_and(|s| s.imports(self.mem, bias, other) && !s.defines(self.mem, bias, name))
+    /// Whether any module imports `other` and doesn't define `name`.
+    pub fn any_imports_without(&self, other: &[u8], name: &[u8]) -> bool {
+        self.scope.is_some_and(|s| s.any_imports_without(self.mem, other, name))
     }
 
     /// Whether the module that defines `name` defines the symbol version `version`.

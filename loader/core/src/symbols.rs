@@ -343,6 +343,12 @@ impl Scope {
         })
     }
 
+    /// Whether any module imports `other` and doesn't define `name`.
+    pub fn any_imports_without(self, mem: &dyn Memory, other: &[u8], name: &[u8]) -> bool {
+        let read = |(bias, at)| Dynamic::read(mem, bias, at);
+        self.modules(mem).filter_map(read).any(|d| d.imports(mem, other) && d.find(mem, name, b"").is_none())
+    }
+
     /// Whether the module that defines `name` imports `other`.
     pub fn definer_imports(self, mem: &dyn Memory, name: &[u8], other: &[u8]) -> bool {
         let owner = |(bias, at): (u64, u64)| Dynamic::read(mem, bias, at).filter(|d| d.find(mem, name, b"").is_some());

@@ -6,6 +6,7 @@ pub mod cmd;
 pub mod error;
 pub mod fault;
 pub mod moves;
+pub mod privilege;
 pub mod recovery;
 pub mod switch;
 pub mod target;

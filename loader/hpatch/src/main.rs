@@ -6,6 +6,7 @@ use clap::Parser;
 use hpatch::cmd::args::{Cli, Verb, Which};
 use hpatch::cmd::{self, Report};
 use hpatch::error::{Error, Exit, Result};
+use hpatch::privilege;
 
 fn work(verb: &Verb) -> Result<Report> {
     match verb {
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { Exit::Usage as u8 } else { 0 });
         }
     };
+    if let Err(e) = privilege::check() {
+        return ExitCode::from(cmd::finish(cli.verb.name(), cli.json, Err(e)) as u8);
+    }
     let finish = |outcome| cmd::finish(cli.verb.name(), cli.json, outcome);
     ExitCode::from(match (&cli.verb, cli.verb.switches()) {
         (Verb::Helper { at, length }, _) => cmd::inside::help(*at, *length, work),

@@ -56,4 +56,9 @@ codes! {
         why: "Where ptrace is refused to this command, its copy inside may have it.",
         act: "Make this program's file readable and executable where the process lives.",
     }
+    PRIVILEGED = 1412 Refuse "the command has more rights than whoever starts it" {
+        seen: "The file of `hpatch` has a set-user-ID bit, or capabilities (AT_SECURE is set).",
+        why: "Whoever starts it chooses the loader's file, the trusted keys and the process, and would get that process's rights.",
+        act: "Take them from the file; let root start it, or the process's user.",
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Case, Pair, answers};
 use crate::bundle::Signer;
+use crate::left_out::left_out;
 use crate::process::{Output, run, run_ok};
 use crate::program::{Config, Program};
 use crate::snapshot::Snapshot;
@@ -22,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "full disk at apply", hazards: "S11", run: full_disk },
     Case { name: "attached under a filter", hazards: "S7", run: attached_filtered },
     Case { name: "unwinder of its own, attached", hazards: "C8,S7", run: own_unwinder },
+    Case { name: "unwinder of another image", hazards: "C8", run: others_unwinder },
     Case { name: "attached inside a constructor", hazards: "S3,S7", run: attached_constructing },
 ];
 
@@ -199,6 +201,38 @@ fn own_unwinder() -> Result<()> {
     check!(output.text().contains("HP1110"), "{}", output.describe());
     answers(&mut target, "area -2", "negative", "refused")?;
     target.finish()
+}
+
+/// A library's exceptions come through the patched program; whoever can't be told of its new frames would end it.
+fn others_unwinder() -> Result<()> {
+    let pair = Pair::make("thrown_through", "others-unwinder")?;
+    for (compiler, attached, passes) in
+        [("g++-11", false, false), ("g++-11", true, false), ("g++-12", true, false), ("g++-12", false, true)]
+    {
+        if paths::find(compiler).is_none() {
+            left_out(format!("the machine has no {compiler}"));
+            continue;
+        }
+        let library = pair.builds.folder.join(format!("libthrows-{compiler}.so"));
+        let mut build = Command::new(compiler);
+        build.args(["-shared", "-fPIC", "-static-libgcc", "-static-libstdc++", "-o"]).arg(&library);
+        run_ok(build.arg(paths::programs().join("special/throws.cpp")), Duration::from_secs(60))?;
+        let mut target = if attached {
+            let target = Target::start(&pair.builds.old.program, &Launch::default())?;
+            attach(&target)?.expect(0)?;
+            target
+        } else {
+            pair.start()?
+        };
+        answers(&mut target, &format!("load {}", library.display()), "ok", compiler)?;
+        answers(&mut target, "call 2", "-1", "before")?;
+        let output = target.apply(&pair.bundle)?.expect(if passes { 0 } else { 4 })?;
+        check!(passes || output.text().contains("HP1110"), "{compiler}: {}", output.describe());
+        answers(&mut target, "call 1", if passes { "201" } else { "2" }, compiler)?;
+        answers(&mut target, "call 2", "-1", "afterwards")?;
+        target.finish()?;
+    }
+    Ok(())
 }
 
 /// A filter that knows none of the loader's calls, and one that kills for them.

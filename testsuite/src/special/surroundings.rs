@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "leader gone", hazards: "S4", run: leader_gone },
     Case { name: "vfork waiter", hazards: "S4", run: vfork_waiter },
     Case { name: "a process in the same memory", hazards: "S4", run: shared },
+    Case { name: "privileged beyond its user", hazards: "B5,S7", run: privileged },
     Case { name: "frozen", hazards: "S4,S10", run: frozen },
     Case { name: "real-time threads", hazards: "S4", run: real_time },
     Case { name: "workers of the kernel", hazards: "S4,S5", run: kernel_workers },
@@ -189,6 +190,34 @@ fn nobody() -> Result<()> {
     check!(denied.text().contains("HP1203"), "root's process: {}", denied.describe());
     value(&mut other, OLD, "after an attempt by nobody")?;
     other.finish()
+}
+
+/// A command whose file gives everybody root's rights, or the right to trace, does nothing with them.
+fn privileged() -> Result<()> {
+    let pair = Pair::make("odd", "odd-privileged")?;
+    let folder = tempfile::tempdir()?;
+    let trust = public_trust(folder.path())?;
+    let hpatch = folder.path().join("hpatch");
+    let mut target = pair.start()?;
+    let pid = target.pid().to_string();
+    let given: [(&str, &[&str]); 2] = [("chmod", &["4755"]), ("setcap", &["cap_sys_ptrace,cap_dac_override+ep"])];
+    for (tool, rights) in given {
+        std::fs::remove_file(&hpatch).or_else(|e| if hpatch.exists() { Err(e) } else { Ok(()) })?;
+        std::fs::copy(paths::tool("hpatch")?, &hpatch)?;
+        std::fs::set_permissions(&hpatch, std::fs::Permissions::from_mode(0o755))?;
+        let given = process::run(Command::new(tool).args(rights).arg(&hpatch), Duration::from_secs(5));
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&hpatch).args(["status", "--pid", &pid]);
+        let said = process::run(nobody.env("HPATCH_TRUST", &trust), Duration::from_secs(30));
+        match (given.map(|o| o.code()), said) {
+            (Ok(Some(0)), Ok(output)) if output.code().is_some_and(|code| code != 127) => {
+                check!(output.code() == Some(4) && output.text().contains("HP1412"), "{tool}: {}", output.describe());
+            }
+            _ => left_out(format!("`{tool}` or `setpriv` can't be used here")),
+        }
+    }
+    value(&mut target, OLD, "in the end")?;
+    target.finish()
 }
 
 /// A container whose filter refuses ptrace: the last fallback, which is to refuse with everything as it was.

@@ -10,3 +10,4 @@ pub mod report;
 pub mod scan;
 pub mod stacks;
 pub mod unwind;
+pub mod unwinders;

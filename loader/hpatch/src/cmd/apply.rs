@@ -15,7 +15,7 @@ use super::Report;
 use super::args::{Applying, Switching};
 use super::session::Session;
 use super::{perf_map, revert};
-use crate::check::foreign;
+use crate::check::{foreign, unwinders};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::fault;
 use crate::switch::{self, Direction};
@@ -79,6 +79,7 @@ pub fn switch_in(
     let switched = check_scope(&patch)
         .and_then(|()| revert::stays(&going))
         .and_then(|()| check_order(&records, &going))
+        .and_then(|()| unwinders::check(&session.target, &patch))
         .and_then(|()| {
             let all = compose::in_place_of(patch.clone(), &going, RecordState::Reverted);
             switch::run(&session.target, &all, Direction::Apply, switching.options())

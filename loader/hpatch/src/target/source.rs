@@ -14,7 +14,7 @@ use super::maps::{self, Mapping};
 use super::modules;
 
 type Slice = EndianSlice<'static, LittleEndian>;
-type ElfFile = object::read::elf::ElfFile64<'static>;
+pub type ElfFile = object::read::elf::ElfFile64<'static>;
 
 /// Where the debug files of distributions are.
 const DEBUG_ROOT: &str = "usr/lib/debug";
@@ -92,22 +92,30 @@ impl<'a> Sources<'a> {
 
 impl Module {
     fn open(target: &Target, m: &modules::Module, maps: &[Mapping]) -> Option<Self> {
-        let (image, path, first) = (&m.image, m.path.as_str(), maps::find(maps, m.base)?);
+        let (image, path) = (&m.image, m.path.as_str());
         let inside = PathBuf::from(format!("/proc/{}/root", target.pid));
-        let named = inside.join(path.trim_start_matches('/'));
-        // By its name, or what is mapped whatever its name is now (that needs rights in the first user namespace).
-        let mapped = format!("/proc/{}/map_files/{:x}-{:x}", target.pid, first.start, first.end);
-        let exe = format!("/proc/{}/exe", target.pid);
-        let fits =
-            |p: &Path| open_elf(p).filter(|f| f.build_id().ok().flatten().unwrap_or_default() == image.build_id());
-        let file = [named.as_path(), Path::new(&mapped), Path::new(&exe)].into_iter().find_map(fits)?;
-        let debug = debug_files(&file, &inside, Path::new(path), image.build_id()).into_iter().find_map(|p| fits(&p));
+        let file = file_of(target, m, maps)?;
+        let debug = debug_files(&file, &inside, Path::new(path), image.build_id()).into_iter();
+        let debug = debug.filter_map(|p| open_elf(&p)).find(|f| is_of(m, f));
         let mut functions: Vec<_> = [debug.as_ref(), Some(&file)].into_iter().flatten().flat_map(functions).collect();
         functions.sort();
         functions.dedup_by_key(|f| f.0);
         let lines = debug.as_ref().and_then(lines).or_else(|| lines(&file));
         Some(Self { bias: image.bias, functions, lines, file })
     }
+}
+
+/// The file of a module: by its name, or what is mapped whatever its name is now (that needs rights in the first user namespace).
+pub fn file_of(target: &Target, m: &modules::Module, maps: &[Mapping]) -> Option<ElfFile> {
+    let first = maps::find(maps, m.base)?;
+    let named = Path::new(&format!("/proc/{}/root", target.pid)).join(m.path.trim_start_matches('/'));
+    let mapped = PathBuf::from(format!("/proc/{}/map_files/{:x}-{:x}", target.pid, first.start, first.end));
+    let exe = PathBuf::from(format!("/proc/{}/exe", target.pid));
+    [named, mapped, exe].iter().filter_map(|p| open_elf(p)).find(|f| is_of(m, f))
+}
+
+fn is_of(m: &modules::Module, file: &ElfFile) -> bool {
+    file.build_id().ok().flatten().unwrap_or_default() == m.image.build_id()
 }
 
 /// Mapped to the end of the command: one command looks at the files of one process once.

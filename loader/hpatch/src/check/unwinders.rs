@@ -1,0 +1,51 @@
+//! Old unwinders that are linked into a module (`-static-libgcc`) ask nobody for the tables of a frame but the dynamic linker's list of modules: an
+//! exception that such a one brings through new code ends the process. Of the patched modules themselves `patchgen` has seen to that.
+
+use object::{Object, ObjectSymbol};
+
+use crate::error::{Error, Exit, Result, code};
+use crate::target::control::Patch;
+use crate::target::modules::{self, Module};
+use crate::target::{Target, source};
+
+/// libgcc's search for a frame's tables, and what it is built on.
+const SEARCH: &[u8] = b"_Unwind_Find_FDE";
+const WALKS: &[u8] = b"dl_iterate_phdr";
+/// What newer ones ask, and where libgcc is told of tables.
+const ASKED: &[u8] = b"_dl_find_object";
+const TOLD: &[u8] = b"__register_frame_info";
+
+/// Refuses a patch whose code makes calls where a module has such an unwinder. One in a stripped file isn't seen.
+///
+/// # Errors
+/// HP1110.
+pub fn check(target: &Target, patch: &Patch) -> Result<()> {
+    if patch.new_sites.is_empty() {
+        return Ok(());
+    }
+    let maps = target.maps()?;
+    let other = |m: &Module| !patch.units.iter().any(|(u, _)| m.contains(u.lo));
+    let mut modules = modules::loaded(&target.mem, &maps).into_iter().filter(|m| other(m) && !m.is_libc());
+    match modules.find(|m| source::file_of(target, m, &maps).is_some_and(|file| unwinds_alone(&file))) {
+        None => Ok(()),
+        Some(m) => Err(Error::new(
+            code::UNWINDER,
+            Exit::Refused,
+            format!(
+                "{} has an old unwinder of its own, whose exceptions couldn't pass through the patch",
+                m.file_name()
+            ),
+        )
+        .help("build it without -static-libgcc, or with GCC 12 or later")),
+    }
+}
+
+fn unwinds_alone(file: &source::ElfFile) -> bool {
+    let named = |s: &object::read::elf::ElfSymbol64<'_, '_>, name: &[u8]| s.name_bytes() == Ok(name);
+    let imports = |name: &[u8]| file.dynamic_symbols().any(|s| s.is_undefined() && named(&s, name));
+    let exports = |name: &[u8]| file.dynamic_symbols().any(|s| s.is_definition() && named(&s, name));
+    imports(WALKS)
+        && !imports(ASKED)
+        && !exports(TOLD)
+        && file.symbols().any(|s| s.is_definition() && named(&s, SEARCH))
+}
