@@ -100,7 +100,7 @@ pub fn lift(image: &Image) -> Lifted {
             .map(|(k, &t)| DataRef { at: 4 * k as u32, field: Field::TableRel32, target: resolver.address(t) })
             .collect();
     }
-    steps::mark_ends(&mut functions, &data, &built.data_at);
+    steps::mark_ends(image, &resolver.callees, &mut functions, &data, &built.data_at);
     let once: u64 = functions.iter().map(|f| f.insns.len() as u64).sum();
     let decoded = once + resolver.callees.decoded.into_inner();
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();

@@ -15,7 +15,7 @@ use iced_x86::{
     OpKind, Register,
 };
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -82,6 +82,42 @@ pub(super) fn is_indexed(
         _ => walk.rests(&first),
     };
     begun.is_none() || walk.finds_sum().unwrap_or(true)
+}
+
+/// Whether code may use two addresses with each other: has both at one place, or puts one where it finds it later. The code computes with
+/// neither.
+pub(super) fn meet(image: &Image, callees: &Callees, f: &Function, pair: [&CodeRef; 2], room: &mut Room) -> bool {
+    let [one, other] = pair.map(|r| held_at(image, callees, f, r, room));
+    let (Some(one), Some(other)) = (one, other) else { return true };
+    // A register has but one of the two, and an instruction pushes but one of them.
+    let both = |at, registers: u16| other.held.get(at).is_some_and(|&o| o != registers || o.count_ones() != 1);
+    one.pushed != other.pushed || one.held.iter().any(|(at, &registers)| both(at, registers))
+}
+
+/// Where a function has an address.
+struct Places {
+    /// The registers that may have it, by instruction.
+    held: BTreeMap<usize, u16>,
+    /// The instructions that push it, for a call.
+    pushed: BTreeSet<usize>,
+}
+
+/// None where it may be elsewhere too.
+fn held_at(image: &Image, callees: &Callees, f: &Function, reference: &CodeRef, room: &mut Room) -> Option<Places> {
+    let at = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)).ok()?;
+    let first = room.decode(image, f, at)?;
+    if reference.indexed
+        || !matches!(first.mnemonic(), Mnemonic::Lea | Mnemonic::Mov)
+        || !first.op0_register().is_gpr64()
+    {
+        return None;
+    }
+    room.begin(f);
+    let mut walk = Walk { image, callees, f, room, step: None, slots: Vec::new() };
+    walk.runs_on(at, &first, bit(first.op0_register()))?;
+    let pushed = walk.follows_plainly()?;
+    let held = room.entered.iter().map(|&at| (at, room.held[at])).collect();
+    Some(Places { held, pushed })
 }
 
 /// A bit for each general register.
@@ -189,6 +225,34 @@ impl Walk<'_> {
             if self.step == Some(at) {
                 left |= bit(i.op0_register());
             }
+            self.goes_on(at, &i, left)?;
+        }
+        None
+    }
+
+    /// Goes along all paths, and gives the instructions that push the address. None where one stores it, computes with it, or uses what lies
+    /// in front of it.
+    fn follows_plainly(&mut self) -> Option<BTreeSet<usize>> {
+        let mut pushed = BTreeSet::new();
+        for _ in 0..FAR {
+            let Some(at) = self.room.open.pop() else { return Some(pushed) };
+            let (i, holders) = self.room.meet(self.image, self.f, at)?;
+            let left = if self.f.insns[at].nop {
+                holders
+            } else {
+                let memory = i.op_kinds().any(|k| k == OpKind::Memory);
+                let holds = |register: Register| holders & bit(register) != 0;
+                let stored = memory && i.op1_kind() == OpKind::Register && holds(i.op1_register());
+                if i.mnemonic() == Mnemonic::Push && holds(i.op0_register()) {
+                    pushed.insert(at);
+                }
+                let in_front =
+                    memory && holders & bit(i.memory_base()) != 0 && i.memory_displacement64().cast_signed() < 0;
+                if stored || in_front || computes(&i, &mut self.room.factory, holders) {
+                    return None;
+                }
+                overwrite(&i, &mut self.room.factory, holders)
+            };
             self.goes_on(at, &i, left)?;
         }
         None

@@ -3,11 +3,14 @@
 //! the one that stands in the instruction.
 
 use super::decode::Piece;
-use super::{Access, Data, DataKind, Function, Insn, Target};
+use super::indexed::{self, Callees, Room};
+use super::{Access, CodeRef, Data, DataKind, Function, Insn, Target};
 use crate::addr::{DataId, Svma};
+use crate::image::Image;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
 
 /// Instructions between the two.
 const NEAR: u32 = 12;
@@ -113,8 +116,16 @@ fn is_plain(i: &Instruction) -> bool {
 }
 
 /// Marks addresses that are as well the end of a nameless constant of which the same function has the address. Not of texts that nothing
-/// else refers to: somebody means them, or they wouldn't be there.
-pub(super) fn mark_ends(functions: &mut [Function], data: &[Data], data_at: &BTreeMap<Svma, DataId>) {
+/// else refers to: somebody means them, or they wouldn't be there. Nor where the function never has the two addresses together: each place
+/// that uses such a constant has both by itself.
+pub(super) fn mark_ends(
+    image: &Image,
+    callees: &Callees,
+    functions: &mut [Function],
+    data: &[Data],
+    data_at: &BTreeMap<Svma, DataId>,
+) {
+    let mut room = Room::new();
     let target =
         |target: &Target| if let Target::Data { data, offset } = *target { Some((data, offset)) } else { None };
     let mut uses = vec![0u32; data.len()];
@@ -138,9 +149,14 @@ pub(super) fn mark_ends(functions: &mut [Function], data: &[Data], data_at: &BTr
             };
             let nameless = matches!(d.kind, DataKind::String | DataKind::Blob);
             if nameless && d.range.end == here.range.start && taken().contains(&before) {
-                found.push((n, (before, d.range.size().cast_signed())));
+                let starts = |s: &&CodeRef| s.access == Access::Derived && s.target.data() == Some(before);
+                let mut starts = f.refs.iter().filter(starts);
+                if starts.any(|s| indexed::meet(image, callees, f, [s, r], &mut room)) {
+                    found.push((n, (before, d.range.size().cast_signed())));
+                }
             }
         }
+        callees.decoded.fetch_add(room.end(), Ordering::Relaxed);
         for (n, reading) in found {
             if !f.refs[n].alternatives.contains(&reading) {
                 f.refs[n].alternatives.push(reading);
