@@ -30,7 +30,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     for id in context.set.functions.keys() {
         let function = &a.new.functions[id.index()];
         // Without a call there is no frame that an exception could come through.
-        if function.insns.iter().any(|i| i.call) {
+        if function.insns.iter().any(|i| i.is_call()) {
             let message =
                 format!("`{}` makes calls in {place}, and an exception couldn't pass through it", function.name);
             findings.add(Severity::Refuse, codes::STATIC_EXCEPTIONS, &function.name, message);

@@ -117,10 +117,8 @@ fn first_use_in_thread(context: Context<'_>, findings: &mut Findings) {
 
 fn thread_symbol(target: &Target) -> Option<SymbolId> {
     match target {
-        Target::Tls { symbol, .. }
-        | Target::Slot(Slot::TpOff { symbol, .. } | Slot::TlsGd { symbol, .. } | Slot::TlsDesc { symbol, .. }) => {
-            *symbol
-        }
+        Target::Tls { symbol, .. } => *symbol,
+        Target::Slot(Slot::TpOff(of) | Slot::TlsGd(of) | Slot::TlsDesc(of)) => of.symbol,
         _ => None,
     }
 }

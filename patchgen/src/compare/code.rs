@@ -46,7 +46,7 @@ impl<'a> Body<'a> {
             .iter()
             .map(|i| {
                 let o = n;
-                n += u32::from(!i.nop);
+                n += u32::from(!i.is_nop());
                 o
             })
             .collect();
@@ -66,7 +66,7 @@ impl<'a> Body<'a> {
         if offset >= end {
             return (part, u32::MAX, offset - end);
         }
-        (part, self.ordinal[i - 1], if insn.nop { 0 } else { into })
+        (part, self.ordinal[i - 1], if insn.is_nop() { 0 } else { into })
     }
 
     pub fn at(&self, i: &Insn) -> Svma {
@@ -88,7 +88,7 @@ impl<'a> Body<'a> {
     }
 
     pub fn refs(&self, i: &Insn) -> &'a [CodeRef] {
-        &self.f.refs[i.first_ref as usize..][..usize::from(i.ref_count)]
+        &self.f.refs[i.refs()]
     }
 
     pub fn decode(&self, i: &Insn) -> Instruction {
@@ -117,8 +117,8 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
         }
         worst = worst.max(Some(d));
     };
-    let mut xs = a.f.insns.iter().filter(|i| !i.nop);
-    let mut ys = b.f.insns.iter().filter(|i| !i.nop);
+    let mut xs = a.f.insns.iter().filter(|i| !i.is_nop());
+    let mut ys = b.f.insns.iter().filter(|i| !i.is_nop());
     loop {
         match (xs.next(), ys.next()) {
             (None, None) => break,
@@ -191,7 +191,7 @@ pub(super) fn instruction(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn,
     }
     let (p, q) = (a.bytes(x), b.bytes(y));
     // As most are.
-    if x.ref_count == 0 && y.ref_count == 0 && p == q {
+    if x.refs().is_empty() && y.refs().is_empty() && p == q {
         return None;
     }
     let (r, s) = (|| paired(a.refs(x), b.refs(y)), || paired(b.refs(y), a.refs(x)));
@@ -251,7 +251,7 @@ pub(super) fn masked_equal<'a>(
 
 /// What the references of two functions lead to, in pairs, where nothing else differs.
 pub(super) fn masked<'a>(a: &Body<'a>, b: &Body<'a>) -> Option<Vec<(&'a Target, &'a Target)>> {
-    let of = |f: &'a Function| f.insns.iter().filter(|i| !i.nop);
+    let of = |f: &'a Function| f.insns.iter().filter(|i| !i.is_nop());
     if of(a.f).count() != of(b.f).count() {
         return None;
     }

@@ -33,11 +33,11 @@ pub(super) fn in_place(same: &Same<'_>, old: FuncId, new: FuncId) -> Option<Vec<
     let (a, b) = (Body::new(f, same.old), Body::new(g, same.new));
     let mut changes: Vec<Vec<(usize, u8)>> = vec![Vec::new(); f.parts.len()];
     for (x, y) in f.insns.iter().zip(&g.insns) {
-        let place = |i: &Insn| (i.part, i.offset, i.len, i.nop, i.call, i.local());
+        let place = |i: &Insn| (i.part, i.offset, i.len, i.kind, i.local());
         if place(x) != place(y) {
             return None;
         }
-        if x.nop {
+        if x.is_nop() {
             continue;
         }
         match instruction(same, &a, &b, x, y) {

@@ -34,7 +34,7 @@ pub(super) fn only_line_numbers(
 ) -> bool {
     let a = Body::new(&same.old.lifted.functions[old.index()], same.old);
     let b = Body::new(&same.new.lifted.functions[new.index()], same.new);
-    let (xs, ys) = (a.f.insns.iter().filter(|i| !i.nop), b.f.insns.iter().filter(|i| !i.nop));
+    let (xs, ys) = (a.f.insns.iter().filter(|i| !i.is_nop()), b.f.insns.iter().filter(|i| !i.is_nop()));
     let mut calls = BTreeSet::new();
     let code = xs.zip(ys).all(|(x, y)| match instruction(same, &a, &b, x, y) {
         None => true,
@@ -87,7 +87,7 @@ fn before<'a>(body: &Body<'a>, insn: &Insn) -> impl Iterator<Item = &'a Insn> {
     let insns = &body.f.insns;
     let here = insns.partition_point(|i| (i.part, i.offset) < (insn.part, insn.offset));
     let part = insn.part;
-    insns[..here].iter().rev().take(MAX_ARGUMENTS).take_while(move |n| n.part == part && !n.call)
+    insns[..here].iter().rev().take(MAX_ARGUMENTS).take_while(move |n| n.part == part && !n.is_call())
 }
 
 /// The text that an address leads to.

@@ -166,7 +166,7 @@ impl<'a> Same<'a> {
                 let base = |s: Side<'a>, block: bool| if block { 0 } else { block_size(s) };
                 fa == fb && self.variables((*a, *oa + base(self.old, *fa)), (*b, *ob + base(self.new, *fb)))
             }
-            (Target::Linker(a, oa), Target::Linker(b, ob)) => a == b && oa == ob,
+            (Target::Linker(a), Target::Linker(b)) => a == b,
             (Target::Unknown(a), Target::Unknown(b)) => self.unknown(*a, *b, site, assumed),
             _ => false,
         }
@@ -180,10 +180,14 @@ impl<'a> Same<'a> {
             (Slot::Address(a), Slot::Address(b)) | (Slot::Irelative(a), Slot::Irelative(b)) => {
                 self.target(a, b, IN_DATA, assumed)
             }
-            (Slot::TpOff { import: i, symbol: a, offset: x }, Slot::TpOff { import: j, symbol: b, offset: y })
-            | (Slot::TlsGd { import: i, symbol: a, offset: x }, Slot::TlsGd { import: j, symbol: b, offset: y })
-            | (Slot::TlsDesc { import: i, symbol: a, offset: x }, Slot::TlsDesc { import: j, symbol: b, offset: y }) => {
-                self.maybe_imports(*i, *j) && if i.is_some() { x == y } else { self.variables((*a, *x), (*b, *y)) }
+            (Slot::TpOff(a), Slot::TpOff(b))
+            | (Slot::TlsGd(a), Slot::TlsGd(b))
+            | (Slot::TlsDesc(a), Slot::TlsDesc(b)) => {
+                let same = || match a.import {
+                    Some(_) => a.offset == b.offset,
+                    None => self.variables((a.symbol, a.offset), (b.symbol, b.offset)),
+                };
+                self.maybe_imports(a.import, b.import) && same()
             }
             (Slot::Number(a), Slot::Number(b)) => a == b,
             (Slot::TlsLd, Slot::TlsLd) | (Slot::TlsBlockDesc, Slot::TlsBlockDesc) => true,

@@ -115,7 +115,7 @@ impl<'a> Counterparts<'a> {
 /// The instruction of a reference and those around it, without the addresses in them; fewer at the ends of a part.
 fn surroundings(side: Side<'_>, f: &Function, r: &CodeRef, around: RangeInclusive<isize>) -> Option<Vec<Vec<u8>>> {
     let at = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)).ok()?;
-    let here = |i: &&Insn| i.part == r.part && !i.nop;
+    let here = |i: &&Insn| i.part == r.part && !i.is_nop();
     let before = f.insns[..at].iter().rev().filter(here).take(around.start().unsigned_abs());
     let behind = f.insns[at..].iter().filter(here).take(around.end().unsigned_abs() + 1);
     before.chain(behind).map(|i| masked(side, f, i)).collect()
@@ -129,7 +129,7 @@ fn masked(side: Side<'_>, f: &Function, i: &Insn) -> Option<Vec<u8>> {
         let kind = if bytes[0] == 0x0f { bytes[1] & 0x7f } else { bytes[0] };
         return Some(vec![kind]);
     }
-    for r in f.refs.get(i.first_ref as usize..)?.iter().take(usize::from(i.ref_count)) {
+    for r in f.refs.get(i.refs())? {
         let from = (r.field_at - r.insn) as usize;
         let end = bytes.len().min(from + r.field.size());
         bytes.get_mut(from..end)?.fill(0);

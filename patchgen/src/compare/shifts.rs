@@ -40,14 +40,14 @@ pub fn shifts(old: Side<'_>, f: &Function, new: Side<'_>, g: &Function) -> Vec<S
     };
     let mut has_frame = false;
     let mut out = Vec::new();
-    for (x, y) in f.insns.iter().filter(|i| !i.nop).zip(g.insns.iter().filter(|i| !i.nop)) {
+    for (x, y) in f.insns.iter().filter(|i| !i.is_nop()).zip(g.insns.iter().filter(|i| !i.is_nop())) {
         let ((a, i), (b, j)) = (decode(old, f, x), decode(new, g, y));
         if i.mnemonic() != j.mnemonic() {
             return Vec::new();
         }
         has_frame |= framed(&i);
         let memory = i.op_kinds().any(|k| k == OpKind::Memory) && !i.is_ip_rel_memory_operand();
-        if !memory || x.ref_count > 0 || i.memory_displacement64() == j.memory_displacement64() {
+        if !memory || !x.refs().is_empty() || i.memory_displacement64() == j.memory_displacement64() {
             continue;
         }
         let lea = i.mnemonic() == Mnemonic::Lea;

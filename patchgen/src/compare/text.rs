@@ -4,7 +4,7 @@
 use crate::addr::Svma;
 use crate::correlate::Side;
 use crate::image::Image;
-use crate::lift::{CodeRef, DataKind, Field, Function, Insn, Slot, Target};
+use crate::lift::{CodeRef, DataKind, Field, Function, Insn, Slot, Target, ThreadSlot};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, SymbolResolver, SymbolResult};
 
 /// Characters of a string that are shown.
@@ -25,7 +25,7 @@ pub fn instruction(side: Side<'_>, f: &Function, i: &Insn) -> String {
     let at = f.parts[usize::from(i.part)].start.plus(u64::from(i.offset));
     let bytes = side.image.bytes(at, u64::from(i.len)).unwrap_or_default();
     let decoded = Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE).decode();
-    let refs = f.refs.get(i.first_ref as usize..).and_then(|r| r.get(..usize::from(i.ref_count))).unwrap_or_default();
+    let refs = f.refs.get(i.refs()).unwrap_or_default();
     let mut names: Vec<(u64, String)> = refs.iter().map(|r| (held(side.image, f, r).0, meant(side, f, r))).collect();
     if let Some((part, offset)) = i.local() {
         names.push((decoded.near_branch_target(), place(part, offset)));
@@ -115,7 +115,7 @@ fn denoted(side: Side<'_>, within: Option<&Function>, t: &Target) -> String {
             None => format!("tls({offset:#x})"),
         },
         Target::Table(n) => format!("jump table {n}"),
-        Target::Linker(name, offset) => shift(name.clone(), *offset),
+        Target::Linker(name) => name.to_string(),
         Target::Unknown(at) => format!("unknown {at}"),
     }
 }
@@ -126,18 +126,15 @@ pub fn function(f: &Function) -> String {
 }
 
 fn slot(side: Side<'_>, within: Option<&Function>, s: &Slot) -> String {
-    let variable =
-        |import: &Option<crate::addr::ImportId>, symbol: &Option<crate::addr::SymbolId>| match (import, symbol) {
-            (Some(i), _) => side.image.import(*i).name.clone(),
-            (None, Some(s)) => side.image.symbol(*s).name.clone(),
-            (None, None) => "thread-local".to_owned(),
-        };
+    let variable = |of: &ThreadSlot| match (of.import, of.symbol) {
+        (Some(i), _) => side.image.import(i).name.as_str(),
+        (None, Some(s)) => side.image.symbol(s).name.as_str(),
+        (None, None) => "thread-local",
+    };
     match s {
         Slot::Import { import, .. } => side.image.import(*import).name.clone(),
         Slot::Address(inner) | Slot::Irelative(inner) => denoted(side, within, inner),
-        Slot::TpOff { import, symbol, .. }
-        | Slot::TlsGd { import, symbol, .. }
-        | Slot::TlsDesc { import, symbol, .. } => format!("tls({})", variable(import, symbol)),
+        Slot::TpOff(of) | Slot::TlsGd(of) | Slot::TlsDesc(of) => format!("tls({})", variable(of)),
         Slot::TlsLd | Slot::TlsBlockDesc => "tls block".to_owned(),
         Slot::Number(number) => number.to_string(),
     }

@@ -30,11 +30,7 @@ impl Candidates<'_> {
             Target::Slot(Slot::Address(inner)) => return self.named(inner),
             Target::Tls { symbol, offset, from_block: true } => in_block(symbol, *offset)?,
             Target::Tls { symbol, offset, .. } => in_block(symbol, offset + block_size(self.side))?,
-            Target::Slot(
-                Slot::TpOff { symbol, offset, .. }
-                | Slot::TlsGd { symbol, offset, .. }
-                | Slot::TlsDesc { symbol, offset, .. },
-            ) => in_block(symbol, *offset)?,
+            Target::Slot(Slot::TpOff(of) | Slot::TlsGd(of) | Slot::TlsDesc(of)) => in_block(&of.symbol, of.offset)?,
             _ => return None,
         };
         self.families.get(&data).map(|family| (data, *family, offset))
@@ -101,8 +97,8 @@ fn compared(
 ) -> (bool, Vec<(DataId, DataId)>) {
     let a = Body::new(&same.old.lifted.functions[old.index()], same.old);
     let b = Body::new(&same.new.lifted.functions[new.index()], same.new);
-    let xs: Vec<&Insn> = a.f.insns.iter().filter(|i| !i.nop).collect();
-    let ys: Vec<&Insn> = b.f.insns.iter().filter(|i| !i.nop).collect();
+    let xs: Vec<&Insn> = a.f.insns.iter().filter(|i| !i.is_nop()).collect();
+    let ys: Vec<&Insn> = b.f.insns.iter().filter(|i| !i.is_nop()).collect();
     let pairs = xs.iter().zip(&ys);
     let front: Vec<Vec<Met>> = pairs.map_while(|(x, y)| step(same, both, (&a, &b), (x, y))).collect();
     if front.len() == xs.len() && xs.len() == ys.len() && a.f.tables.len() == b.f.tables.len() {
@@ -110,7 +106,7 @@ fn compared(
     }
     let pairs = xs.iter().rev().zip(ys.iter().rev());
     let back: Vec<Vec<Met>> = pairs.map_while(|(x, y)| step(same, both, (&a, &b), (x, y))).collect();
-    let calls = |x: &Insn| x.call || a.refs(x).iter().any(|r| r.branch);
+    let calls = |x: &Insn| x.is_call() || a.refs(x).iter().any(|r| r.branch);
     let last = xs.iter().take(front.len()).rposition(|x| calls(x)).map_or(0, |n| n + 1);
     let first = xs.iter().rev().take(back.len()).rposition(|x| calls(x)).map_or(0, |n| n + 1);
     let met = front.into_iter().take(last).chain(back.into_iter().take(first)).flatten();

@@ -40,16 +40,16 @@ impl<'a> Shapes<'a> {
 
     fn instructions(&self, f: &Function, mut sink: impl FnMut(&[u8])) {
         let mut buffer = [0u8; 16];
-        for insn in f.insns.iter().filter(|i| !i.nop) {
+        for insn in f.insns.iter().filter(|i| !i.is_nop()) {
             let len = usize::from(insn.len);
             let at = f.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
             let Some(bytes) = self.side.image.bytes(at, len as u64) else { continue };
             buffer[..len].copy_from_slice(bytes);
-            for r in &f.refs[insn.first_ref as usize..][..usize::from(insn.ref_count)] {
+            for r in &f.refs[insn.refs()] {
                 let from = (r.field_at - r.insn) as usize;
                 buffer[from..len.min(from + r.field.size())].fill(0);
             }
-            if insn.local().is_some() && insn.ref_count == 0 {
+            if insn.local().is_some() && insn.refs().is_empty() {
                 // A branch within the function: its kind counts, neither its length nor its distance.
                 let kind = if buffer[0] == 0x0f { buffer[1] & 0x7f } else { buffer[0] };
                 sink(&[kind]);

@@ -255,7 +255,7 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
     }
     let calls = |f: &Function, r: &CodeRef| {
         let insn = || f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
-        r.branch || insn().is_ok_and(|i| f.insns[i].call)
+        r.branch || insn().is_ok_and(|i| f.insns[i].is_call())
     };
     let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter(move |r| !calls(f, r))).map(|r| &r.target);
     let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);

@@ -39,10 +39,8 @@ fn object(t: &Target, threads: &BTreeMap<SymbolId, usize>) -> Option<usize> {
     match t {
         Target::Data { data, .. } => Some(data.index()),
         Target::Slot(Slot::Address(inner)) => object(inner, threads),
-        Target::Tls { symbol, .. }
-        | Target::Slot(Slot::TpOff { symbol, .. } | Slot::TlsGd { symbol, .. } | Slot::TlsDesc { symbol, .. }) => {
-            threads.get(&(*symbol)?).copied()
-        }
+        Target::Tls { symbol, .. } => threads.get(&(*symbol)?).copied(),
+        Target::Slot(Slot::TpOff(of) | Slot::TlsGd(of) | Slot::TlsDesc(of)) => threads.get(&of.symbol?).copied(),
         _ => None,
     }
 }

@@ -139,8 +139,7 @@ fn decoded<'a>(
     let decode = move |insn: &crate::lift::Insn| {
         let at: Svma = function.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
         let bytes = analysis.new_image.bytes(at, u64::from(insn.len))?;
-        let first = insn.first_ref as usize;
-        let refs = function.refs.get(first..first + usize::from(insn.ref_count)).unwrap_or_default();
+        let refs = function.refs.get(insn.refs()).unwrap_or_default();
         Some((Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE).decode(), refs))
     };
     function.insns.iter().filter_map(decode)

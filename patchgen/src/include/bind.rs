@@ -354,7 +354,7 @@ impl<'a> Binder<'a> {
             (Field::Pc32 { tail: 4 }, Some([_, LEA, _])) => true,
             // `mov $address,%register` has room for a call. A function that makes calls has no red zone (psABI, 3.2.2), which one more would write to.
             (Field::Abs32, Some([0xb8..=0xbf] | [0x41, 0xb8..=0xbf]))
-            | (Field::Abs64, Some([0x48 | 0x49, 0xb8..=0xbf])) => function.insns.iter().any(|i| i.call),
+            | (Field::Abs64, Some([0x48 | 0x49, 0xb8..=0xbf])) => function.insns.iter().any(|i| i.is_call()),
             _ => false,
         }
     }
@@ -433,8 +433,8 @@ impl<'a> Binder<'a> {
             Target::Slot(slot) => self.bind_slot(slot, within),
             Target::Data { data, offset } => self.bind_data(*data, *offset),
             Target::Tls { symbol, offset, from_block } => self.bind_tls(*symbol, *offset, *from_block, within),
-            Target::Linker(name, offset) => match self.old_names.get(name.as_str()) {
-                Some(Some(at)) => Ok(Place::Old(at.offset(*offset))),
+            Target::Linker(name) => match self.old_names.get(&**name) {
+                Some(Some(at)) => Ok(Place::Old(*at)),
                 _ => {
                     unbound(codes::UNKNOWN_ADDRESS, format!("`{name}`, which the old build doesn't have, or not once"))
                 }
@@ -524,7 +524,7 @@ impl<'a> Binder<'a> {
                 let at = self.analysis.old.functions[resolver.index()].parts[0].start;
                 self.old_slot(&OldSlot::Irelative(at), || format!("indirect function `{name}`"))
             }
-            Slot::TpOff { .. } | Slot::TlsGd { .. } | Slot::TlsDesc { .. } => self.bind_thread_slot(slot),
+            Slot::TpOff(_) | Slot::TlsGd(_) | Slot::TlsDesc(_) => self.bind_thread_slot(slot),
             Slot::Number(number) => match self.slots.get(&OldSlot::Number(*number)) {
                 Some(&at) => Ok(Place::Old(at)),
                 None => unbound(

@@ -36,7 +36,7 @@ impl Binder<'_> {
     pub(super) fn stragglers(&self, reference: &CodeRef, held: &BTreeSet<DataId>) -> Vec<DataId> {
         let Target::Data { data, .. } = reference.target else { return Vec::new() };
         let mut all = Vec::new();
-        for &(other, _) in &reference.alternatives {
+        for &(other, _) in reference.alternatives.iter() {
             let Some(run) = self.run(data, other) else { return Vec::new() };
             all.extend(run);
         }

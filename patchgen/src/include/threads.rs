@@ -5,7 +5,7 @@ use super::{Analysis, Binder, Place, SlotKey, ThreadForm, Unbound};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
 use crate::image::{Image, SectionKind};
-use crate::lift::{Slot, Target};
+use crate::lift::{Slot, Target, ThreadSlot};
 use foldhash::fast::FixedState;
 use patchfmt::codes;
 use std::collections::HashMap;
@@ -126,17 +126,13 @@ impl Binder<'_> {
 
     /// A slot of a variable, the image's own or another module's.
     pub(super) fn bind_thread_slot(&self, slot: &Slot) -> Result<Place, Unbound> {
-        let (Slot::TpOff { import, symbol, offset }
-        | Slot::TlsGd { import, symbol, offset }
-        | Slot::TlsDesc { import, symbol, offset }) = slot
-        else {
-            return unbound(codes::NOT_CARRIED, "something that the dynamic linker computes");
+        let (form, of) = match slot {
+            Slot::TpOff(of) => (ThreadForm::Offset, of),
+            Slot::TlsGd(of) => (ThreadForm::Pair, of),
+            Slot::TlsDesc(of) => (ThreadForm::Descriptor, of),
+            _ => return unbound(codes::NOT_CARRIED, "something that the dynamic linker computes"),
         };
-        let form = match slot {
-            Slot::TpOff { .. } => ThreadForm::Offset,
-            Slot::TlsGd { .. } => ThreadForm::Pair,
-            _ => ThreadForm::Descriptor,
-        };
+        let ThreadSlot { import, symbol, offset } = &**of;
         let found = match import {
             Some(i) => match self.exported_thread(&self.new_import(*i).name) {
                 // Nobody but the new build knows it. (With an import the offset is an addend.)

@@ -8,8 +8,8 @@ use super::space::Space;
 use super::steps::{self, Step};
 use super::tables::{self, Body, Found};
 use super::{
-    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, LARGEST, Lifted, Slot, Target,
-    Unprovable, chosen, indexed, is_class_table, tls,
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, LARGEST, Lifted, Readings, Slot,
+    Target, Unprovable, chosen, indexed, is_class_table, tls,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -237,17 +237,12 @@ impl Assembler<'_> {
     fn references(&self, f: &mut Function, part: u8, base: usize, piece: &Piece) -> Vec<Stepped> {
         let mut stepped = Vec::new();
         let start = f.parts[usize::from(part)].start;
-        let mut last = u32::MAX;
         for raw in &piece.raws {
             let index = base + raw.insn as usize;
-            if raw.insn != last {
-                f.insns[index].first_ref = f.refs.len() as u32;
-                last = raw.insn;
-            }
             let at = start.plus(u64::from(f.insns[index].offset));
             let Some(r) = self.reference(f, part, index, at, raw) else { continue };
+            f.insns[index].add_ref(f.refs.len());
             f.refs.push(r);
-            f.insns[index].ref_count += 1;
             if let Some(step) = steps::from(piece, raw.insn) {
                 let insns = (index, base + step.second as usize);
                 stepped.push(Stepped { reference: f.refs.len() - 1, step, insns });
@@ -360,7 +355,7 @@ impl Assembler<'_> {
                     what: format!("refers to {a}, where nothing is known to be"),
                 });
             }
-            Target::Linker(n, _) if n == "_GLOBAL_OFFSET_TABLE_" && access == Access::Derived => {
+            Target::Linker(n) if **n == *"_GLOBAL_OFFSET_TABLE_" && access == Access::Derived => {
                 f.unprovable.push(Unprovable {
                     code: 215,
                     at,
@@ -386,7 +381,7 @@ impl Assembler<'_> {
             access,
             certain,
             likely,
-            alternatives: Vec::new(),
+            alternatives: Readings::default(),
             backwards: false,
             stepped: None,
             indexed: false,
@@ -413,7 +408,7 @@ impl Assembler<'_> {
             }
             Target::Data { data, offset } => self.data[data.index()].is_class_entry(*offset),
             // An object of the start-up files, known as a label because link editors make one, too.
-            Target::Linker(name, 0) => name == "__dso_handle",
+            Target::Linker(name) => **name == *"__dso_handle",
             Target::Import(_) | Target::Table(_) | Target::Slot(Slot::Irelative(_)) => true,
             _ => false,
         }
@@ -458,7 +453,7 @@ impl Assembler<'_> {
         let used = |id: DataId| used.binary_search(&id).is_ok();
         for r in &mut f.refs {
             // The end of the last object of a section, where the linker may have a symbol.
-            if let (Access::Derived, Target::Linker(name, 0)) = (r.access, &r.target)
+            if let (Access::Derived, Target::Linker(name)) = (r.access, &r.target)
                 && let Some((start, end, before)) = self.resolver.ending_at_label(name)
                 && used(before)
             {

@@ -66,8 +66,7 @@ impl Row<'_> {
             let Some(i) = self.instruction(n).filter(runs_on) else { return false };
             if writes(&i, register) {
                 let insn = &self.f.insns[n];
-                let refs =
-                    self.f.refs.get(insn.first_ref as usize..insn.first_ref as usize + usize::from(insn.ref_count));
+                let refs = self.f.refs.get(insn.refs());
                 return self.number(n).is_some() && refs.is_some_and(|r| r.first().is_some_and(|r| r.certain));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::space::Space;
 use super::steps::{Held, Step};
-use super::{Field, Insn, NO_PART, Unprovable};
+use super::{Field, Insn, InsnKind, NO_PART, Unprovable};
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageKind};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
@@ -129,13 +129,15 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange, room: &mut 
         piece.insns.push(Insn {
             part: 0,
             len: i.len() as u8,
-            nop,
-            call: matches!(flow, FlowControl::Call | FlowControl::IndirectCall),
-            offset,
-            first_ref: 0,
-            ref_count: 0,
+            kind: match flow {
+                _ if nop => InsnKind::Nop,
+                FlowControl::Call | FlowControl::IndirectCall => InsnKind::Call,
+                _ => InsnKind::Plain,
+            },
             local_part: NO_PART,
             local_offset: 0,
+            offset,
+            refs: 0,
         });
         if nop {
             continue;

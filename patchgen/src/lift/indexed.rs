@@ -212,7 +212,7 @@ impl Walk<'_> {
         for _ in 0..FAR {
             let Some(at) = self.room.open.pop() else { return Some(false) };
             let (i, holders) = self.room.meet(self.image, self.f, at)?;
-            if self.f.insns[at].nop {
+            if self.f.insns[at].is_nop() {
                 self.runs_on(at, &i, holders)?;
                 continue;
             }
@@ -237,7 +237,7 @@ impl Walk<'_> {
         for _ in 0..FAR {
             let Some(at) = self.room.open.pop() else { return Some(pushed) };
             let (i, holders) = self.room.meet(self.image, self.f, at)?;
-            let left = if self.f.insns[at].nop {
+            let left = if self.f.insns[at].is_nop() {
                 holders
             } else {
                 let memory = i.op_kinds().any(|k| k == OpKind::Memory);
@@ -269,7 +269,7 @@ impl Walk<'_> {
         let mut entry = true;
         for at in 0..self.f.insns.len() {
             let (i, _) = self.room.meet(self.image, self.f, at)?;
-            if self.f.insns[at].nop {
+            if self.f.insns[at].is_nop() {
                 continue;
             }
             entry &= i.flow_control() == FlowControl::Next;
@@ -353,9 +353,7 @@ impl Walk<'_> {
 
     /// What an instruction refers to.
     fn target(&self, at: usize) -> Option<&Target> {
-        let insn = &self.f.insns[at];
-        let (first, count) = (insn.first_ref as usize, usize::from(insn.ref_count));
-        self.f.refs.get(first..first + count)?.first().map(|r| &r.target)
+        self.f.refs.get(self.f.insns[at].refs())?.first().map(|r| &r.target)
     }
 
     /// Enters the next instruction. Behind the call at a part's end, which doesn't return, there is none.
@@ -438,7 +436,7 @@ impl Walk<'_> {
             if is_conditional(&i) && bit(i.op0_register()) == bit(register) {
                 return None;
             }
-            if !insn.nop && writes(&i, &mut factory) & bit(register) != 0 {
+            if !insn.is_nop() && writes(&i, &mut factory) & bit(register) != 0 {
                 return Some((n, i));
             }
             if !matches!(i.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch) {

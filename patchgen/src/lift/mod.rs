@@ -48,13 +48,12 @@ pub enum Target {
     /// A jump table of this very function: an index in [`Function::tables`].
     Table(u32),
     /// A symbol that the linker defines (`_end`, `__start_X`, `_GLOBAL_OFFSET_TABLE_`, `__dso_handle`, `_DYNAMIC` ...) by name.
-    Linker(String, i64),
+    Linker(Box<str>),
     /// In the image, but nothing above.
     Unknown(Svma),
 }
 
-/// Content of a GOT slot, as the dynamic relocation there says. Offsets of this image's own thread-local variables are from the
-/// start of its block; with an import they are addends.
+/// Content of a GOT slot, as the dynamic relocation there says.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Slot {
     /// Address of a symbol looked up by the dynamic linker (GLOB_DAT, JUMP_SLOT, R_X86_64_64). `local` when this image defines it.
@@ -67,26 +66,23 @@ pub enum Slot {
     Irelative(Box<Target>),
     /// The same number for ever: zero for a weak symbol that nobody defines, settled by the link editor, or an absolute symbol's value.
     Number(u64),
-    TpOff {
-        import: Option<ImportId>,
-        symbol: Option<SymbolId>,
-        offset: i64,
-    },
+    TpOff(Box<ThreadSlot>),
     /// First word of a general-dynamic pair.
-    TlsGd {
-        import: Option<ImportId>,
-        symbol: Option<SymbolId>,
-        offset: i64,
-    },
+    TlsGd(Box<ThreadSlot>),
     /// First word of the module's local-dynamic pair.
     TlsLd,
     /// First word of a descriptor for the start of the module's block.
     TlsBlockDesc,
-    TlsDesc {
-        import: Option<ImportId>,
-        symbol: Option<SymbolId>,
-        offset: i64,
-    },
+    TlsDesc(Box<ThreadSlot>),
+}
+
+/// What a slot for a thread-local variable is about. There are few of them, and millions of targets.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ThreadSlot {
+    pub import: Option<ImportId>,
+    pub symbol: Option<SymbolId>,
+    /// Of this image's own variables from the start of its block; with an import an addend.
+    pub offset: i64,
 }
 
 impl Target {
@@ -167,7 +163,7 @@ pub struct CodeRef {
     pub likely: bool,
     /// Other objects that may be meant: the address is also this object's end, or a little past it, or its base with a constant index
     /// folded in. Whoever re-links this reference must give all readings the same address, or refuse (HP0211).
-    pub alternatives: Vec<(DataId, i64)>,
+    pub alternatives: Readings,
     /// The displacement of a memory operand with a register, at the start of a constant without a symbol: as well the end of what lies in
     /// front of it, through which an index that counts up to zero leads.
     pub backwards: bool,
@@ -177,6 +173,30 @@ pub struct CodeRef {
     /// The code may add something to the address, so that it can be an array's base with a constant part of an index folded in, wherever
     /// that lies.
     pub indexed: bool,
+}
+
+/// Other readings of a reference: objects, and where in them or beside them. Nearly all references have none.
+#[derive(Clone, Default, Debug)]
+#[expect(clippy::box_collection, reason = "a list that is empty nearly always takes one word, not three")]
+pub struct Readings(Option<Box<Vec<(DataId, i64)>>>);
+
+impl Readings {
+    fn push(&mut self, reading: (DataId, i64)) {
+        self.0.get_or_insert_default().push(reading);
+    }
+
+    pub(crate) fn retain(&mut self, stays: impl FnMut(&(DataId, i64)) -> bool) {
+        if let Some(list) = &mut self.0 {
+            list.retain(stays);
+        }
+    }
+}
+
+impl std::ops::Deref for Readings {
+    type Target = [(DataId, i64)];
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// A recovered jump table.
@@ -194,23 +214,57 @@ pub struct JumpTable {
 pub struct Insn {
     pub part: u8,
     pub len: u8,
-    /// Alignment filler: no effect.
-    pub nop: bool,
-    /// `call`: the next address is a return site.
-    pub call: bool,
-    pub offset: u32,
-    /// First of its references in [`Function::refs`], and how many (0 to 2).
-    pub first_ref: u32,
-    pub ref_count: u8,
+    pub kind: InsnKind,
     /// Where a branch within the function leads. There are millions of instructions: an `Option` would take half as much again.
     local_part: u8,
     local_offset: u32,
+    pub offset: u32,
+    /// Its first reference and their number, the latter in the lowest bits.
+    refs: u32,
 }
+
+/// What of an instruction matters where it isn't decoded again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum InsnKind {
+    Plain,
+    /// Alignment filler: no effect.
+    Nop,
+    /// `call`: the next address is a return site.
+    Call,
+}
+
+/// Bits of [`Insn::refs`] with the number of references, of which no instruction has more than two.
+const REF_COUNT: u32 = 2;
 
 /// In `Insn::local_part`: no such branch.
 const NO_PART: u8 = u8::MAX;
 
 impl Insn {
+    #[must_use]
+    pub fn is_nop(&self) -> bool {
+        self.kind == InsnKind::Nop
+    }
+
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        self.kind == InsnKind::Call
+    }
+
+    /// Its references, as a range of [`Function::refs`].
+    #[must_use]
+    pub fn refs(&self) -> std::ops::Range<usize> {
+        let first = (self.refs >> REF_COUNT) as usize;
+        first..first + (self.refs & ((1 << REF_COUNT) - 1)) as usize
+    }
+
+    /// It has one more reference, the number `next` of its function's.
+    fn add_ref(&mut self, next: usize) {
+        if self.refs().is_empty() {
+            self.refs = (next as u32) << REF_COUNT;
+        }
+        self.refs += 1;
+    }
+
     /// Local branch target (part, offset), for jmp/jcc/call within the function.
     #[must_use]
     pub fn local(&self) -> Option<(u8, u32)> {

@@ -3,8 +3,8 @@
 use super::data::Objects;
 use super::indexed::Callees;
 use super::space::Space;
-use super::{Slot, Target};
-use crate::addr::{DataId, FuncId, Svma, SvmaRange, SymbolId};
+use super::{Slot, Target, ThreadSlot};
+use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use std::collections::HashMap;
 
@@ -157,7 +157,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn label(&self, a: Svma) -> Option<Target> {
-        self.labels.get(&a).map(|n| Target::Linker((*n).to_owned(), 0))
+        self.labels.get(&a).map(|n| Target::Linker((*n).into()))
     }
 
     /// What a computed or accessed address denotes.
@@ -168,7 +168,7 @@ impl<'a> Resolver<'a> {
         match span.kind {
             SectionKind::Plt => self.stub(a).unwrap_or(Target::Unknown(a)),
             SectionKind::Got => match self.labels.get(&a) {
-                Some(&n) if n == "_GLOBAL_OFFSET_TABLE_" => Target::Linker(n.to_owned(), 0),
+                Some(&n) if n == "_GLOBAL_OFFSET_TABLE_" => Target::Linker(n.into()),
                 _ => self.slot(a).map_or(Target::Unknown(a), Target::Slot),
             },
             SectionKind::Text => match self.code.at(a) {
@@ -212,7 +212,7 @@ impl<'a> Resolver<'a> {
                 let word = i64::from_le_bytes(self.image.bytes(a, 8)?.try_into().ok()?);
                 if self.image.kind != ImageKind::Shared && self.tls.is_tp_offset(word) {
                     let offset = word + self.tls.block as i64;
-                    return Some(Slot::TpOff { import: None, symbol: self.tls.at(offset), offset });
+                    return Some(Slot::TpOff(self.thread(None, offset)));
                 }
                 if let Some(number) = self.image.number_in_slot(a) {
                     return Some(Slot::Number(number));
@@ -225,41 +225,32 @@ impl<'a> Resolver<'a> {
 
     /// The pair of the variable at the start of the block.
     pub fn first_thread(&self) -> Slot {
-        Slot::TlsGd { import: None, symbol: self.tls.at(0), offset: 0 }
+        Slot::TlsGd(self.thread(None, 0))
+    }
+
+    fn thread(&self, import: Option<ImportId>, offset: i64) -> Box<ThreadSlot> {
+        let symbol = if import.is_none() { self.tls.at(offset) } else { None };
+        Box::new(ThreadSlot { import, symbol, offset })
     }
 
     /// What the dynamic linker puts at `a`.
     pub fn dynamic(&self, a: Svma, r: &DynReloc) -> Option<Slot> {
-        let own = |import: &Option<_>, offset: i64| if import.is_none() { self.tls.at(offset) } else { None };
         Some(match r {
             DynReloc::Relative { target } => Slot::Address(Box::new(self.address(*target))),
             DynReloc::Symbol { import, addend, .. } => Slot::Import { import: *import, addend: *addend },
             DynReloc::JumpSlot { import, .. } => Slot::Import { import: *import, addend: 0 },
             DynReloc::Irelative { resolver } => Slot::Irelative(Box::new(self.address(*resolver))),
-            DynReloc::TpOff { import, offset, .. } => {
-                let (symbol, offset) = (own(import, *offset), *offset);
-                Slot::TpOff { import: *import, symbol, offset }
-            }
-            DynReloc::TlsDesc { import, offset, .. } => {
-                let (symbol, offset) = (own(import, *offset), *offset);
-                Slot::TlsDesc { import: *import, symbol, offset }
-            }
+            DynReloc::TpOff { import, offset, .. } => Slot::TpOff(self.thread(*import, *offset)),
+            DynReloc::TlsDesc { import, offset, .. } => Slot::TlsDesc(self.thread(*import, *offset)),
             DynReloc::DtpMod { import } => match (import, self.image.dynamic.get(&a.plus(8))) {
-                (Some(i), _) => Slot::TlsGd { import: Some(*i), symbol: None, offset: 0 },
-                (None, Some(DynReloc::DtpOff { import, offset, .. })) => {
-                    let (symbol, offset) = (own(import, *offset), *offset);
-                    Slot::TlsGd { import: *import, symbol, offset }
-                }
+                (Some(i), _) => Slot::TlsGd(self.thread(Some(*i), 0)),
+                (None, Some(DynReloc::DtpOff { import, offset, .. })) => Slot::TlsGd(self.thread(*import, *offset)),
                 (None, Some(_)) => return None,
                 (None, None) => {
                     let offset = i64::from_le_bytes(self.image.bytes(a.plus(8), 8)?.try_into().ok()?);
                     // A zero second word: the module's own pair, from which variables are reached by their offset, or that of the variable
                     // at offset 0. Code that passes the pair says which.
-                    if offset == 0 {
-                        Slot::TlsLd
-                    } else {
-                        Slot::TlsGd { import: None, symbol: self.tls.at(offset), offset }
-                    }
+                    if offset == 0 { Slot::TlsLd } else { Slot::TlsGd(self.thread(None, offset)) }
                 }
             },
             DynReloc::DtpOff { .. } | DynReloc::Copy { .. } | DynReloc::Other { .. } => return None,

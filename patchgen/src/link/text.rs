@@ -121,7 +121,7 @@ impl Linker<'_, '_> {
             for reference in &function.refs {
                 self.fill_reference(id, function, reference);
             }
-            for insn in function.insns.iter().filter(|i| i.call) {
+            for insn in function.insns.iter().filter(|i| i.is_call()) {
                 if let Some(&base) = self.layout.parts.get(&(id, insn.part)) {
                     let site = base + u64::from(insn.offset) + u64::from(insn.len);
                     self.out.return_sites.push(u32::try_from(site).unwrap_or(u32::MAX));
@@ -319,7 +319,7 @@ fn return_sites(function: &Function) -> Vec<Svma> {
     let mut sites: Vec<Svma> = function
         .insns
         .iter()
-        .filter(|i| i.call)
+        .filter(|i| i.is_call())
         .map(|i| function.parts[usize::from(i.part)].start.plus(u64::from(i.offset) + u64::from(i.len)))
         .collect();
     sites.sort_unstable();

@@ -276,7 +276,7 @@ impl<'a> Walk<'_, 'a> {
             }
             // Landing pads, and whatever else no branch leads to: entered with all that was ever there.
             let all = self.states.values().fold(given, |all, s| all | s);
-            let unseen = (0..self.function.insns.len()).filter(|i| !self.function.insns[*i].nop);
+            let unseen = (0..self.function.insns.len()).filter(|i| !self.function.insns[*i].is_nop());
             let Some(next) = unseen.into_iter().find(|i| !self.states.contains_key(i)) else { break };
             self.reach(next, all);
         }
@@ -320,14 +320,13 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn refs(&self, insn: &Insn) -> &'a [CodeRef] {
-        let first = insn.first_ref as usize;
-        self.function.refs.get(first..first + usize::from(insn.ref_count)).unwrap_or_default()
+        self.function.refs.get(insn.refs()).unwrap_or_default()
     }
 
     fn step(&mut self, at: usize, state: Regs) -> Verdict<()> {
         let function = self.function;
         let insn = &function.insns[at];
-        if insn.nop {
+        if insn.is_nop() {
             self.next(at, state);
             return Ok(());
         }

@@ -220,7 +220,7 @@ fn lines(side: Side<'_>, f: &Function) -> Vec<Line> {
             if i.local().is_some() { text.split(' ').next().unwrap_or_default().to_owned() } else { text.clone() };
         Line { at: f.parts[usize::from(i.part)].start.plus(u64::from(i.offset)), text, key }
     };
-    f.insns.iter().filter(|i| !i.nop).map(line).collect()
+    f.insns.iter().filter(|i| !i.is_nop()).map(line).collect()
 }
 
 /// Pairs of indices into both lists, in order; None: only in the other.

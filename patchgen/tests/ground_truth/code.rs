@@ -91,10 +91,7 @@ pub fn address_of(build: &Build, target: &Target) -> Option<u64> {
         }
         Target::Data { data, offset } => Some(build.lifted.data[data.index()].range.start.offset(*offset).0),
         Target::Unknown(a) => Some(a.0),
-        Target::Linker(name, offset) => {
-            let s = build.image.symbols.iter().find(|s| s.name == *name)?;
-            Some(s.svma.offset(*offset).0)
-        }
+        Target::Linker(name) => Some(build.image.symbols.iter().find(|s| *s.name == **name)?.svma.0),
         _ => None,
     }
 }
@@ -180,10 +177,9 @@ pub fn means(build: &Build, f: &Function, t: &Target, r: &Reloc, addend: i64) ->
         }
         Target::Data { data, offset } => exact(data_start(build, *data), *offset),
         Target::Table(i) => f.tables.get(*i as usize).is_some_and(|t| t.at.0 == at),
-        Target::Linker(name, offset) => {
-            let value =
-                || build.image.symbols.iter().filter(|s| s.name == *name).any(|s| s.svma.offset(*offset).0 == at);
-            (*name == r.name && *offset == addend) || value()
+        Target::Linker(name) => {
+            let value = || build.image.symbols.iter().any(|s| *s.name == **name && s.svma.0 == at);
+            (**name == *r.name && addend == 0) || value()
         }
         Target::Import(i) => import(*i) && addend == 0,
         Target::Slot(slot) => match slot {
@@ -231,13 +227,9 @@ fn is_thread(build: &Build, t: &Target, r: &Reloc) -> bool {
     };
     match t {
         Target::Tls { symbol, .. } => own(symbol),
-        Target::Slot(
-            Slot::TpOff { import, symbol, .. }
-            | Slot::TlsGd { import, symbol, .. }
-            | Slot::TlsDesc { import, symbol, .. },
-        ) => match import {
-            Some(i) => build.image.import(*i).name == r.name,
-            None => own(symbol),
+        Target::Slot(Slot::TpOff(of) | Slot::TlsGd(of) | Slot::TlsDesc(of)) => match of.import {
+            Some(i) => build.image.import(i).name == r.name,
+            None => own(&of.symbol),
         },
         // A variable at the block's start has the block's address.
         Target::Slot(Slot::TlsLd) => r.want == Want::ThreadBlock || r.value == 0,
