@@ -257,8 +257,9 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
         let insn = || f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
         r.branch || insn().is_ok_and(|i| f.insns[i].is_call())
     };
-    let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter(move |r| !calls(f, r))).map(|r| &r.target);
-    let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
+    let taken = |f| move |r: &CodeRef| function(&r.target).filter(|_| !calls(f, r));
+    let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter_map(taken(f)));
+    let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).filter_map(|r| function(&r.target));
     let exported = |f: &Function| f.names.iter().any(|&s| image.symbol(s).exported);
     let known = lifted.functions.iter().enumerate().filter(|(_, f)| exported(f)).map(|(i, _)| i);
     // What no symbol says is an object may hold addresses, too.
@@ -266,7 +267,7 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
         DynReloc::Relative { target } | DynReloc::Symbol { local: Some(target), .. } => lifted.func_at.get(target),
         _ => None,
     });
-    code.chain(data).filter_map(function).chain(known).chain(words.map(|f| f.index())).collect()
+    code.chain(data).chain(known).chain(words.map(|f| f.index())).collect()
 }
 
 /// What stands for the stem of functions that have no names in [`Correlation::ambiguous`].

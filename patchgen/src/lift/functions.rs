@@ -134,7 +134,8 @@ fn filler(image: &Image, from: Svma, to: Svma) -> u32 {
 
 /// `foo.cold`, `foo.cold.3` → `foo`.
 pub(super) fn cold_stem(name: &str) -> Option<&str> {
-    let (stem, rest) = name.rsplit_once(".cold")?;
+    // As most names have none, and a byte is found sooner than a text.
+    let (stem, rest) = if name.contains('.') { name.rsplit_once(".cold")? } else { return None };
     (rest.is_empty() || (rest.starts_with('.') && rest[1..].bytes().all(|b| b.is_ascii_digit()) && rest.len() > 1))
         .then_some(stem)
 }

@@ -237,7 +237,7 @@ impl Side<'_> {
             if unseen && !users.contains(&i.into()) {
                 return Err(format!("what `{}` refers to isn't known", function.name));
             }
-            let other = |r: &&CodeRef| !escape::names(r, object) && self.may_reach(function, r, object);
+            let other = |r: &&CodeRef| self.may_reach(function, r, object) && !escape::names(r, object);
             if let Some(r) = function.refs.iter().find(other) {
                 let at = function.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
                 return Err(format!("`{}` at {at} may compute its address from another", function.name));
