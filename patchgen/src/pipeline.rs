@@ -16,7 +16,7 @@ use crate::migrate;
 use crate::settle;
 use crate::types::{self, Survey, TypeDiff};
 use patchfmt::codes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// One build, read and lifted.
@@ -37,23 +37,43 @@ pub enum Depth {
     Types,
 }
 
+/// What a build is read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'p> {
+    pub image: &'p Path,
+    /// Where it isn't found by build-id.
+    pub debug: Option<&'p Path>,
+}
+
 /// Reads and lifts an image. Missing debug information is no error here: [`check`] says what is lost.
 ///
 /// # Errors
 /// When the file isn't an image that can be read.
 pub fn load(path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf]) -> Result<Loaded, ImageError> {
-    load_to(Depth::Types, path, debug, debug_dirs)
+    load_to(Depth::Types, Files { image: path, debug }, debug_dirs, false)
 }
 
-/// As [`load`], with as much of the debug information as is asked for.
+/// As [`load`], both builds side by side, with as much of the debug information as is asked for.
 ///
 /// # Errors
-/// When the file isn't an image that can be read.
-pub fn load_to(depth: Depth, path: &Path, debug: Option<&Path>, debug_dirs: &[PathBuf]) -> Result<Loaded, ImageError> {
-    let image = Image::load(path, debug, debug_dirs)?;
-    // One after the other: lifting needs much memory for a while, and so do the debug sections.
+/// When a file isn't an image that can be read.
+pub fn load_both(
+    depth: Depth,
+    old: Files<'_>,
+    new: Files<'_>,
+    debug_dirs: &[PathBuf],
+) -> Result<(Loaded, Loaded), ImageError> {
+    // Inflating takes much memory for a while: one inflates while the other lifts.
+    let (old, new) = rayon::join(|| load_to(depth, old, debug_dirs, false), || load_to(depth, new, debug_dirs, true));
+    Ok((old?, new?))
+}
+
+fn load_to(depth: Depth, files: Files<'_>, debug_dirs: &[PathBuf], debug_first: bool) -> Result<Loaded, ImageError> {
+    let image = Image::load(files.image, files.debug, debug_dirs)?;
+    let inflate = || (depth == Depth::Types).then(|| DebugData::load(&image, debug_dirs));
+    let early = debug_first.then(inflate);
     let lifted = lift::lift(&image);
-    let (debug, no_debug) = match (depth == Depth::Types).then(|| DebugData::load(&image, debug_dirs)) {
+    let (debug, no_debug) = match early.unwrap_or_else(inflate) {
         Some(Ok(data)) => (Some(data), None),
         Some(Err(e)) => (None, Some(e)),
         None => (None, None),
@@ -438,8 +458,11 @@ fn outlived(analysis: Analysis<'_>, constant: DataId, why: &str) -> Finding {
 /// Adds the source line of each finding's function.
 fn place(compared: &Compared<'_>, findings: &mut [Finding]) {
     let Some(info) = &compared.new.debug else { return };
+    let functions = compared.new.lifted.functions.iter().rev();
+    // Of several the first.
+    let entries: HashMap<&str, Svma> = functions.map(|f| (f.name.as_str(), f.parts[0].start)).collect();
     for finding in findings.iter_mut().filter(|f| f.place.is_none() && !f.symbol.is_empty()) {
-        let entry = compared.new.lifted.functions.iter().find(|f| f.name == finding.symbol).map(|f| f.parts[0].start);
-        finding.place = entry.and_then(|at| info.line_of(at)).map(|p| p.to_string());
+        let entry = entries.get(finding.symbol.as_str());
+        finding.place = entry.and_then(|&at| info.line_of(at)).map(|p| p.to_string());
     }
 }

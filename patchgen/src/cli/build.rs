@@ -9,7 +9,7 @@ use crate::drift::Drift;
 use crate::emit::{self, Labels, ModulePatch};
 use crate::image::ImageError;
 use crate::include::{Idle, References};
-use crate::pipeline::{self, Compared, Plan};
+use crate::pipeline::{self, Compared, Depth, Files, Plan};
 use crate::report::dump::{self, Phase};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code};
@@ -145,11 +145,9 @@ pub fn run(args: &Args) -> Outcome {
     let debug = builds.iter().flat_map(|p| [p.old_debug.as_deref(), p.new_debug.as_deref()]).flatten();
     file::not_an_input(&args.output, builds.iter().flat_map(|p| [p.old.as_path(), &p.new]).chain(debug))?;
     for pair in builds {
-        let (old, new) = rayon::join(
-            || pipeline::load(&pair.old, pair.old_debug.as_deref(), &args.debug_dir),
-            || pipeline::load(&pair.new, pair.new_debug.as_deref(), &args.debug_dir),
-        );
-        loaded.push((old?, new?));
+        let old = Files { image: &pair.old, debug: pair.old_debug.as_deref() };
+        let new = Files { image: &pair.new, debug: pair.new_debug.as_deref() };
+        loaded.push(pipeline::load_both(Depth::Types, old, new, &args.debug_dir)?);
     }
     phases.end("load and lift");
     let mut compared = Vec::new();

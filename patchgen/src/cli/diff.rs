@@ -9,7 +9,7 @@ use crate::correlate::Side;
 use crate::diag::Severity;
 use crate::drift::Drift;
 use crate::lift::{Function, Lifted};
-use crate::pipeline::{self, Compared, Depth, Loaded, Opened, Plan};
+use crate::pipeline::{self, Compared, Depth, Files, Loaded, Opened, Plan};
 use crate::report::Reasons;
 use patchfmt::ExitCode;
 use serde::Serialize;
@@ -340,9 +340,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// Loads two builds side by side.
 pub(super) fn load(builds: &Builds, debug_dir: &[PathBuf], depth: Depth) -> Result<(Loaded, Loaded), Failure> {
-    let (old, new) = rayon::join(
-        || pipeline::load_to(depth, &builds.old, builds.old_debug.as_deref(), debug_dir),
-        || pipeline::load_to(depth, &builds.new, builds.new_debug.as_deref(), debug_dir),
-    );
-    Ok((old?, new?))
+    let old = Files { image: &builds.old, debug: builds.old_debug.as_deref() };
+    let new = Files { image: &builds.new, debug: builds.new_debug.as_deref() };
+    Ok(pipeline::load_both(depth, old, new, debug_dir)?)
 }

@@ -33,6 +33,29 @@ impl std::ops::Deref for SectionBytes {
     }
 }
 
+/// A section as large as this is set aside, and units that were read are given back.
+const LARGE: usize = 64 << 20;
+
+impl SectionBytes {
+    fn inflated(pages: MmapMut) -> SectionBytes {
+        let aside = if pages.len() < LARGE { None } else { FileBytes::set_aside(&pages).ok() };
+        match aside {
+            Some(file) => SectionBytes::Mapped(file, 0..pages.len()),
+            // Small, or there is no room for it.
+            None => SectionBytes::Inflated(pages),
+        }
+    }
+
+    /// Takes a part of a large section out of memory until it is read again.
+    pub(super) fn give_back(&self, part: Range<usize>) {
+        if let SectionBytes::Mapped(file, range) = self
+            && range.len() >= LARGE
+        {
+            file.give_back(range.start + part.start..range.start + part.end);
+        }
+    }
+}
+
 /// All debug sections of one image. Owned apart from [`super::DebugInfo`], which borrows from it.
 #[derive(Debug)]
 pub struct DebugData {
@@ -84,7 +107,13 @@ impl DebugData {
             }
         }
         data.load_split(image)?;
+        data.give_back();
         Ok(data)
+    }
+
+    /// Takes the units out of memory until they are read again. The heads of all of them are on most pages.
+    pub(super) fn give_back(&self) {
+        self.main.debug_info.borrow(|section| section.give_back(0..section.len()));
     }
 
     /// Finds what skeleton units refer to: `IMAGE.dwp` beside the image or its debug file, else each unit's `.dwo`.
@@ -213,7 +242,7 @@ fn inflate(
         // Only a hint, which not every kernel takes.
         let _ = pages.advise(Advice::HugePage);
         return match Decompressor::new().zlib_decompress(data, &mut pages) {
-            Ok(n) if n as u64 == size => Ok(SectionBytes::Inflated(pages)),
+            Ok(n) if n as u64 == size => Ok(SectionBytes::inflated(pages)),
             Ok(n) => Err(bad(&format_args!("holds {n} bytes instead of {size}"))),
             Err(e) => Err(bad(&e)),
         };

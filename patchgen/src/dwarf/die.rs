@@ -74,27 +74,37 @@ pub(crate) struct Node<'i> {
     pub ty: Option<DieRef>,
     /// DW_AT_specification, DW_AT_abstract_origin, the definition that DW_AT_signature names, or the unit that is imported.
     pub origin: Option<DieRef>,
-    /// DW_AT_byte_size.
-    pub size: Option<u64>,
+    size: u64,
+    value: u64,
+    has_size: bool,
+    has_value: bool,
     pub encoding: u8,
-    /// DW_AT_data_member_location in bytes; DW_AT_const_value; number of elements of a subrange; slot in the vtable.
-    pub value: Option<u64>,
-    /// DW_AT_data_bit_offset (bits from the start of the aggregate), or the old DW_AT_bit_offset.
-    pub bit_offset: Option<u64>,
-    pub old_bit_offset: bool,
-    pub bit_size: u64,
-    pub alignment: u64,
     pub declaration: bool,
     pub external: bool,
     pub is_virtual: bool,
     /// Has code (DW_AT_low_pc or DW_AT_ranges); `home` is its entry.
     pub code: bool,
     pub home: Option<Home>,
-    /// DW_AT_location of something that isn't at one place, if it begins with an address.
-    pub pieces: &'i [u8],
     pub file: u32,
     pub line: u32,
+    /// Index in [`Table::rare`], counted from one.
+    rare: u32,
 }
+
+/// What hardly any entry has. There are millions of them, and reading is waiting for memory.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Rare<'i> {
+    /// DW_AT_data_bit_offset (bits from the start of the aggregate), or the old DW_AT_bit_offset.
+    pub bit_offset: Option<u64>,
+    pub old_bit_offset: bool,
+    pub bit_size: u64,
+    pub alignment: u64,
+    /// DW_AT_location of something that isn't at one place, if it begins with an address.
+    pub pieces: &'i [u8],
+}
+
+const NOTHING_RARE: &Rare<'static> =
+    &Rare { bit_offset: None, old_bit_offset: false, bit_size: 0, alignment: 0, pieces: b"" };
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -102,6 +112,9 @@ pub(crate) const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table<'i> {
     pub nodes: Vec<Node<'i>>,
+    /// Of each of them. Who looks for a few doesn't have to look at all.
+    tags: Vec<DwTag>,
+    rare: Vec<Rare<'i>>,
     /// For each 64 bytes of the unit: where entries start (a bit each), and how many start before.
     starts: Vec<(u64, u32)>,
 }
@@ -115,6 +128,8 @@ impl<'i> Table<'i> {
 
     fn clear(&mut self, unit_size: usize) {
         self.nodes.clear();
+        self.tags.clear();
+        self.rare.clear();
         self.starts.clear();
         self.starts.resize(unit_size / 64 + 1, (0, 0));
     }
@@ -143,6 +158,16 @@ impl<'i> Table<'i> {
 
     pub fn node(&self, i: u32) -> &Node<'i> {
         &self.nodes[i as usize]
+    }
+
+    pub fn rare(&self, node: &Node<'i>) -> &Rare<'i> {
+        node.rare.checked_sub(1).map_or(NOTHING_RARE, |i| &self.rare[i as usize])
+    }
+
+    /// The entries with such a tag, with their indexes.
+    pub fn tagged(&self, wanted: impl Fn(DwTag) -> bool) -> impl Iterator<Item = (u32, &Node<'i>)> {
+        let tags = self.tags.iter().enumerate().filter(move |(_, tag)| wanted(**tag));
+        tags.map(|(i, _)| (i as u32, &self.nodes[i]))
     }
 
     /// Direct children.
@@ -249,6 +274,7 @@ impl<'i> DebugInfo<'i> {
         let mut at = Cursor::new(u)?;
         out.clear(size);
         let mut open: Vec<(isize, u32)> = Vec::new();
+        let mut rare = None;
         while !at.input.is_empty() {
             let (offset, depth) = (at.next_offset() as u32, at.depth);
             let code = at.input.read_uleb128()?;
@@ -273,13 +299,19 @@ impl<'i> DebugInfo<'i> {
             out.nodes.push(Node::new(offset, plan.tag, parent, index + 1));
             let node = &mut out.nodes[index as usize];
             for step in plans.steps(plan) {
-                at.step(step, node, (self, unit, dwarf))?;
+                at.step(step, node, &mut rare, (self, unit, dwarf))?;
             }
-            let nowhere = node.home.is_none() && node.pieces.is_empty();
+            let rare = rare.take();
+            let nowhere = node.home.is_none() && rare.as_ref().is_none_or(|r: &Rare<'_>| r.pieces.is_empty());
             let on_stack = plan.tag == dw::DW_TAG_variable && plan.located && nowhere;
             if reading == Reading::Survey && on_stack && !plan.children {
                 out.nodes.pop();
                 continue;
+            }
+            out.tags.push(plan.tag);
+            if let Some(rare) = rare {
+                out.rare.push(rare);
+                node.rare = out.rare.len() as u32;
             }
             out.mark(offset);
             if plan.children {
@@ -297,8 +329,8 @@ impl<'i> DebugInfo<'i> {
     pub(crate) fn imported(&self, table: &Table<'i>, reading: Reading) -> Vec<u32> {
         let mut out: Vec<u32> = Vec::new();
         let imports = |table: &Table<'i>| -> Vec<u32> {
-            let imports = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_imported_unit);
-            imports.filter_map(|n| n.origin).map(|at| at.unit).collect()
+            let imports = table.tagged(|tag| tag == dw::DW_TAG_imported_unit);
+            imports.filter_map(|(_, n)| n.origin).map(|at| at.unit).collect()
         };
         let mut todo = imports(table);
         while let Some(unit) = todo.pop() {
@@ -332,7 +364,7 @@ impl<'i> DebugInfo<'i> {
     }
 
     /// Shows `f` the entries of one unit. They are kept where units refer to each other's, because somebody asks for them again; else they only
-    /// lie in a spare table.
+    /// lie in a spare table, and the unit's bytes are given back.
     pub(crate) fn with_table<T>(
         &self,
         unit: u32,
@@ -345,7 +377,9 @@ impl<'i> DebugInfo<'i> {
         }
         spare.with(|table| {
             self.read_into(unit, reading, table)?;
-            Ok(f(table))
+            let out = f(table);
+            self.give_back(unit);
+            Ok(out)
         })
     }
 
@@ -406,6 +440,7 @@ impl<'a, 'i> Cursor<'a, 'i> {
         &mut self,
         step: &Step,
         node: &mut Node<'i>,
+        rare: &mut Option<Rare<'i>>,
         (info, unit, dwarf): (&DebugInfo<'i>, u32, &Dwarf<'i>),
     ) -> gimli::Result<()> {
         match *step {
@@ -422,7 +457,7 @@ impl<'a, 'i> Cursor<'a, 'i> {
             Step::External => node.external = true,
             Step::Read(spec) => {
                 let attr = self.raw(|raw| raw.read_attribute_inline(spec))?;
-                node.attribute(info, unit, self.u, dwarf, attr.name(), attr.value())?;
+                node.attribute(rare, (info, unit, self.u, dwarf), attr.name(), attr.value())?;
             }
             ref skipped => self.skip(skipped)?,
         }
@@ -494,30 +529,46 @@ impl<'i> Node<'i> {
             linkage: Text::default(),
             ty: None,
             origin: None,
-            size: None,
+            size: 0,
+            value: 0,
+            has_size: false,
+            has_value: false,
             encoding: 0,
-            value: None,
-            bit_offset: None,
-            old_bit_offset: false,
-            bit_size: 0,
-            alignment: 0,
             declaration: false,
             external: false,
             is_virtual: false,
             code: false,
             home: None,
-            pieces: b"",
             file: 0,
             line: 0,
+            rare: 0,
         }
+    }
+
+    /// DW_AT_byte_size.
+    pub fn size(&self) -> Option<u64> {
+        self.has_size.then_some(self.size)
+    }
+
+    /// DW_AT_data_member_location in bytes; DW_AT_const_value; number of elements of a subrange; slot in the vtable.
+    pub fn value(&self) -> Option<u64> {
+        self.has_value.then_some(self.value)
+    }
+
+    fn set_size(&mut self, size: Option<u64>) {
+        (self.has_size, self.size) = (size.is_some(), size.unwrap_or(0));
+    }
+
+    fn set_value(&mut self, value: Option<u64>) {
+        (self.has_value, self.value) = (value.is_some(), value.unwrap_or(0));
     }
 
     fn number(&mut self, number: Number, value: u64) {
         let small = u32::try_from(value).unwrap_or(0);
         match number {
-            Number::Size => self.size = Some(value),
-            Number::Value => self.value = Some(value),
-            Number::Bound => self.value = Some(value.wrapping_add(1)),
+            Number::Size => self.set_size(Some(value)),
+            Number::Value => self.set_value(Some(value)),
+            Number::Bound => self.set_value(Some(value.wrapping_add(1))),
             Number::File => self.file = small,
             Number::Line => self.line = small,
         }
@@ -525,10 +576,8 @@ impl<'i> Node<'i> {
 
     fn attribute(
         &mut self,
-        info: &DebugInfo<'i>,
-        id: u32,
-        u: &DebugUnit<'i>,
-        dwarf: &Dwarf<'i>,
+        rare: &mut Option<Rare<'i>>,
+        (info, id, u, dwarf): (&DebugInfo<'i>, u32, &DebugUnit<'i>, &Dwarf<'i>),
         name: gimli::DwAt,
         value: AttributeValue<Reader<'i>>,
     ) -> gimli::Result<()> {
@@ -545,35 +594,35 @@ impl<'i> Node<'i> {
             dw::DW_AT_specification | dw::DW_AT_abstract_origin | dw::DW_AT_signature | dw::DW_AT_import => {
                 self.origin = info.resolve(id, &value);
             }
-            dw::DW_AT_byte_size => self.size = value.udata_value(),
+            dw::DW_AT_byte_size => self.set_size(value.udata_value()),
             dw::DW_AT_encoding => {
                 if let AttributeValue::Encoding(e) = value {
                     self.encoding = e.0;
                 }
             }
             dw::DW_AT_data_member_location => {
-                self.value = match value {
+                self.set_value(match value {
                     AttributeValue::Exprloc(e) => member_location(e, u),
                     v => v.udata_value(),
-                }
+                });
             }
             dw::DW_AT_vtable_elem_location => {
                 if let AttributeValue::Exprloc(e) = value {
-                    self.value = constant(e, u);
+                    self.set_value(constant(e, u));
                 }
             }
-            dw::DW_AT_const_value => self.value = const_value(&value),
-            dw::DW_AT_discr_value if self.tag == dw::DW_TAG_variant => self.value = const_value(&value),
-            dw::DW_AT_count => self.value = value.udata_value(),
+            dw::DW_AT_const_value => self.set_value(const_value(&value)),
+            dw::DW_AT_discr_value if self.tag == dw::DW_TAG_variant => self.set_value(const_value(&value)),
+            dw::DW_AT_count => self.set_value(value.udata_value()),
             // An upper bound of -1 means a flexible array, and DWARF has it in many forms.
-            dw::DW_AT_upper_bound => self.value = const_value(&value).map(|v| v.wrapping_add(1)),
-            dw::DW_AT_data_bit_offset => self.bit_offset = value.udata_value(),
+            dw::DW_AT_upper_bound => self.set_value(const_value(&value).map(|v| v.wrapping_add(1))),
+            dw::DW_AT_data_bit_offset => rare.get_or_insert_default().bit_offset = value.udata_value(),
             dw::DW_AT_bit_offset => {
-                self.bit_offset = value.udata_value();
-                self.old_bit_offset = true;
+                rare.get_or_insert_default().bit_offset = value.udata_value();
+                rare.get_or_insert_default().old_bit_offset = true;
             }
-            dw::DW_AT_bit_size => self.bit_size = value.udata_value().unwrap_or(0),
-            dw::DW_AT_alignment => self.alignment = value.udata_value().unwrap_or(0),
+            dw::DW_AT_bit_size => rare.get_or_insert_default().bit_size = value.udata_value().unwrap_or(0),
+            dw::DW_AT_alignment => rare.get_or_insert_default().alignment = value.udata_value().unwrap_or(0),
             dw::DW_AT_declaration => self.declaration = flag,
             dw::DW_AT_external => self.external = flag,
             dw::DW_AT_virtuality => {
@@ -603,7 +652,9 @@ impl<'i> Node<'i> {
                     self.home = location(e, u, dwarf)?.map(|h| info.in_block(h));
                     let bytes = e.0.slice();
                     let addressed = bytes.first().is_some_and(|op| ADDRESSES.contains(&dw::DwOp(*op)));
-                    self.pieces = if self.home.is_none() && addressed { bytes } else { b"" };
+                    if self.home.is_none() && addressed {
+                        rare.get_or_insert_default().pieces = bytes;
+                    }
                 }
             }
             _ => {}
@@ -651,10 +702,10 @@ pub(crate) struct Piece {
 }
 
 impl<'i> DebugInfo<'i> {
-    /// The pieces of an entry of `unit` that have an address; none where there is anything else in the location.
-    pub(crate) fn pieces(&self, unit: u32, node: &Node<'i>) -> Vec<Piece> {
+    /// The pieces of an entry of `unit` that have an address, by [`Rare::pieces`]; none where there is anything else in the location.
+    pub(crate) fn pieces(&self, unit: u32, location: &'i [u8]) -> Vec<Piece> {
         let unit = &self.units[unit as usize];
-        let reader = gimli::EndianSlice::new(node.pieces, gimli::LittleEndian);
+        let reader = gimli::EndianSlice::new(location, gimli::LittleEndian);
         let found = pieces(gimli::Expression(reader), unit, &self.dwarfs[unit.dwarf as usize]);
         found.ok().flatten().unwrap_or_default()
     }

@@ -15,9 +15,7 @@ pub use vars::{StaticLocal, Variable};
 
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageError};
-use gimli::{
-    DwarfPackage, DwarfSections, EndianSlice, LittleEndian, Reader as _, Section as _, UnitSectionOffset, UnitType,
-};
+use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, Reader as _, Section as _, UnitType};
 use lines::Lines;
 use patchfmt::codes;
 use rayon::prelude::*;
@@ -65,7 +63,7 @@ pub(crate) struct DebugUnit<'i> {
 /// The units of one image, scanned at their top level only; everything else is read when asked for.
 #[derive(Debug)]
 pub struct DebugInfo<'i> {
-    path: &'i Path,
+    data: &'i DebugData,
     pub(crate) dwarfs: Vec<Dwarf<'i>>,
     pub(crate) units: Vec<DebugUnit<'i>>,
     /// Where each dwarf's units are in its `.debug_info`, ascending: (dwarf, start, unit).
@@ -101,7 +99,7 @@ impl<'i> DebugInfo<'i> {
     /// Scans the units of `data`, which must be of `image`.
     pub fn open(image: &Image, data: &'i DebugData) -> Result<DebugInfo<'i>, ImageError> {
         let mut info = DebugInfo {
-            path: &data.path,
+            data,
             dwarfs: Vec::new(),
             units: Vec::new(),
             by_offset: Vec::new(),
@@ -117,6 +115,7 @@ impl<'i> DebugInfo<'i> {
         };
         info.scan(data).map_err(|e| malformed(&data.path, e))?;
         info.cover(image).map_err(|e| malformed(&data.path, e))?;
+        data.give_back();
         info.lines = info.units.iter().map(|_| OnceLock::new()).collect();
         info.tables = [(), ()].map(|()| info.units.iter().map(|_| OnceLock::new()).collect());
         let lto = |p: &[u8]| p.starts_with(b"GNU GIMPLE") || p.windows(5).any(|w| w == b"-flto");
@@ -186,10 +185,8 @@ impl<'i> DebugInfo<'i> {
         skeleton: Option<gimli::Unit<Reader<'i>>>,
     ) -> gimli::Result<()> {
         let index = self.units.len() as u32;
-        if let UnitSectionOffset(at) = unit.header.offset()
-            && unit.header.section() == gimli::SectionId::DebugInfo
-        {
-            self.by_offset.push((dwarf, at, index));
+        if let Some(at) = unit.header.debug_info_offset() {
+            self.by_offset.push((dwarf, at.0, index));
         }
         let (mut producer, mut language) = (&b""[..], None);
         let (mut full, mut partial) = (true, false);
@@ -275,8 +272,17 @@ impl<'i> DebugInfo<'i> {
         &self.missing
     }
 
-    pub fn path(&self) -> &Path {
-        self.path
+    pub fn path(&self) -> &'i Path {
+        &self.data.path
+    }
+
+    /// Takes a unit that was read out of memory, until it is read again.
+    pub(crate) fn give_back(&self, unit: u32) {
+        let u = &self.units[unit as usize];
+        if let (0, Some(at)) = (u.dwarf, u.unit.header.debug_info_offset()) {
+            let part = at.0..at.0 + u.unit.header.length_including_self();
+            self.data.main.debug_info.borrow(|section| section.give_back(part.clone()));
+        }
     }
 
     /// How often all entries were read until now, on average over the bytes of the units.

@@ -36,7 +36,7 @@ impl<'i> DebugInfo<'i> {
     pub fn variables(&self) -> Result<Vec<Variable>, ImageError> {
         let found: gimli::Result<Vec<Vec<Variable>>> =
             (0..self.units.len() as u32).into_par_iter().map(|unit| self.unit_variables(unit)).collect();
-        Ok(found.map_err(|e| super::malformed(self.path, e))?.concat())
+        Ok(found.map_err(|e| super::malformed(self.path(), e))?.concat())
     }
 
     /// Those that a function encloses.
@@ -63,8 +63,8 @@ impl<'i> DebugInfo<'i> {
 impl View<'_, '_> {
     /// Variables at fixed places in this unit, which `of` imports or is.
     pub(crate) fn variables(&self, of: u32, out: &mut Vec<Variable>) {
-        for (i, node) in self.local.nodes.iter().enumerate() {
-            let (dw::DW_TAG_variable, Some(home)) = (node.tag, node.home) else { continue };
+        for (i, node) in self.local.tagged(|tag| tag == dw::DW_TAG_variable) {
+            let Some(home) = node.home else { continue };
             let (svma, tls) = match home {
                 Home::At(a) => (a, false),
                 Home::Tls(offset) => (Svma(offset), true),
@@ -83,7 +83,7 @@ impl View<'_, '_> {
                 svma,
                 tls,
                 line: if node.line != 0 { node.line } else { decl.line },
-                order: i as u32,
+                order: i,
             });
         }
     }

@@ -77,7 +77,7 @@ pub(super) fn visit<'i>(
     let mut variables = |unit: u32, local: &Table<'i>| {
         let view = View { info, unit, local, reading: Reading::Full };
         let mut shapes = Shapes::new(view);
-        for node in local.nodes.iter().filter(|n| n.tag == dw::DW_TAG_variable) {
+        for (_, node) in local.tagged(|tag| tag == dw::DW_TAG_variable) {
             let Some(Home::At(at)) = node.home else { continue };
             if !wanted.contains(&at) {
                 continue;

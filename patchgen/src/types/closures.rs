@@ -65,7 +65,11 @@ impl TypeDiff {
 }
 
 fn same(x: &mut Shapes<'_, '_>, at: DieRef, y: &mut Shapes<'_, '_>, other: DieRef) -> bool {
-    let form = |shapes: &Shapes<'_, '_>, at| shapes.view.node(at).map(|n| (n.tag, n.size, n.alignment));
+    let form = |shapes: &Shapes<'_, '_>, at| {
+        let (table, index) = shapes.view.get(at)?;
+        let node = table.node(index);
+        Some((node.tag, node.size(), table.rare(node).alignment))
+    };
     form(x, at) == form(y, other) && (x.layout(at, 0) == y.layout(other, 0) || storage::same(x, at, y, other))
 }
 
@@ -116,8 +120,8 @@ fn declaration(view: &View<'_, '_>, at: DieRef) -> DieRef {
 fn slots(shapes: &mut Shapes<'_, '_>, entry: Svma) -> Slots {
     let View { unit, local, .. } = shapes.view;
     let begins = |home| matches!(home, Some(Home::At(at)) if at == entry);
-    let node = local.nodes.iter().find(|n| n.tag == dw::DW_TAG_subprogram && n.code && begins(n.home));
-    let Some(node) = node else { return Slots::new() };
+    let mut functions = local.tagged(|tag| tag == dw::DW_TAG_subprogram);
+    let Some((_, node)) = functions.find(|(_, n)| n.code && begins(n.home)) else { return Slots::new() };
     let view = shapes.view;
     let at = declaration(&view, DieRef { unit, offset: node.offset });
     let mut out = Slots::new();

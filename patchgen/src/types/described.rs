@@ -39,15 +39,15 @@ pub fn undescribed(
 
 /// Whether anything has a type.
 pub(super) fn has_types(table: &Table<'_>) -> bool {
-    table.nodes.iter().any(|node| node.ty.is_some() || node.size.is_some())
+    table.nodes.iter().any(|node| node.ty.is_some() || node.size().is_some())
 }
 
 /// Of a function in a unit in which nothing has a type. It may need none, and be described elsewhere where units are linked as one.
 fn is_described<'i>(info: &DebugInfo<'i>, survey: &Survey, unit: u32, table: &Table<'i>, entry: Svma) -> bool {
     let view = View { info, unit, local: table, reading: Reading::Full };
     let begins = |home| matches!(home, Some(Home::At(at)) if at == entry);
-    let node = table.nodes.iter().find(|n| n.tag == dw::DW_TAG_subprogram && n.code && begins(n.home));
-    let declared = node.and_then(|node| view.declared(DieRef { unit, offset: node.offset }));
+    let node = table.tagged(|tag| tag == dw::DW_TAG_subprogram).find(|(_, n)| n.code && begins(n.home));
+    let declared = node.and_then(|(_, node)| view.declared(DieRef { unit, offset: node.offset }));
     let (of, line) = declared.map_or((unit, 0), |(at, node)| (at.unit, node.line));
     if !survey.is_bare(of) {
         return true;

@@ -119,7 +119,9 @@ pub(super) fn with_unit<'i, T>(
             // The survey read it, and reported what is wrong with it.
             *table = Table::default();
         }
-        f(View { info, unit, local: table, reading: Reading::Full })
+        let out = f(View { info, unit, local: table, reading: Reading::Full });
+        info.give_back(unit);
+        out
     })
 }
 
@@ -128,7 +130,7 @@ fn describe_one(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) ->
         Kind::Type => describe_type(x, y, d),
         Kind::Constant => {
             let (a, b) = (x.view.node(d.old.at)?, y.view.node(d.new.at)?);
-            let [was, is] = [a.value, b.value].map(|v| v.unwrap_or(0).cast_signed());
+            let [was, is] = [a.value(), b.value()].map(|v| v.unwrap_or(0).cast_signed());
             Some(Change::Constant(d.units, d.ambiguous, (text(b.name.bytes()), was, is)))
         }
         Kind::Function => Some(Change::Prototype(prototype(x, y, d))),
@@ -285,8 +287,8 @@ fn describe_type(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -
             name,
             units,
             place,
-            old_size: a.node().size,
-            new_size: b.node().size,
+            old_size: a.node().size(),
+            new_size: b.node().size(),
             added: Vec::new(),
             removed: Vec::new(),
             changed: Vec::new(),
@@ -320,7 +322,7 @@ pub(super) fn layout_change(
 ) -> LayoutChange {
     let of = |shapes: &mut Shapes<'_, '_>, at| {
         let bare = shapes.bare(Some(at));
-        bare.map_or((TypeKind::Struct, None, 0), |b| (kind_of(&b), b.node().size, b.node().alignment))
+        bare.map_or((TypeKind::Struct, None, 0), |b| (kind_of(&b), b.node().size(), b.table.rare(b.node()).alignment))
     };
     let ((old_kind, old_size, old_alignment), (new_kind, new_size, new_alignment)) = (of(x, a), of(y, b));
     let fields = compare_fields(x, a, y, b);
@@ -556,6 +558,6 @@ fn stored(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) 
         return Stored::Inside;
     }
     let (Some(was), Some(is)) = (x.bare(was), y.bare(is)) else { return Stored::Otherwise };
-    let same = was.node().size == is.node().size && storage::same(x, was.at, y, is.at);
+    let same = was.node().size() == is.node().size() && storage::same(x, was.at, y, is.at);
     if same { Stored::Same } else { Stored::Otherwise }
 }

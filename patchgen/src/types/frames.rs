@@ -109,6 +109,7 @@ pub fn frames<'n>(
             let mut parts = search.kept();
             if !survey.is_entangled() {
                 join(&mut parts);
+                info.give_back(unit);
             }
             Ok((parts, search.outside, search.holding))
         })
@@ -227,14 +228,24 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
         let local = self.finder.shapes.view.local;
         // The innermost function around each entry.
         let mut around: Vec<u32> = Vec::new();
-        for (i, node) in local.nodes.iter().enumerate() {
-            while around.last().is_some_and(|&f| local.node(f).end <= i as u32) {
+        let told = |tag| {
+            matches!(
+                tag,
+                dw::DW_TAG_subprogram
+                    | dw::DW_TAG_member
+                    | dw::DW_TAG_inheritance
+                    | dw::DW_TAG_variable
+                    | dw::DW_TAG_formal_parameter
+            )
+        };
+        for (i, node) in local.tagged(told) {
+            while around.last().is_some_and(|&f| local.node(f).end <= i) {
                 around.pop();
             }
             match node.tag {
                 dw::DW_TAG_subprogram => {
-                    self.function(local, i as u32);
-                    around.push(i as u32);
+                    self.function(local, i);
+                    around.push(i);
                 }
                 dw::DW_TAG_member | dw::DW_TAG_inheritance => self.member(node),
                 // Those of a function were met with it.
@@ -251,7 +262,7 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
     fn kept(&mut self) -> Vec<Part<'n>> {
         let unit = self.finder.shapes.view.unit;
         let parts = std::mem::take(&mut self.parts);
-        let knowing: HashSet<DieRef> = parts.iter().filter(|p| p.frame.knows()).map(|p| p.at).collect();
+        let knowing: HashSet<DieRef, FixedState> = parts.iter().filter(|p| p.frame.knows()).map(|p| p.at).collect();
         // Whether an entry of another unit knows one is seen when that unit is read.
         let may_know = |at: &DieRef| at.unit != unit || knowing.contains(at);
         let asked = |p: &Part<'_>| p.entry.is_some_and(|at| self.entries.contains(&at));

@@ -38,12 +38,12 @@ pub(super) const TOP: u64 = 1;
 pub(super) struct Memo {
     unit: u32,
     local: Vec<u64>,
-    foreign: HashMap<DieRef, u64>,
+    foreign: HashMap<DieRef, u64, foldhash::fast::FixedState>,
 }
 
 impl Memo {
     pub fn new(view: &View<'_, '_>) -> Memo {
-        Memo { unit: view.unit, local: vec![0; view.local.nodes.len()], foreign: HashMap::new() }
+        Memo { unit: view.unit, local: vec![0; view.local.nodes.len()], foreign: HashMap::default() }
     }
 
     /// `index` is that of `at` in its unit's table.

@@ -5,10 +5,11 @@ use super::hash::{hash_of, inside, of_bytes};
 use super::holders::Wanted;
 use super::shape::Shapes;
 use crate::addr::Svma;
-use crate::dwarf::die::{Home, Node, is_aggregate};
+use crate::dwarf::die::{Home, is_aggregate};
 use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table, Variable};
 use crate::image::ImageError;
+use foldhash::fast::FixedState;
 use gimli::constants as dw;
 use patchfmt::codes;
 use rayon::prelude::*;
@@ -123,7 +124,7 @@ impl Read {
 
     fn note_pointers_to_members(&mut self, shapes: &mut Shapes<'_, '_>) {
         let table = shapes.view.local;
-        for pointer in table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_ptr_to_member_type) {
+        for (_, pointer) in table.tagged(|tag| tag == dw::DW_TAG_ptr_to_member_type) {
             let method = shapes.bare(pointer.ty).is_none_or(|b| b.node().tag == dw::DW_TAG_subroutine_type);
             *(if method { &mut self.methods } else { &mut self.members }) = true;
         }
@@ -140,7 +141,7 @@ impl Survey {
     /// When debug information is damaged.
     pub fn read(info: &DebugInfo<'_>) -> Result<Survey, ImageError> {
         let mut out = Survey::default();
-        let mut ids: HashMap<Shaped, u32, foldhash::fast::FixedState> = HashMap::default();
+        let mut ids: HashMap<Shaped, u32, FixedState> = HashMap::default();
         let (count, tables) = (info.units.len() as u32, Spare::default());
         for start in (0..count).step_by(BATCH as usize) {
             let units = start..count.min(start + BATCH);
@@ -309,7 +310,7 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
 
 /// Where functions with code begin.
 fn entries(table: &Table<'_>) -> Vec<Svma> {
-    let functions = table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_subprogram && n.code);
+    let functions = table.tagged(|tag| tag == dw::DW_TAG_subprogram).map(|(_, n)| n).filter(|n| n.code);
     let entry = |home| match home {
         Home::At(entry) => Some(entry),
         Home::Tls(_) => None,
@@ -323,8 +324,8 @@ fn short_hash(name: &[u8]) -> u32 {
 
 /// Hashes of the names that types have, be they defined there or only declared.
 fn known(table: &Table<'_>) -> Vec<u32> {
-    let named = |n: &&Node<'_>| is_aggregate(n.tag) || n.tag == dw::DW_TAG_typedef;
-    let mut out: Vec<u32> = table.nodes.iter().filter(named).map(|n| short_hash(n.name.bytes())).collect();
+    let named = table.tagged(|tag| is_aggregate(tag) || tag == dw::DW_TAG_typedef);
+    let mut out: Vec<u32> = named.map(|(_, n)| short_hash(n.name.bytes())).collect();
     out.sort_unstable();
     out.dedup();
     out.shrink_to_fit();
@@ -335,12 +336,16 @@ fn variable_parts(shapes: &mut Shapes<'_, '_>) -> Vec<VariablePart> {
     let (table, unit, info) = (shapes.view.local, shapes.view.unit, shapes.view.info);
     let unit_key = of_bytes(info.name_at(unit).as_bytes());
     let mut out = Vec::new();
-    for node in table.nodes.iter().filter(|n| n.tag == dw::DW_TAG_variable && !n.pieces.is_empty()) {
+    for (_, node) in table.tagged(|tag| tag == dw::DW_TAG_variable) {
+        let location = table.rare(node).pieces;
+        if location.is_empty() {
+            continue;
+        }
         let here = DieRef { unit, offset: node.offset };
         let Some((_, decl)) = shapes.view.declared(here) else { continue };
         let Some(key) = shapes.scopes.key(&shapes.view, here) else { continue };
         let of = (unit_key, key, shapes.value(node.ty.or(decl.ty), 0));
-        let all = info.pieces(unit, node).into_iter();
+        let all = info.pieces(unit, location).into_iter();
         out.extend(all.map(|p| VariablePart { of, offset: p.offset, size: p.size, svma: p.svma }));
     }
     out
@@ -349,12 +354,16 @@ fn variable_parts(shapes: &mut Shapes<'_, '_>) -> Vec<VariablePart> {
 /// Declarations in the unit of `shapes`, with their offsets.
 fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
     let (table, unit) = (shapes.view.local, shapes.view.unit);
-    let here = |i: usize| DieRef { unit, offset: table.nodes[i].offset };
+    let here = |i: u32| DieRef { unit, offset: table.node(i).offset };
     let mut out = Vec::new();
     let mut push = |kind, key, shape, vtable, at: DieRef| out.push((Shaped { kind, key, shape, vtable }, at.offset));
 
-    let mut aliased: HashSet<DieRef> = HashSet::new();
-    for (i, node) in table.nodes.iter().enumerate() {
+    let mut aliased: HashSet<DieRef, FixedState> = HashSet::default();
+    let declares = |tag| {
+        let others = [dw::DW_TAG_typedef, dw::DW_TAG_enumeration_type, dw::DW_TAG_subprogram, dw::DW_TAG_variable];
+        is_aggregate(tag) || others.contains(&tag)
+    };
+    for (i, node) in table.tagged(declares) {
         match node.tag {
             dw::DW_TAG_typedef => {
                 let Some(b) = shapes.bare(Some(here(i))) else { continue };
@@ -397,18 +406,18 @@ fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
             _ => {}
         }
     }
-    for (i, node) in table.nodes.iter().enumerate() {
-        if node.tag != dw::DW_TAG_enumeration_type || aliased.contains(&here(i)) {
+    for (i, _) in table.tagged(|tag| tag == dw::DW_TAG_enumeration_type) {
+        if aliased.contains(&here(i)) {
             continue;
         }
         if shapes.view.declared(here(i)).is_some() {
             continue;
         }
         let scope = shapes.scopes.around(&shapes.view, here(i), 0).unwrap_or(super::hash::TOP);
-        for c in table.children(i as u32).filter(|&c| table.node(c).tag == dw::DW_TAG_enumerator) {
+        for c in table.children(i).filter(|&c| table.node(c).tag == dw::DW_TAG_enumerator) {
             let constant = table.node(c);
             let key = inside(scope, of_bytes(constant.name.bytes()));
-            push(Kind::Constant, key, hash_of(|h| constant.value.hash(h)), 0, here(c as usize));
+            push(Kind::Constant, key, hash_of(|h| constant.value().hash(h)), 0, here(c));
         }
     }
     out
@@ -418,7 +427,7 @@ fn type_shape(shapes: &mut Shapes<'_, '_>, at: DieRef) -> (u64, u64) {
     let Some(b) = shapes.bare(Some(at)) else { return (0, 0) };
     if b.node().tag == dw::DW_TAG_enumeration_type {
         let values = shapes.enumerators_hash(&b);
-        return (hash_of(|h| (30u8, b.node().size, values).hash(h)), 0);
+        return (hash_of(|h| (30u8, b.node().size(), values).hash(h)), 0);
     }
     let layout = shapes.layout(at, 0);
     (hash_of(|h| (31u8, layout).hash(h)), shapes.vtable(at, 0))

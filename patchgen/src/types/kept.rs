@@ -57,7 +57,7 @@ fn unit_of(survey: &Survey, at: Svma) -> Option<u32> {
 }
 
 pub(super) fn type_at(shapes: &Shapes<'_, '_>, table: &Table<'_>, at: Svma) -> Option<Ty> {
-    let node = table.nodes.iter().find(|n| n.tag == dw::DW_TAG_variable && n.home == Some(Home::At(at)))?;
+    let (_, node) = table.tagged(|tag| tag == dw::DW_TAG_variable).find(|(_, n)| n.home == Some(Home::At(at)))?;
     let here = DieRef { unit: shapes.view.unit, offset: node.offset };
     Some(node.ty.or_else(|| shapes.view.declared(here).and_then(|(_, n)| n.ty)))
 }

@@ -47,7 +47,7 @@ fn value(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32, out: &mut 
     // Writing to a `String` can't fail.
     match node.tag {
         tag if is_aggregate(tag) => {
-            let _ = write!(out, "{}{}{{", if tag == dw::DW_TAG_union_type { "u" } else { "s" }, node.size?);
+            let _ = write!(out, "{}{}{{", if tag == dw::DW_TAG_union_type { "u" } else { "s" }, node.size()?);
             for field in shapes.fields(bare.at, depth) {
                 let _ = write!(out, "{}@{}:{} ", field.name, field.at?, field.bits);
                 value(shapes, field.ty, depth + 1, out)?;
@@ -62,10 +62,10 @@ fn value(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32, out: &mut 
             value(shapes, node.ty, depth + 1, out)?;
         }
         dw::DW_TAG_base_type => {
-            let _ = write!(out, "b{}:{}:{}", node.encoding, node.size?, node.bit_size);
+            let _ = write!(out, "b{}:{}:{}", node.encoding, node.size()?, bare.table.rare(node).bit_size);
         }
         dw::DW_TAG_enumeration_type => {
-            let _ = write!(out, "e{}(", node.size?);
+            let _ = write!(out, "e{}(", node.size()?);
             for (name, number) in enumerators(&bare) {
                 let _ = write!(out, "{}={number},", text(name));
             }

@@ -7,9 +7,12 @@ use crate::dwarf::die::{Home, NONE, Node, Text, is_aggregate};
 use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, UnitId};
 use crate::image::ImageError;
+use foldhash::fast::FixedState;
 use gimli::constants as dw;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+
+type HashMap<K, V> = std::collections::HashMap<K, V, FixedState>;
 
 /// Pointers, references and arrays that are followed from a variable to what it is about.
 const POINTERS: u32 = 8;
@@ -122,11 +125,15 @@ pub(crate) fn outline<'i>(
 
 fn read<'i>(view: View<'_, 'i>, members: bool, asked: &BTreeSet<Svma>) -> Outline<'i> {
     let View { info, unit, local: table, .. } = view;
-    let mut reader = Reader { shapes: Shapes::new(view), scopes: HashMap::new(), buffer: Vec::new() };
-    let mut out = Outline { members: members.then(HashMap::new), ..Outline::default() };
-    let mut files: HashMap<(u32, u32), u32> = HashMap::new();
+    let mut reader = Reader { shapes: Shapes::new(view), scopes: HashMap::default(), buffer: Vec::new() };
+    let mut out = Outline { members: members.then(HashMap::default), ..Outline::default() };
+    let mut files: HashMap<(u32, u32), u32> = HashMap::default();
     let mut declared_at: Vec<(u32, Text<'i>)> = Vec::new();
-    for (index, node) in table.nodes.iter().enumerate() {
+    let told = |tag| {
+        let others = [dw::DW_TAG_class_type, dw::DW_TAG_union_type, dw::DW_TAG_typedef, dw::DW_TAG_subprogram];
+        tag == dw::DW_TAG_structure_type || others.contains(&tag)
+    };
+    for (index, node) in table.tagged(told) {
         let at = DieRef { unit, offset: node.offset };
         match node.tag {
             dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type if !node.declaration => {
@@ -160,7 +167,7 @@ fn read<'i>(view: View<'_, 'i>, members: bool, asked: &BTreeSet<Svma>) -> Outlin
                     }
                 }
                 if !asked.is_empty() {
-                    declared_at.push((index as u32, declared.name));
+                    declared_at.push((index, declared.name));
                 }
                 out.functions.push(Declared { file, line: declared.line, name: declared.name });
             }

@@ -89,7 +89,7 @@ fn one(view: View<'_, '_>, gone: &[Entry], beside: &[&Come], out: &mut TypeDiff)
     let units: BTreeSet<String> = gone.iter().map(|e| view.info.name_at(e.at.unit).to_owned()).collect();
     let mut shapes = Shapes::new(view);
     let (Some(bare), Some(name)) = (shapes.bare(Some(first.at)), name::qualified(&view, first.at)) else { return };
-    let (kind, size) = (kind_of(&bare), bare.node().size);
+    let (kind, size) = (kind_of(&bare), bare.node().size());
     let place = place(&view, bare.at).or_else(|| place(&view, first.at));
     if name.contains(MADE) {
         return;

@@ -70,11 +70,11 @@ fn in_units(
         let table = info.read_table(unit).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let view = View { info, unit, local: &table, reading: Reading::Full };
         let mut shapes = Shapes::new(view);
-        for (index, node) in table.nodes.iter().enumerate().filter(|(_, n)| n.tag == dw::DW_TAG_subprogram) {
+        for (index, node) in table.tagged(|tag| tag == dw::DW_TAG_subprogram) {
             if info.is_c(unit) && node.external && !node.name.is_empty() {
-                let count = arguments(&mut shapes, index as u32);
+                let count = arguments(&mut shapes, index);
                 let name = text(if node.linkage.is_empty() { node.name } else { node.linkage }.bytes());
-                if let Some(pointing) = pointers(&mut shapes, index as u32, &name) {
+                if let Some(pointing) = pointers(&mut shapes, index, &name) {
                     out.pointers.entry(name.clone()).and_modify(|known| *known &= pointing).or_insert(pointing);
                 }
                 out.taken.entry(name).and_modify(|known| *known = (*known).max(count)).or_insert(count);
@@ -83,7 +83,7 @@ fn in_units(
             // A definition of what is declared elsewhere doesn't say what it returns.
             if info.is_c(unit)
                 && node.origin.is_none()
-                && let Some(pointing) = pointers(&mut shapes, index as u32, "")
+                && let Some(pointing) = pointers(&mut shapes, index, "")
             {
                 out.own_pointers.insert(entry, pointing);
             }

@@ -2,7 +2,7 @@
 
 use super::hash::{Memo, Scopes, hash_of, of_bytes};
 use crate::dwarf::DieRef;
-use crate::dwarf::die::{Node, Table, Text, is_aggregate};
+use crate::dwarf::die::{Node, Rare, Table, Text, is_aggregate};
 use crate::dwarf::vars::{View, text};
 use gimli::constants as dw;
 use std::hash::Hash as _;
@@ -184,20 +184,20 @@ impl<'a, 'i> Shapes<'a, 'i> {
     fn meaning(&mut self, b: &Bare<'a, 'i>, depth: u32) -> u64 {
         let node = b.node();
         match node.tag {
-            dw::DW_TAG_base_type => hash_of(|h| (1u8, node.encoding, node.size, node.bit_size).hash(h)),
+            dw::DW_TAG_base_type => hash_of(|h| (1u8, node.encoding, node.size(), b.table.rare(node).bit_size).hash(h)),
             dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
                 let target = self.mention(node.ty, depth + 1);
                 hash_of(|h| (2u8, node.tag.0, target).hash(h))
             }
             dw::DW_TAG_ptr_to_member_type => {
                 let target = self.mention(node.ty, depth + 1);
-                hash_of(|h| (3u8, node.size, target).hash(h))
+                hash_of(|h| (3u8, node.size(), target).hash(h))
             }
             dw::DW_TAG_enumeration_type => match self.name_key(b) {
-                Some(name) => hash_of(|h| (6u8, name, node.size).hash(h)),
+                Some(name) => hash_of(|h| (6u8, name, node.size()).hash(h)),
                 None => {
                     let values = self.enumerators_hash(b);
-                    hash_of(|h| (7u8, values, node.size).hash(h))
+                    hash_of(|h| (7u8, values, node.size()).hash(h))
                 }
             },
             dw::DW_TAG_subroutine_type => {
@@ -205,7 +205,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
                 let result = self.mention(node.ty, depth + 1);
                 hash_of(|h| (8u8, result, params).hash(h))
             }
-            _ => hash_of(|h| (9u8, node.tag.0, of_bytes(node.name.bytes()), node.size).hash(h)),
+            _ => hash_of(|h| (9u8, node.tag.0, of_bytes(node.name.bytes()), node.size()).hash(h)),
         }
     }
 
@@ -266,8 +266,8 @@ impl<'a, 'i> Shapes<'a, 'i> {
             items.push((m.at, m.bits, name, self.value(m.ty, depth + 1)));
         }
         items.sort_unstable();
-        let union = node.tag == dw::DW_TAG_union_type;
-        let key = hash_of(|h| (union, node.size, node.alignment, node.declaration, items).hash(h));
+        let (union, alignment) = (node.tag == dw::DW_TAG_union_type, table.rare(node).alignment);
+        let key = hash_of(|h| (union, node.size(), alignment, node.declaration, items).hash(h));
         self.deep.set(at, index, key);
         key
     }
@@ -324,7 +324,8 @@ impl<'a, 'i> Shapes<'a, 'i> {
             match node.tag {
                 // DWARF 4 has static members as members.
                 dw::DW_TAG_member if !node.declaration && !node.external => {
-                    let at = self.position(node).map(|p| p.wrapping_add(base));
+                    let rare = table.rare(node);
+                    let at = self.position(node, rare).map(|p| p.wrapping_add(base));
                     if node.name.is_empty()
                         && let Some(inner) = self.bare(node.ty)
                         && is_aggregate(inner.node().tag)
@@ -337,13 +338,13 @@ impl<'a, 'i> Shapes<'a, 'i> {
                         name: node.name,
                         base: false,
                         at,
-                        bits: node.bit_size,
+                        bits: rare.bit_size,
                         ty: node.ty,
                         marks: Vec::new(),
                     });
                 }
                 dw::DW_TAG_inheritance => {
-                    let at = node.value.filter(|_| !node.is_virtual).map(|v| v.wrapping_mul(8).wrapping_add(base));
+                    let at = node.value().filter(|_| !node.is_virtual).map(|v| v.wrapping_mul(8).wrapping_add(base));
                     out.push(Member { name: Text::default(), base: true, at, bits: 0, ty: node.ty, marks: Vec::new() });
                 }
                 dw::DW_TAG_variant_part => self.collect(table, c, base, depth + 1, out),
@@ -351,7 +352,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
                     let first = out.len();
                     self.collect(table, c, base, depth + 1, out);
                     for m in &mut out[first..] {
-                        m.marks.push(node.value);
+                        m.marks.push(node.value());
                     }
                 }
                 _ => {}
@@ -360,14 +361,14 @@ impl<'a, 'i> Shapes<'a, 'i> {
     }
 
     /// Bits from the start of the aggregate. The old DW_AT_bit_offset counts from the most significant bit of the storage unit.
-    fn position(&mut self, node: &Node<'i>) -> Option<u64> {
-        let bytes = node.value.unwrap_or(0).wrapping_mul(8);
-        match (node.bit_offset, node.old_bit_offset) {
+    fn position(&mut self, node: &Node<'i>, rare: &Rare<'i>) -> Option<u64> {
+        let bytes = node.value().unwrap_or(0).wrapping_mul(8);
+        match (rare.bit_offset, rare.old_bit_offset) {
             (None, _) => Some(bytes),
             (Some(bits), false) => Some(bytes.wrapping_add(bits)),
             (Some(bits), true) => {
-                let storage = node.size.or_else(|| self.bare(node.ty).and_then(|b| b.node().size)).unwrap_or(0);
-                Some(bytes.wrapping_add(storage.wrapping_mul(8)).wrapping_sub(bits).wrapping_sub(node.bit_size))
+                let storage = node.size().or_else(|| self.bare(node.ty).and_then(|b| b.node().size())).unwrap_or(0);
+                Some(bytes.wrapping_add(storage.wrapping_mul(8)).wrapping_sub(bits).wrapping_sub(rare.bit_size))
             }
         }
     }
@@ -384,7 +385,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
             self.view.get(at).into_iter().flat_map(|(table, index)| table.children(index).map(|c| table.node(c)));
         children.filter(|n| n.tag == dw::DW_TAG_subprogram && n.is_virtual).map(|n| {
             let name = if n.linkage.is_empty() { n.name } else { n.linkage };
-            (n.value.unwrap_or(u64::MAX), name.bytes())
+            (n.value().unwrap_or(u64::MAX), name.bytes())
         })
     }
 
@@ -414,13 +415,13 @@ impl<'a, 'i> Shapes<'a, 'i> {
         let node = b.node();
         match node.tag {
             dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
-                Some(node.size.unwrap_or(8))
+                Some(node.size().unwrap_or(8))
             }
-            dw::DW_TAG_array_type if node.size.is_none() => {
+            dw::DW_TAG_array_type if node.size().is_none() => {
                 let count = dimensions(&b).into_iter().try_fold(1u64, |n, d| n.checked_mul(d?))?;
                 self.size(node.ty)?.checked_mul(count)
             }
-            _ => node.size,
+            _ => node.size(),
         }
     }
 }
@@ -431,7 +432,7 @@ pub(super) fn dimensions(b: &Bare<'_, '_>) -> Vec<Option<u64>> {
         .children(b.index)
         .map(|c| b.table.node(c))
         .filter(|n| matches!(n.tag, dw::DW_TAG_subrange_type | dw::DW_TAG_generic_subrange))
-        .map(|n| n.value)
+        .map(|n| n.value())
         .collect()
 }
 
@@ -441,6 +442,6 @@ pub(super) fn enumerators<'i>(b: &Bare<'_, 'i>) -> Vec<(&'i [u8], u64)> {
         .children(b.index)
         .map(|c| b.table.node(c))
         .filter(|n| n.tag == dw::DW_TAG_enumerator)
-        .map(|n| (n.name.bytes(), n.value.unwrap_or(0)))
+        .map(|n| (n.name.bytes(), n.value().unwrap_or(0)))
         .collect()
 }

@@ -58,8 +58,8 @@ fn collect(
         let place = base.checked_add(field.at?)?;
         let bare = shapes.bare(field.ty)?;
         let node = bare.node();
-        if is_aggregate(node.tag) && node.size != Some(0) {
-            let inner = if node.tag == dw::DW_TAG_union_type { Some(node.size?) } else { None };
+        if is_aggregate(node.tag) && node.size() != Some(0) {
+            let inner = if node.tag == dw::DW_TAG_union_type { Some(node.size()?) } else { None };
             collect(shapes, bare.at, place, inner, depth + 1, out)?;
             continue;
         }
