@@ -351,8 +351,16 @@ fn from_start(same: &Same<'_>, x: &Target, y: &Target, ahead: u32, site: Site<'_
     let named = |side: Side<'_>, data: DataId| side.lifted.data[data.index()].kind == DataKind::Named;
     let start =
         |side: Side<'_>, data: DataId, offset: i64| side.lifted.data[data.index()].range.start.offset(offset - n);
+    // A text up to its end has been compared, or told to be a stamp.
+    let text = |side: Side<'_>, data: DataId, offset: i64| {
+        let text = side.image.c_str(start(side, data, offset));
+        side.lifted.data[data.index()].kind == DataKind::String
+            && text.is_some_and(|t| t.len() as u64 >= u64::from(ahead))
+    };
     let between = || {
-        named(same.old, a)
+        ahead == 0
+            || named(same.old, a)
+            || text(same.old, a, x) && text(same.new, b, y)
             || same.stretch((start(same.old, a, x), start(same.new, b, y)), u64::from(ahead), &mut Assumed::default())
     };
     let target = |data, offset| Target::Data { data, offset };

@@ -118,8 +118,8 @@ fn table_range(t: &JumpTable) -> SvmaRange {
 struct Stepped {
     reference: usize,
     step: Step,
-    /// The instructions that have the one and compute the other.
-    insns: (usize, usize),
+    /// The instruction that computes it.
+    second: usize,
 }
 
 struct Assembler<'a> {
@@ -244,8 +244,7 @@ impl Assembler<'_> {
             f.insns[index].add_ref(f.refs.len());
             f.refs.push(r);
             if let Some(step) = steps::from(piece, raw.insn) {
-                let insns = (index, base + step.second as usize);
-                stepped.push(Stepped { reference: f.refs.len() - 1, step, insns });
+                stepped.push(Stepped { reference: f.refs.len() - 1, step, second: base + step.second as usize });
             }
         }
         stepped
@@ -255,23 +254,31 @@ impl Assembler<'_> {
     /// two, they are pointers of the program's into one object or to its end (C11, 6.5.6); else the lower one has to be where something
     /// begins.
     fn settle(&self, f: &mut Function, stepped: &Stepped, room: &mut indexed::Room) {
-        let (step, (first, second)) = (stepped.step, stepped.insns);
+        let step = stepped.step;
         let Target::Data { .. } = f.refs[stepped.reference].target else { return };
         let Target::Data { data, offset } = self.resolver.address(step.start()) else { return };
         let here = &self.data[data.index()];
         let Ok(from) = u64::try_from(offset) else { return };
-        if from + u64::from(step.distance.unsigned_abs()) > here.range.size() || steps::is_entered(f, first, second) {
+        let ahead = step.ahead();
+        if from + u64::from(step.distance.unsigned_abs()) > here.range.size() {
             return;
         }
         let (image, callees) = (self.resolver.image, &self.resolver.callees);
-        let indexed = indexed::is_indexed(image, callees, f, (&f.refs[stepped.reference], Some(second)), room);
-        let begins = offset == 0
-            && step.distance < 0
-            && matches!(here.kind, DataKind::Named | DataKind::Literal | DataKind::String);
-        if !indexed || begins {
+        let indexed = indexed::is_indexed(image, callees, f, (&f.refs[stepped.reference], Some(stepped.second)), room);
+        let upper = step.start().offset(i64::from(step.distance.unsigned_abs()));
+        let begins = || match here.kind {
+            // The other one may be where the next object begins.
+            DataKind::Named => offset == 0 && !self.data_at.contains_key(&upper),
+            DataKind::Literal => offset == 0,
+            DataKind::String => {
+                offset == 0 || image.c_str(step.start()).is_some_and(|t| t.len() as u64 == u64::from(ahead))
+            }
+            _ => false,
+        };
+        if !indexed || ahead > 0 && begins() {
             let r = &mut f.refs[stepped.reference];
-            r.target = Target::Data { data, offset: offset + i64::from(step.ahead()) };
-            (r.stepped, r.indexed) = (Some(step.ahead()), indexed);
+            r.target = Target::Data { data, offset: offset + i64::from(ahead) };
+            (r.stepped, r.indexed) = (Some(ahead), indexed);
         }
     }
 

@@ -4,7 +4,8 @@
 
 use super::decode::Piece;
 use super::indexed::{self, Callees, Room};
-use super::{Access, CodeRef, Data, DataKind, Function, Insn, Target};
+use super::tls::CALLER_SAVED;
+use super::{Access, CodeRef, Data, DataKind, Function, Target};
 use crate::addr::{DataId, Svma};
 use crate::image::Image;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 /// Instructions between the two.
-const NEAR: u32 = 12;
+const NEAR: u32 = 24;
 
 /// Addresses in registers that are kept in mind.
 const MOST: usize = 4;
@@ -40,21 +41,12 @@ impl Step {
     }
 }
 
-/// Whether a branch of the function leads between two of its instructions.
-pub(super) fn is_entered(f: &Function, first: usize, second: usize) -> bool {
-    let part = f.insns[first].part;
-    let inside = f.insns[first].offset + 1..=f.insns[second].offset;
-    let mut places =
-        f.insns.iter().filter_map(Insn::local).chain(f.tables.iter().flat_map(|t| t.entries.iter().copied()));
-    places.any(|(p, offset)| p == part && inside.contains(&offset))
-}
-
 /// The step from the address that an instruction has.
 pub(super) fn from(piece: &Piece, first: u32) -> Option<Step> {
     piece.steps.binary_search_by_key(&first, |s| s.first).ok().map(|n| piece.steps[n])
 }
 
-/// Addresses that registers hold in the row of instructions that is being decoded.
+/// Addresses that registers hold on the path through the instructions that are being decoded, as long as no branch is taken.
 #[derive(Default)]
 pub(super) struct Held(Vec<(Register, u32, Svma)>);
 
@@ -70,7 +62,12 @@ impl Held {
                 step = from.map(|&(_, first, at)| Step { first, second: index, at, distance });
             }
             let written = i.op_count() > 0 && i.op0_kind() == OpKind::Register && i.mnemonic() != Mnemonic::Push;
-            let kept = |r: Register| is_plain(i) && !(written && i.op0_register().full_register() == r);
+            let passed = |r: Register| match i.flow_control() {
+                FlowControl::Call | FlowControl::IndirectCall => !CALLER_SAVED.contains(&r),
+                FlowControl::ConditionalBranch => true,
+                _ => is_plain(i),
+            };
+            let kept = |r: Register| passed(r) && !(written && i.op0_register().full_register() == r);
             self.0.retain(|&(register, first, _)| kept(register) && index - first < NEAR);
         }
         if computes && i.is_ip_rel_memory_operand() {
