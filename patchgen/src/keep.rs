@@ -37,6 +37,14 @@ pub fn fresh<'v>(analysis: Analysis<'_>, variables: &'v [Variable]) -> impl Iter
     variables.iter().filter(is_new)
 }
 
+/// The bytes that a variable has in the file, up to the last that isn't zero.
+fn first_value(analysis: Analysis<'_>, id: DataId) -> String {
+    let range = analysis.new.data[id.index()].range;
+    let bytes = analysis.new_image.bytes(range.start, range.size()).unwrap_or_default();
+    let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+    bytes[..end].iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// The variables that the patch brings. `fresh`: see there.
 ///
 /// # Errors
@@ -70,18 +78,15 @@ pub fn keeps(
             (&[variable], Some(info)) => {
                 let unit = if variable.external { "" } else { info.unit_name(variable.unit) };
                 let name = variable.linkage_name.as_ref().filter(|_| variable.external).unwrap_or(&variable.name);
-                let scope = if variable.linkage_name.is_some() { String::new() } else { variable.scope.join("::") };
+                let linkage = variable.external && variable.linkage_name.is_some();
+                let scope = if linkage { String::new() } else { variable.scope.join("::") };
                 let meanings = types::meanings(info, [(variable.unit, variable.svma)].into_iter())?;
                 let meaning = meanings.get(&variable.svma);
                 Keep {
                     key: half(&format!("variable\0{unit}\0{scope}\0{name}")),
-                    shape: meaning.map_or([0; 16], |m| half(m)),
+                    shape: meaning.map_or([0; 16], |m| half(&format!("{m}\0{}", first_value(analysis, id)))),
                     stays: meaning.is_none().then(|| "what its bytes mean isn't known".to_owned()),
                 }
-            }
-            // What keeps count of whether an object was set up (Itanium C++ ABI, 5.1.5).
-            _ if datum(id).name.starts_with("_ZGV") => {
-                Keep { key: half(&format!("guard\0{}", datum(id).name)), shape: half("guard"), stays: None }
             }
             _ => Keep {
                 key: half(&format!("symbol\0{}", datum(id).name)),
@@ -89,6 +94,8 @@ pub fn keeps(
                 stays: Some("no unit, or several, say what it is".to_owned()),
             },
         };
+        let exported = datum(id).names.iter().any(|&s| analysis.new_image.symbol(s).exported);
+        keep.stays = keep.stays.or_else(|| exported.then(|| "other modules may use it".to_owned()));
         keep.stays = keep.stays.or_else(|| strays.remove(&id));
         out.insert(id, keep);
     }

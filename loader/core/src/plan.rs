@@ -276,13 +276,16 @@ impl<'a> Plan<'a> {
         self.keeps.push(kept, report)
     }
 
-    /// Lets the variables from `first` on go on with the values that `former` has, those of a record that gives way, if all that both know can.
+    /// Lets the variables from `first` on go on with the values that `former` has, those of a record that gives way, if all that both know can,
+    /// and one of the two knows all that the other does: of a variable that was renamed, the one would begin anew beside others that don't.
     /// Both are ascending by key.
     pub fn take_along(&mut self, first: usize, former: &[Keep]) {
         let own = &mut self.keeps.items_mut()[first..];
         let same = |k: &Keep| former.binary_search_by(|f| f.key.cmp(&k.key)).ok().map(|n| &former[n]);
-        let fits = |k: &Keep, f: &Keep| f.goes_along != 0 && k.shape == f.shape && k.len == f.len;
-        if own.iter().all(|k| same(k).is_none_or(|f| fits(k, f))) {
+        let fits = |k: &Keep, f: &Keep| f.goes_along & k.goes_along != 0 && k.shape == f.shape && k.len == f.len;
+        let known = own.iter().filter(|k| same(k).is_some()).count();
+        let nested = known == own.len() || known == former.len();
+        if nested && own.iter().all(|k| same(k).is_none_or(|f| fits(k, f))) {
             for k in own {
                 k.from = same(k).map_or(0, |f| f.addr);
             }

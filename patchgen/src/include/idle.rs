@@ -9,6 +9,7 @@ use super::{Analysis, Idle, PatchSet};
 use crate::addr::{DataId, FuncId};
 use crate::compare::Cause;
 use crate::image::SectionKind;
+use crate::lift::{CodeRef, Slot, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Readers of overwritten constants, and the functions (old, new) that may hold an instance of a changed type, unless the patch changes them.
@@ -16,9 +17,23 @@ pub(super) fn waited_for(analysis: Analysis<'_>, set: &PatchSet, holders: &[(Fun
     let mut idle: BTreeMap<FuncId, Cause> = BTreeMap::new();
     let constant = |id: DataId| !matches!(analysis.old.data[id.index()].section, SectionKind::Data | SectionKind::Bss);
     let overwritten: BTreeSet<DataId> = set.edits.iter().map(|e| e.old).filter(|&id| constant(id)).collect();
+    // A library's code comes to what it exports through the dynamic linker.
+    let names =
+        overwritten.iter().flat_map(|id| &analysis.old.data[id.index()].names).map(|&s| analysis.old_image.symbol(s));
+    let exported: BTreeSet<&str> = names.filter(|s| s.exported).map(|s| s.name.as_str()).collect();
+    let by_name = |target: &Target| match *target {
+        Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => {
+            exported.contains(analysis.old_image.import(import).name.as_str())
+        }
+        _ => false,
+    };
     if !overwritten.is_empty() {
         for (index, function) in analysis.old.functions.iter().enumerate() {
-            let mut named = function.refs.iter().filter(|r| r.target.data().is_some_and(|d| overwritten.contains(&d)));
+            let read = |r: &&CodeRef| {
+                let others = r.alternatives.iter().map(|a| a.0);
+                r.target.data().into_iter().chain(others).any(|d| overwritten.contains(&d)) || by_name(&r.target)
+            };
+            let mut named = function.refs.iter().filter(read);
             if named.any(|r| !analysis.old.means_mark(analysis.old_image, function, r)) {
                 idle.insert(FuncId::from(index), Cause::Reader);
             }

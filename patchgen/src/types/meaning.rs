@@ -9,7 +9,7 @@ use crate::dwarf::vars::{View, text};
 use crate::dwarf::{DebugInfo, DieRef, Reading, UnitId};
 use crate::image::ImageError;
 use gimli::constants as dw;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Deeper nesting than this is damage.
@@ -30,7 +30,8 @@ pub(crate) fn meanings(
         let table = info.read_table(unit.0).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let mut shapes = Shapes::new(View { info, unit: unit.0, local: &table, reading: Reading::Full });
         let mut meaning = String::new();
-        let told = type_at(&shapes, &table, at).and_then(|ty| value(&mut shapes, ty, 0, &mut meaning));
+        let told = type_at(&shapes, &table, at);
+        let told = told.and_then(|ty| value(&mut shapes, ty, 0, (&mut meaning, &mut BTreeSet::new())));
         if told.is_some() && !shapes.broken {
             out.insert(at, meaning);
         }
@@ -38,7 +39,13 @@ pub(crate) fn meanings(
     Ok(out)
 }
 
-fn value(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32, out: &mut String) -> Option<()> {
+/// `seen`: the types that pointers lead to and whose layout is in the text already.
+fn value(
+    shapes: &mut Shapes<'_, '_>,
+    ty: Option<DieRef>,
+    depth: u32,
+    (out, seen): (&mut String, &mut BTreeSet<String>),
+) -> Option<()> {
     if depth > DEPTH || out.len() > LONGEST {
         return None;
     }
@@ -50,7 +57,7 @@ fn value(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32, out: &mut 
             let _ = write!(out, "{}{}{{", if tag == dw::DW_TAG_union_type { "u" } else { "s" }, node.size()?);
             for field in shapes.fields(bare.at, depth) {
                 let _ = write!(out, "{}@{}:{} ", field.name, field.at?, field.bits);
-                value(shapes, field.ty, depth + 1, out)?;
+                value(shapes, field.ty, depth + 1, (out, seen))?;
                 out.push(';');
             }
             out.push('}');
@@ -59,7 +66,7 @@ fn value(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32, out: &mut 
             for count in dimensions(&bare) {
                 let _ = write!(out, "[{}]", count?);
             }
-            value(shapes, node.ty, depth + 1, out)?;
+            value(shapes, node.ty, depth + 1, (out, seen))?;
         }
         dw::DW_TAG_base_type => {
             let _ = write!(out, "b{}:{}:{}", node.encoding, node.size()?, bare.table.rare(node).bit_size);
@@ -72,7 +79,13 @@ fn value(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32, out: &mut 
             out.push(')');
         }
         dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
-            let _ = write!(out, "p{}", render(shapes, node.ty));
+            let name = render(shapes, node.ty);
+            let _ = write!(out, "p{name}");
+            // What it leads to has to mean the same as well: the next bundle reads it.
+            let function = shapes.bare(node.ty)?.node().tag == dw::DW_TAG_subroutine_type;
+            if !function && seen.insert(name) {
+                value(shapes, node.ty, depth + 1, (out, seen))?;
+            }
         }
         _ => return None,
     }

@@ -15,7 +15,7 @@ static struct {
     volatile int ends;
 } own __attribute__((aligned(128)));
 
-#if defined ONE || defined TWO || defined NEW || defined RETYPED || defined LENT || defined HELD
+#if defined ONE || defined TWO || defined NEW || defined RETYPED || defined LENT || defined HELD || defined CHAIN || defined GROWN
 #define COUNTS
 #ifdef RETYPED
 static unsigned long hits;
@@ -30,6 +30,16 @@ static long at_most = 1;
 #endif
 #ifdef LENT
 long *volatile lent;
+#endif
+#if defined CHAIN || defined GROWN
+// Only the new builds have it.
+static struct link {
+    long by;
+#ifdef GROWN
+    long more;
+#endif
+    struct link *next;
+} *chain;
 #endif
 #ifdef HELD
 static NOINLINE long plain(long count) {
@@ -54,6 +64,11 @@ NOINLINE long step(int slot) {
 #endif
 #ifdef LENT
     lent = (long *)&hits;
+#endif
+#if defined CHAIN || defined GROWN
+    if (!chain)
+        chain = calloc(1, sizeof *chain);
+    chain->by++;
 #endif
     long odd = last[slot] % 3;
     pthread_mutex_unlock(&lock);

@@ -116,15 +116,18 @@ fn killed() -> Result<()> {
     target.finish()
 }
 
-/// A count of another type, one whose address was given away, one beside the address of a function of what gives way, and one of a bundle that stays:
+/// A count of another type, one whose address was given away, one beside the address of a function of what gives way, one beside a pointer to a
+/// structure that grew, and one of a bundle that stays:
 /// each is said to begin anew.
 fn anew() -> Result<()> {
-    let wanted: [(&str, &str, &[&str]); 5] = [
+    let wanted: [(&str, &str, &[&str]); 7] = [
         ("one", "ONE", &[]),
         ("retyped", "RETYPED", &[]),
         ("lent", "LENT", &[]),
         ("held", "HELD", &[]),
         ("again", "HELD", &[]),
+        ("chain", "CHAIN", &[]),
+        ("grown", "GROWN", &[]),
     ];
     let (old, made) = bundles_of("superseded", "superseded-anew", &wanted)?;
     let run = |target: &mut Target| {
@@ -132,7 +135,7 @@ fn anew() -> Result<()> {
         thread::sleep(WHILE);
         target.ask("stop")
     };
-    for (first, second, replaces) in [(0, 1, true), (2, 0, true), (3, 4, true), (0, 3, false)] {
+    for (first, second, replaces) in [(0, 1, true), (2, 0, true), (3, 4, true), (5, 6, true), (0, 3, false)] {
         let mut target = start(&old.program)?;
         target.apply(&made[first])?.expect(0)?;
         run(&mut target)?;
