@@ -670,7 +670,10 @@ mod tests {
             plan.take_along(1, former);
             plan.keeps.items().iter().map(|k| k.from).collect::<Vec<_>>()
         };
-        assert_eq!(from(&[keep(1, 0, 0x100), keep(2, 0, 0x200), keep(3, 9, 0x300)]), [0, 0x200, 0]);
+        let dropped = [keep(1, 0, 0x100), keep(2, 0, 0x200), keep(3, 9, 0x300), keep(4, 0, 0x400)];
+        assert_eq!(from(&dropped), [0, 0x200, 0x400]);
+        assert_eq!(from(&[keep(2, 0, 0x200)]), [0, 0x200, 0], "one more");
+        assert_eq!(from(&[keep(2, 0, 0x200), keep(3, 0, 0x300)]), [0; 3], "renamed");
         assert_eq!(from(&[keep(2, 0, 0x200), keep(4, 0, 0x400)]), [0, 0x200, 0x400]);
         assert_eq!(from(&[keep(2, 0, 0x200), keep(4, 7, 0x400)]), [0; 3]);
         assert_eq!(from(&[keep(2, 0, 0x200), Keep { len: 8, ..keep(4, 0, 0x400) }]), [0; 3]);
