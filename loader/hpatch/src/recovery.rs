@@ -14,7 +14,8 @@
 //! in them, and where not all were closed nothing is changed that anybody could have seen.
 //!
 //! A patch that copies nothing goes back to the old code, because that is whole. Threads may be on both sides. Only functions that are edited in
-//! place must not be in use, because who is in the middle of one would go on with other operands than it began with. Where all of the code is
+//! place must not be in use, because who is in the middle of one would go on with other operands than it began with, and idle ones where a constant
+//! goes back. Where all of the code is
 //! written and a value is still to be set (no function has a gate) that is done.
 
 use hpatch_core::abi::{Range, RecordState};

@@ -608,9 +608,12 @@ impl Switch<'_> {
                 (code::NEW_CODE_ACTIVE, Exit::Busy, "the patch's code", "nothing was changed")
             }
             Direction::Apply => (code::FUNCTION_ACTIVE, Exit::Busy, "the code to be replaced", "nothing was changed"),
-            Direction::Recover(_) => {
-                (code::UNFINISHED, Exit::HalfWay, "code that was edited half-way", "`hpatch recover` once more")
-            }
+            Direction::Recover(_) => (
+                code::UNFINISHED,
+                Exit::HalfWay,
+                "code that was edited half-way, or reads what was",
+                "`hpatch recover` once more",
+            ),
         };
         let what = format!("{whose} stayed in use for {:.1} s; {left}", waited.as_secs_f64());
         let mut e = Error::new(code, exit, what);

@@ -4,7 +4,6 @@
 
 use super::decode::Piece;
 use super::indexed::{self, Callees, Room};
-use super::tls::CALLER_SAVED;
 use super::{Access, CodeRef, Data, DataKind, Function, Target};
 use crate::addr::{DataId, Svma};
 use crate::image::Image;
@@ -46,7 +45,8 @@ pub(super) fn from(piece: &Piece, first: u32) -> Option<Step> {
     piece.steps.binary_search_by_key(&first, |s| s.first).ok().map(|n| piece.steps[n])
 }
 
-/// Addresses that registers hold on the path through the instructions that are being decoded, as long as no branch is taken.
+/// Addresses that registers hold on the path through the instructions that are being decoded, as long as no branch is taken and nothing
+/// is called.
 #[derive(Default)]
 pub(super) struct Held(Vec<(Register, u32, Svma)>);
 
@@ -62,12 +62,9 @@ impl Held {
                 step = from.map(|&(_, first, at)| Step { first, second: index, at, distance });
             }
             let written = i.op_count() > 0 && i.op0_kind() == OpKind::Register && i.mnemonic() != Mnemonic::Push;
-            let passed = |r: Register| match i.flow_control() {
-                FlowControl::Call | FlowControl::IndirectCall => !CALLER_SAVED.contains(&r),
-                FlowControl::ConditionalBranch => true,
-                _ => is_plain(i),
-            };
-            let kept = |r: Register| passed(r) && !(written && i.op0_register().full_register() == r);
+            // Behind a call other code may begin that nothing comes to from here: not all of them return.
+            let passed = is_plain(i) || i.flow_control() == FlowControl::ConditionalBranch;
+            let kept = |r: Register| passed && !(written && i.op0_register().full_register() == r);
             self.0.retain(|&(register, first, _)| kept(register) && index - first < NEAR);
         }
         if computes && i.is_ip_rel_memory_operand() {

@@ -108,9 +108,6 @@ const FORGETFUL: &[&str] = &[
     "pthread_cond_wait",
     "pthread_cond_signal",
     "pthread_cond_broadcast",
-    "__cxa_guard_acquire",
-    "__cxa_guard_release",
-    "__cxa_guard_abort",
 ];
 
 /// Such that return one of their arguments, or an address derived from one.
