@@ -104,6 +104,7 @@ fn prototypes_changed(context: Context<'_>, prototypes: &[ProtoChange], findings
         let functions = context.analysis.old.functions.iter().enumerate().filter(|(_, f)| f.name == name);
         let stored = functions.map(|(i, _)| FuncId::from(i)).any(|f| context.calls.address_taken(f));
         let (severity, code) = match exported.contains(name) {
+            _ if change.same_call => (Severity::Note, codes::EXPORTED_PROTOTYPE),
             // Callers in other modules pass what the old one took. A program linked with -rdynamic exports all that it has; whether it
             // loads modules that call it, its authors know.
             true if image.kind != ImageKind::Shared => (Severity::Review, codes::EXPORTED_PROTOTYPE),
@@ -123,10 +124,14 @@ fn variables_changed(context: Context<'_>, variables: &[VarChange], findings: &m
     let written = |at| matches!(a.old_image.kind_at(at), Some(SectionKind::Data | SectionKind::Bss));
     // Constants are compared by their content, with what it means.
     let holds = |c: &&VarChange| c.tls || (written(c.old_at) && !moving.contains(&c.old_at));
-    for change in variables.iter().filter(|c| c.stored == Stored::Otherwise).filter(holds) {
+    for change in variables.iter().filter(|c| c.stored != Stored::Inside).filter(holds) {
+        let (severity, bytes) = match change.stored {
+            Stored::Same if !change.ambiguous => (Severity::Note, "what is stored where is the same"),
+            _ => (Severity::Start, "what it holds has the old form"),
+        };
         let several = if change.ambiguous { "; several variables have this name" } else { "" };
         let VarChange { name, old_type, new_type, .. } = change;
-        let message = format!("`{name}` was {old_type} and is now {new_type}: what it holds has the old form{several}");
-        findings.at(Severity::Start, codes::STRUCT_LAYOUT, name, change.place.clone(), message);
+        let message = format!("`{name}` was {old_type} and is now {new_type}: {bytes}{several}");
+        findings.at(severity, codes::STRUCT_LAYOUT, name, change.place.clone(), message);
     }
 }

@@ -504,6 +504,7 @@ fn prototype(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Pr
     let external =
         y.view.node(d.new.at).is_some_and(|n| n.external) || y.view.declared(d.new.at).is_some_and(|(_, n)| n.external);
     let declared = y.view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
+    let calls = x.call(d.old.at).zip(y.call(d.new.at));
     ProtoChange {
         symbol: super::function_key(&y.view, d.new.at).unwrap_or_default(),
         external,
@@ -511,6 +512,7 @@ fn prototype(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Pr
         place: place(&y.view, d.new.at).or_else(|| place(&y.view, declared)),
         old: name::prototype(x, d.old.at),
         new: name::prototype(y, d.new.at),
+        same_call: !d.ambiguous && calls.is_some_and(|(was, is)| was == is) && !x.broken && !y.broken,
         ambiguous: d.ambiguous,
     }
 }

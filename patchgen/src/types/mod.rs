@@ -147,6 +147,8 @@ pub struct ProtoChange {
     pub place: Option<String>,
     pub old: String,
     pub new: String,
+    /// A caller who knows the old one gives and takes the same.
+    pub same_call: bool,
     pub ambiguous: bool,
 }
 

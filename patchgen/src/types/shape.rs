@@ -77,6 +77,9 @@ struct Member<'i> {
     marks: Vec<Option<u64>>,
 }
 
+/// How [`Shapes`] hashes a type, at a depth.
+type HashOfType<'a, 'i> = fn(&mut Shapes<'a, 'i>, Option<DieRef>, u32) -> u64;
+
 /// Computes and keeps hashes; entries of the unit at hand aren't kept beyond it.
 #[derive(Debug)]
 pub(super) struct Shapes<'a, 'i> {
@@ -87,6 +90,14 @@ pub(super) struct Shapes<'a, 'i> {
     vtables: Memo,
     /// An entry that something refers to isn't there: no hash can be trusted.
     pub broken: bool,
+}
+
+/// A number with a sign or without: no truth value, no character of Unicode, no enumeration.
+fn is_integer(node: &Node<'_>) -> bool {
+    let encoding = gimli::DwAte(node.encoding);
+    let (plain, characters) =
+        ([dw::DW_ATE_signed, dw::DW_ATE_unsigned], [dw::DW_ATE_signed_char, dw::DW_ATE_unsigned_char]);
+    node.tag == dw::DW_TAG_base_type && (plain.contains(&encoding) || characters.contains(&encoding))
 }
 
 impl<'a, 'i> Shapes<'a, 'i> {
@@ -180,6 +191,32 @@ impl<'a, 'i> Shapes<'a, 'i> {
         }
     }
 
+    /// As [`Self::value`] (`behind` a pointer: [`Self::mention`]), but integers count by their size alone, in arrays and behind pointers too: what
+    /// is stored for a number is the same whether its type has a sign or not (two's complement; C11, 6.3.1.3).
+    pub fn stored(&mut self, ty: Option<DieRef>, behind: bool, depth: u32) -> u64 {
+        let Some(b) = self.bare(ty) else { return 0 };
+        if depth > DEPTH {
+            self.broken = true;
+            return 0;
+        }
+        let node = b.node();
+        match node.tag {
+            dw::DW_TAG_base_type if is_integer(node) => {
+                hash_of(|h| (21u8, node.size(), b.table.rare(node).bit_size).hash(h))
+            }
+            dw::DW_TAG_pointer_type => {
+                let target = self.stored(node.ty, true, depth + 1);
+                hash_of(|h| (22u8, target).hash(h))
+            }
+            dw::DW_TAG_array_type => {
+                let (dims, element) = (dimensions(&b), self.stored(node.ty, behind, depth + 1));
+                hash_of(|h| (23u8, dims, element).hash(h))
+            }
+            _ if behind => self.mention(ty, depth),
+            _ => self.value(ty, depth),
+        }
+    }
+
     /// Of types that aren't aggregates or arrays.
     fn meaning(&mut self, b: &Bare<'a, 'i>, depth: u32) -> u64 {
         let node = b.node();
@@ -201,7 +238,7 @@ impl<'a, 'i> Shapes<'a, 'i> {
                 }
             },
             dw::DW_TAG_subroutine_type => {
-                let params = self.parameters(b.table, b.index, depth + 1);
+                let params = self.parameters(b.table, b.index, depth + 1, Self::mention);
                 let result = self.mention(node.ty, depth + 1);
                 hash_of(|h| (8u8, result, params).hash(h))
             }
@@ -209,12 +246,12 @@ impl<'a, 'i> Shapes<'a, 'i> {
         }
     }
 
-    /// Hashes of the parameters' types; `...` counts as one.
-    fn parameters(&mut self, table: &'a Table<'i>, index: u32, depth: u32) -> Vec<u64> {
+    /// Hashes of the parameters' types, each by `of`; `...` counts as one.
+    fn parameters(&mut self, table: &'a Table<'i>, index: u32, depth: u32, of: HashOfType<'a, 'i>) -> Vec<u64> {
         let mut out = Vec::new();
         for c in table.children(index) {
             match table.node(c).tag {
-                dw::DW_TAG_formal_parameter => out.push(self.mention(table.node(c).ty, depth)),
+                dw::DW_TAG_formal_parameter => out.push(of(self, table.node(c).ty, depth)),
                 dw::DW_TAG_unspecified_parameters => out.push(u64::MAX),
                 _ => {}
             }
@@ -224,11 +261,26 @@ impl<'a, 'i> Shapes<'a, 'i> {
 
     /// Hash of the prototype of the function at `at`, as it was declared.
     pub fn prototype(&mut self, at: DieRef) -> Option<u64> {
+        self.declared_by(at, Self::mention)
+    }
+
+    /// As [`Self::prototype`], but what goes the same way in the same registers counts as the same.
+    pub fn call(&mut self, at: DieRef) -> Option<u64> {
+        self.declared_by(at, Self::passed)
+    }
+
+    fn declared_by(&mut self, at: DieRef, of: HashOfType<'a, 'i>) -> Option<u64> {
         let (decl, _) = self.view.declared(at)?;
         let (table, index) = self.view.get(decl)?;
-        let params = self.parameters(table, index, 0);
-        let result = self.mention(table.node(index).ty, 0);
+        let params = self.parameters(table, index, 0, of);
+        let result = of(self, table.node(index).ty, 0);
         Some(hash_of(|h| (result, params).hash(h)))
+    }
+
+    /// Hash of how an argument or a result goes. Compilers rely on a caller who has widened what is shorter than an `int`, by its sign.
+    fn passed(&mut self, ty: Option<DieRef>, depth: u32) -> u64 {
+        let short = self.bare(ty).is_some_and(|b| is_integer(b.node()) && b.node().size().is_none_or(|size| size < 4));
+        if short { self.mention(ty, depth) } else { self.stored(ty, true, depth) }
     }
 
     /// Names and values, whatever their order.

@@ -1,14 +1,17 @@
 //! Whether two layouts store the same things in the same places, however they are nested.
 //!
 //! A member that becomes a union of itself and a row of bytes as long as the union (room kept for later), or the members of a struct
-//! that are written out in place, change the type's declaration and no byte of an instance that is alive. A flexible array that goes is no
-//! loss: the code that used it differs.
+//! that are written out in place, change the type's declaration and no byte of an instance that is alive. Nor does an integer that gets a
+//! sign or loses it: what is stored for a number is the same, modulo the type's size. A flexible array that goes is no loss: the code that
+//! used it differs.
 
-use super::shape::Shapes;
+use super::hash::hash_of;
+use super::shape::{Shapes, dimensions};
 use crate::dwarf::DieRef;
 use crate::dwarf::die::is_aggregate;
 use gimli::constants as dw;
 use std::collections::BTreeSet;
+use std::hash::Hash as _;
 
 /// Deeper nesting than this is damage.
 const DEPTH: u32 = 32;
@@ -27,6 +30,13 @@ struct Leaves {
 
 /// Whether `b` stores what `a` stores where `a` stores it, and nothing else but room.
 pub(super) fn same(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) -> bool {
+    let plain = |shapes: &mut Shapes<'_, '_>, at| {
+        let bare = shapes.bare(Some(at)).filter(|b| !is_aggregate(b.node().tag));
+        bare.map(|b| shapes.stored(Some(b.at), false, 0))
+    };
+    if let Some((was, is)) = plain(x, a).zip(plain(y, b)) {
+        return was == is && !x.broken && !y.broken;
+    }
     let (Some(old), Some(new)) = (leaves(x, a), leaves(y, b)) else { return false };
     !old.all.is_empty()
         && !x.broken
@@ -63,7 +73,17 @@ fn collect(
             collect(shapes, bare.at, place, inner, depth + 1, out)?;
             continue;
         }
-        let leaf = (place, field.bits, field.name.clone(), shapes.value(field.ty, depth + 1));
+        let leaf = (place, field.bits, field.name.clone(), shapes.stored(field.ty, false, depth + 1));
+        let element = shapes.bare(node.ty).filter(|e| node.tag == dw::DW_TAG_array_type && is_aggregate(e.node().tag));
+        let counts = dimensions(&bare);
+        if let Some(element) = element.filter(|_| counts.iter().all(|n| n.is_some_and(|n| n != 0))) {
+            // All are as the first one.
+            let size = element.node().size()?;
+            out.all.insert((place, 0, format!("{}[]", field.name), hash_of(|h| (counts, size).hash(h))));
+            let inner = (element.node().tag == dw::DW_TAG_union_type).then_some(size);
+            collect(shapes, element.at, place, inner, depth + 1, out)?;
+            continue;
+        }
         if node.tag == dw::DW_TAG_array_type && depth == 0 && shapes.size(field.ty).unwrap_or(0) == 0 {
             out.open.insert(leaf.clone());
         }
