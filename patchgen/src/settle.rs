@@ -30,13 +30,25 @@ pub(crate) fn settle(
     changes: &ChangeSet,
     debug: Option<(&DebugInfo<'_>, &Survey)>,
 ) -> Result<Settled, ImageError> {
-    let mut words = words(new, changes, debug)?;
+    let Some(info) = debug else {
+        let mut words = words(new, changes, None)?;
+        words.extend(pooled(new));
+        return Ok(Settled { words, ..Settled::default() });
+    };
+    let (((words, ends), (addresses, members)), (pointers, shapes)) = rayon::join(
+        || {
+            rayon::join(
+                || rayon::join(|| words(new, changes, debug), || ends(image, new, changes, info)),
+                || rayon::join(|| addresses(new, changes, info), || members(image, new, changes, info)),
+            )
+        },
+        || rayon::join(|| pointers(image, new, changes, info), || shapes(new, changes, info)),
+    );
+    let (mut words, mut addresses) = (words?, addresses?);
     words.extend(pooled(new));
-    let Some(debug) = debug else { return Ok(Settled { words, ..Settled::default() }) };
-    let (ends, mut addresses) = (ends(image, new, changes, debug)?, addresses(new, changes, debug)?);
-    addresses.extend(pointers(image, new, changes, debug)?);
-    addresses.extend(members(image, new, changes, debug)?);
-    Ok(Settled { words, ends, addresses, shapes: shapes(new, changes, debug)? })
+    addresses.extend(pointers?);
+    addresses.extend(members?);
+    Ok(Settled { words, ends: ends?, addresses, shapes: shapes? })
 }
 
 impl Settled {

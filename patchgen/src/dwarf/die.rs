@@ -1,6 +1,7 @@
 //! The entries of one unit as a flat table: types, variables, functions and what scopes them.
 
-use super::plan::{Number, Plan, Plans, Step};
+use super::abbrev::Abbrevs;
+use super::plan::{Number, Plans, Step};
 use super::{DebugInfo, DebugUnit, DieRef, Dwarf, Reader};
 use crate::addr::Svma;
 use gimli::constants as dw;
@@ -270,7 +271,7 @@ impl<'i> DebugInfo<'i> {
             return Err(gimli::Error::UnsupportedOffset);
         }
         self.read.fetch_add(size as u64, Ordering::Relaxed);
-        let mut plans = Plans::new(reading, u.unit.encoding());
+        let mut plans = Plans::new(reading, u.unit.encoding(), Abbrevs::of(dwarf, &u.unit.header)?);
         let mut at = Cursor::new(u)?;
         out.clear(size);
         let mut open: Vec<(isize, u32)> = Vec::new();
@@ -282,7 +283,7 @@ impl<'i> DebugInfo<'i> {
                 at.depth -= 1;
                 continue;
             }
-            let number = plans.of(code, &u.unit)?;
+            let number = plans.of(code)?;
             let plan = plans.plan(number);
             at.depth += isize::from(plan.children);
             while open.last().is_some_and(|&(d, _)| d >= depth) {
@@ -292,7 +293,7 @@ impl<'i> DebugInfo<'i> {
             let index = out.nodes.len() as u32;
             let parent = open.last().map_or(NONE, |&(_, i)| i);
             if plan.skip || (reading == Reading::Survey && out.is_repeated(plan.tag, parent)) {
-                at.pass_over(plan, plans.passing(plan), depth)?;
+                at.pass_over(&mut plans, number, depth)?;
                 continue;
             }
             // Filled where it lies: it is large.
@@ -477,13 +478,28 @@ impl<'a, 'i> Cursor<'a, 'i> {
         }
     }
 
-    /// Leaves out the rest of an entry at `depth` with all that is inside it, by DW_AT_sibling where the compiler gave one.
-    fn pass_over(&mut self, plan: &Plan, (before, behind): (&[Step], &[Step]), depth: isize) -> gimli::Result<()> {
-        before.iter().try_for_each(|step| self.skip(step))?;
-        if !plan.children {
-            return Ok(());
+    /// Leaves out the rest of an entry at `depth` with all that is inside it.
+    fn pass_over(&mut self, plans: &mut Plans<'_>, number: usize, depth: isize) -> gimli::Result<()> {
+        self.pass(plans, number, depth)?;
+        while self.depth > depth && !self.input.is_empty() {
+            let inside = self.depth;
+            let code = self.input.read_uleb128()?;
+            if code == 0 {
+                self.depth -= 1;
+                continue;
+            }
+            let number = plans.of(code)?;
+            self.depth += isize::from(plans.plan(number).children);
+            self.pass(plans, number, inside)?;
         }
-        let Some(sibling) = plan.sibling else { return self.walk_out(depth) };
+        Ok(())
+    }
+
+    /// Passes over the attributes of an entry at `depth`, and over its children where the compiler says by DW_AT_sibling where they end.
+    fn pass(&mut self, plans: &mut Plans<'_>, number: usize, depth: isize) -> gimli::Result<()> {
+        let passing = plans.passing(number)?;
+        plans.some(passing.before).iter().try_for_each(|step| self.skip(step))?;
+        let Some(sibling) = passing.sibling else { return Ok(()) };
         let next = match sibling.form() {
             dw::DW_FORM_ref4 => Some(self.input.read_u32()? as usize),
             _ => match self.raw(|raw| raw.read_attribute(sibling))?.value() {
@@ -497,24 +513,8 @@ impl<'a, 'i> Cursor<'a, 'i> {
                 self.depth = depth;
                 Ok(())
             }
-            None => {
-                behind.iter().try_for_each(|step| self.skip(step))?;
-                self.walk_out(depth)
-            }
+            None => plans.some(passing.behind).iter().try_for_each(|step| self.skip(step)),
         }
-    }
-
-    /// Reads on to the end of the children of an entry at `depth`.
-    fn walk_out(&mut self, depth: isize) -> gimli::Result<()> {
-        let base = self.depth;
-        self.raw(|raw| {
-            while !raw.is_empty() && base + raw.next_depth() > depth {
-                if let Some(abbrev) = raw.read_abbreviation()? {
-                    raw.skip_attributes(abbrev.attributes())?;
-                }
-            }
-            Ok(())
-        })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Sources: DWARF 5 (and 4), GNU extensions for split DWARF and dwz.
 
+mod abbrev;
 mod data;
 pub(crate) mod die;
 mod lines;
@@ -15,7 +16,7 @@ pub use vars::{StaticLocal, Variable};
 
 use crate::addr::{Svma, SvmaRange};
 use crate::image::{Image, ImageError};
-use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, Reader as _, Section as _, UnitType};
+use gimli::{DwarfPackage, DwarfSections, EndianSlice, LittleEndian, UnitType};
 use lines::Lines;
 use patchfmt::codes;
 use rayon::prelude::*;
@@ -124,10 +125,8 @@ impl<'i> DebugInfo<'i> {
     }
 
     fn scan(&mut self, data: &'i DebugData) -> gimli::Result<()> {
-        let mut main = data.main.borrow_with_sup(data.sup.as_ref(), borrow);
-        main.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
-        let mut sup = data.sup.as_ref().map(|s| s.borrow(borrow)).unwrap_or_default();
-        sup.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        let main = data.main.borrow_with_sup(data.sup.as_ref(), borrow);
+        let sup = data.sup.as_ref().map(|s| s.borrow(borrow)).unwrap_or_default();
         let empty = EndianSlice::new(&[], LittleEndian);
         let package = data.package.as_ref().map(|p| p.borrow(borrow, empty)).transpose()?;
         let mut split: HashMap<u64, (u32, gimli::Unit<Reader<'i>>)> = HashMap::new();
@@ -259,12 +258,10 @@ impl<'i> DebugInfo<'i> {
         self.entangled
     }
 
-    /// Whether entries of a unit may refer to other units' entries, by the forms that its abbreviations have (DWARF 5, 7.5.3).
+    /// Whether entries of a unit may refer to other units' entries, by the forms that its abbreviations have.
     pub(crate) fn refers_elsewhere(&self, unit: u32) -> bool {
         let u = &self.units[unit as usize];
-        let all = self.dwarfs[u.dwarf as usize].debug_abbrev.reader().slice();
-        let own = all.get(u.unit.header.debug_abbrev_offset().0..).unwrap_or_default();
-        has_far_reference(EndianSlice::new(own, LittleEndian)).unwrap_or(true)
+        abbrev::has_far_reference(&self.dwarfs[u.dwarf as usize], &u.unit.header).unwrap_or(true)
     }
 
     /// What DWARF there should be but isn't (HP0202).
@@ -398,26 +395,9 @@ impl<'i> DebugInfo<'i> {
     }
 }
 
-/// Whether an abbreviation of the table at hand has an attribute in a form that can name an entry of another unit.
-fn has_far_reference(mut table: Reader<'_>) -> gimli::Result<bool> {
-    while table.read_uleb128()? != 0 {
-        let (_tag, _children) = (table.read_uleb128()?, table.read_u8()?);
-        loop {
-            let (name, form) = (table.read_uleb128_u16()?, table.read_uleb128_u16()?);
-            match gimli::DwForm(form) {
-                gimli::DW_FORM_null if name == 0 => break,
-                gimli::DW_FORM_implicit_const => drop(table.read_sleb128()?),
-                gimli::DW_FORM_ref_addr
-                | gimli::DW_FORM_ref_sig8
-                | gimli::DW_FORM_ref_sup4
-                | gimli::DW_FORM_ref_sup8
-                | gimli::DW_FORM_GNU_ref_alt
-                | gimli::DW_FORM_indirect => return Ok(true),
-                _ => {}
-            }
-        }
-    }
-    Ok(false)
+/// A unit that knows the abbreviation of its root only: the others are read by [`abbrev`].
+fn unit_of<'i>(dwarf: &Dwarf<'i>, header: gimli::UnitHeader<Reader<'i>>) -> gimli::Result<gimli::Unit<Reader<'i>>> {
+    gimli::Unit::new_with_abbreviations(dwarf, header, abbrev::root(dwarf, &header)?)
 }
 
 fn units_of<'i>(dwarf: &Dwarf<'i>) -> gimli::Result<Vec<gimli::Unit<Reader<'i>>>> {
@@ -430,7 +410,7 @@ fn units_of<'i>(dwarf: &Dwarf<'i>) -> gimli::Result<Vec<gimli::Unit<Reader<'i>>>
     while let Some(h) = iter.next()? {
         headers.push(h);
     }
-    headers.into_par_iter().map(|h| dwarf.unit(h)).collect()
+    headers.into_par_iter().map(|h| unit_of(dwarf, h)).collect()
 }
 
 fn packaged<'i>(
@@ -455,7 +435,7 @@ fn skeletons(sections: &DwarfSections<data::SectionBytes>) -> gimli::Result<Vec<
         if header.version() >= 5 && !matches!(header.type_(), UnitType::Skeleton(_)) {
             continue;
         }
-        let unit = dwarf.unit(header)?;
+        let unit = unit_of(&dwarf, header)?;
         if unit.dwo_id.is_none() {
             continue;
         }
@@ -465,23 +445,4 @@ fn skeletons(sections: &DwarfSections<data::SectionBytes>) -> gimli::Result<Vec<
         out.push(Path::new(&*dir).join(&*name.to_string_lossy()));
     }
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_tell_whether_a_unit_refers_to_others() {
-        let far = |bytes: &[u8]| has_far_reference(EndianSlice::new(bytes, LittleEndian));
-        // A variable (0x34) without children that has a type (0x49).
-        let table = |form: gimli::DwForm| [1, 0x34, 0, 0x49, form.0 as u8, 0, 0, 0];
-        assert_eq!(far(&table(gimli::DW_FORM_ref4)), Ok(false));
-        assert_eq!(far(&table(gimli::DW_FORM_ref_addr)), Ok(true));
-        assert_eq!(far(&table(gimli::DW_FORM_ref_sig8)), Ok(true));
-        assert_eq!(far(&table(gimli::DW_FORM_indirect)), Ok(true));
-        // The value of an implicit constant (0x21) lies in the table.
-        assert_eq!(far(&[1, 0x34, 0, 0x3a, 0x21, 0x7f, 0x49, 0x10, 0, 0, 0]), Ok(true));
-        assert!(far(&[1, 0x34, 0, 0x49, 0x13]).is_err(), "it has no end");
-    }
 }

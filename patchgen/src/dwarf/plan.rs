@@ -1,9 +1,9 @@
 //! How an entry is read: settled once for each abbreviation of a unit, as most attributes are passed over, and the rest come in few forms.
 
-use super::Reader;
+use super::abbrev::{Abbrev, Abbrevs};
 use super::die::{Reading, wanted};
 use gimli::constants as dw;
-use gimli::{Abbreviation, AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
+use gimli::{AttributeSpecification, DwAt, DwForm, DwTag, Encoding, Format};
 
 /// What is done with one attribute, or with several that are passed over.
 #[derive(Clone, Copy, Debug)]
@@ -46,45 +46,58 @@ pub(super) enum Number {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
+    code: u64,
     pub tag: DwTag,
     /// Passed over with all that is inside it.
     pub skip: bool,
     pub children: bool,
     /// Has DW_AT_location.
     pub located: bool,
-    /// In [`Plans::steps`], as are the next two.
-    steps: (usize, usize),
-    /// To pass over all attributes, or those before DW_AT_sibling.
-    before: (usize, usize),
-    /// And those behind it.
-    behind: (usize, usize),
+    steps: Steps,
+    /// Settled when the first entry is passed over.
+    passing: Option<Passing>,
+}
+
+/// A part of [`Plans::steps`].
+type Steps = (usize, usize);
+
+/// How an entry is passed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passing {
+    /// All attributes, or those before DW_AT_sibling.
+    pub before: Steps,
     pub sibling: Option<AttributeSpecification>,
+    /// Those behind it.
+    pub behind: Steps,
 }
 
 /// By code of the abbreviation. Compilers number them from 1.
 #[derive(Debug)]
-pub(super) struct Plans {
+pub(super) struct Plans<'i> {
     reading: Reading,
     encoding: Encoding,
+    abbrevs: Abbrevs<'i>,
     plans: Vec<Plan>,
     /// In `plans`, counted from one.
     dense: Vec<u32>,
     other: std::collections::HashMap<u64, u32>,
     /// Of all plans.
     steps: Vec<Step>,
+    /// Room for the next one.
+    abbrev: Abbrev,
 }
 
 /// Codes above this go to a map.
 const DENSE: usize = 1 << 14;
 
-impl Plans {
-    pub fn new(reading: Reading, encoding: Encoding) -> Plans {
-        let (plans, dense, steps) = (Vec::new(), Vec::new(), Vec::new());
-        Plans { reading, encoding, plans, dense, other: std::collections::HashMap::new(), steps }
+impl<'i> Plans<'i> {
+    pub fn new(reading: Reading, encoding: Encoding, abbrevs: Abbrevs<'i>) -> Plans<'i> {
+        let (plans, dense, steps, other) = (Vec::new(), Vec::new(), Vec::new(), std::collections::HashMap::new());
+        Plans { reading, encoding, abbrevs, plans, dense, other, steps, abbrev: Abbrev::default() }
     }
 
     /// Which plan an abbreviation of the unit has.
-    pub fn of(&mut self, code: u64, unit: &gimli::Unit<Reader<'_>>) -> gimli::Result<usize> {
+    pub fn of(&mut self, code: u64) -> gimli::Result<usize> {
         let slot = match usize::try_from(code) {
             Ok(code) if code < DENSE => {
                 if code >= self.dense.len() {
@@ -95,8 +108,8 @@ impl Plans {
             _ => self.other.entry(code).or_default(),
         };
         if *slot == 0 {
-            let abbrev = unit.abbreviations.get(code).ok_or(gimli::Error::InvalidAbbreviationCode(code))?;
-            self.plans.push(plan(abbrev, self.reading, self.encoding, &mut self.steps));
+            self.abbrevs.read(code, &mut self.abbrev)?;
+            self.plans.push(plan(code, &self.abbrev, self.reading, self.encoding, &mut self.steps));
             *slot = self.plans.len() as u32;
         }
         Ok(*slot as usize - 1)
@@ -106,31 +119,42 @@ impl Plans {
         &self.plans[number]
     }
 
+    /// To read an entry.
     pub fn steps(&self, plan: &Plan) -> &[Step] {
-        &self.steps[plan.steps.0..plan.steps.1]
+        self.some(plan.steps)
     }
 
-    /// To pass over all attributes, or those before DW_AT_sibling and those behind it.
-    pub fn passing(&self, plan: &Plan) -> (&[Step], &[Step]) {
-        (&self.steps[plan.before.0..plan.before.1], &self.steps[plan.behind.0..plan.behind.1])
+    pub fn some(&self, steps: Steps) -> &[Step] {
+        &self.steps[steps.0..steps.1]
+    }
+
+    pub fn passing(&mut self, number: usize) -> gimli::Result<Passing> {
+        let plan = &mut self.plans[number];
+        if let Some(passing) = plan.passing {
+            return Ok(passing);
+        }
+        self.abbrevs.read(plan.code, &mut self.abbrev)?;
+        let passing = passing(&self.abbrev, self.encoding, &mut self.steps);
+        plan.passing = Some(passing);
+        Ok(passing)
     }
 }
 
 /// Appends the steps to `steps`.
-fn plan(abbrev: &Abbreviation, reading: Reading, encoding: Encoding, steps: &mut Vec<Step>) -> Plan {
-    let specs = abbrev.attributes();
+fn plan(code: u64, abbrev: &Abbrev, reading: Reading, encoding: Encoding, steps: &mut Vec<Step>) -> Plan {
+    let specs = &abbrev.attributes;
     let location = specs.iter().find(|s| s.name() == dw::DW_AT_location);
     // A variable with a list of places lives on the stack, and nothing refers to it.
-    let on_stack = abbrev.tag() == dw::DW_TAG_variable && location.is_some_and(|s| is_list(s.form()));
-    let inlined = reading == Reading::Frames && abbrev.tag() == dw::DW_TAG_inlined_subroutine;
+    let on_stack = abbrev.tag == dw::DW_TAG_variable && location.is_some_and(|s| is_list(s.form()));
+    let inlined = reading == Reading::Frames && abbrev.tag == dw::DW_TAG_inlined_subroutine;
     let argument = reading == Reading::Full
-        && matches!(abbrev.tag(), dw::DW_TAG_template_type_parameter | dw::DW_TAG_GNU_template_parameter_pack);
-    let skip = !(wanted(abbrev.tag()) || inlined || argument) || (reading == Reading::Survey && on_stack);
+        && matches!(abbrev.tag, dw::DW_TAG_template_type_parameter | dw::DW_TAG_GNU_template_parameter_pack);
+    let skip = !(wanted(abbrev.tag) || inlined || argument) || (reading == Reading::Survey && on_stack);
     let first = steps.len();
     for spec in specs.iter().filter(|_| !skip) {
         let needed = match reading {
             Reading::Full => true,
-            Reading::Survey => surveyed(spec.name(), abbrev.tag()),
+            Reading::Survey => surveyed(spec.name(), abbrev.tag),
             Reading::Frames => framed(spec.name()),
         };
         if needed && read(spec.name()) {
@@ -139,22 +163,27 @@ fn plan(abbrev: &Abbreviation, reading: Reading, encoding: Encoding, steps: &mut
             pass(*spec, encoding, first, steps);
         }
     }
-    let read = steps.len();
-    let sibling = specs.iter().position(|s| s.name() == dw::DW_AT_sibling).filter(|_| abbrev.has_children());
-    let (early, late) = specs.split_at(sibling.unwrap_or(specs.len()));
-    early.iter().for_each(|spec| pass(*spec, encoding, read, steps));
-    let middle = steps.len();
-    late.iter().skip(1).for_each(|spec| pass(*spec, encoding, middle, steps));
     Plan {
-        tag: abbrev.tag(),
+        code,
+        tag: abbrev.tag,
         skip,
         located: location.is_some(),
-        children: abbrev.has_children(),
-        steps: (first, read),
-        before: (read, middle),
-        behind: (middle, steps.len()),
-        sibling: sibling.map(|i| specs[i]),
+        children: abbrev.children,
+        steps: (first, steps.len()),
+        passing: None,
     }
+}
+
+/// Appends the steps to `steps`.
+fn passing(abbrev: &Abbrev, encoding: Encoding, steps: &mut Vec<Step>) -> Passing {
+    let specs = &abbrev.attributes;
+    let sibling = specs.iter().position(|s| s.name() == dw::DW_AT_sibling).filter(|_| abbrev.children);
+    let (early, late) = specs.split_at(sibling.unwrap_or(specs.len()));
+    let first = steps.len();
+    early.iter().for_each(|spec| pass(*spec, encoding, first, steps));
+    let middle = steps.len();
+    late.iter().skip(1).for_each(|spec| pass(*spec, encoding, middle, steps));
+    Passing { before: (first, middle), sibling: sibling.map(|i| specs[i]), behind: (middle, steps.len()) }
 }
 
 /// Bytes of an attribute whose form has always as many (DWARF 5, 7.5.5 and 7.5.6).

@@ -423,8 +423,11 @@ fn relaxed_descriptor(code: &[Instruction], n: usize) -> Option<i64> {
     let mov = code[n].mnemonic() == Mnemonic::Mov
         && code[n].op0_register() == Register::RAX
         && code[n].op_kind(1) == OpKind::Immediate32to64;
+    if !mov {
+        return None;
+    }
     let call = |c: &&Instruction| c.mnemonic() == Mnemonic::Nop && c.len() == 2 || c.op0_register() == Register::RAX;
-    let first = code.iter().skip(n + 1).take(NEAR).find(call).filter(|_| mov)?;
+    let first = code.iter().skip(n + 1).take(NEAR).find(call)?;
     (first.mnemonic() == Mnemonic::Nop || first.mnemonic() == Mnemonic::Xchg).then(|| code[n].immediate(1) as i64)
 }
 

@@ -47,6 +47,10 @@ fn is_described<'i>(info: &DebugInfo<'i>, survey: &Survey, unit: u32, table: &Ta
     let view = View { info, unit, local: table, reading: Reading::Full };
     let begins = |home| matches!(home, Some(Home::At(at)) if at == entry);
     let node = table.tagged(|tag| tag == dw::DW_TAG_subprogram).find(|(_, n)| n.code && begins(n.home));
+    let elsewhere = node.and_then(|(_, node)| node.origin).filter(|origin| origin.unit != unit);
+    if elsewhere.is_some_and(|origin| !survey.is_bare(origin.unit)) {
+        return true;
+    }
     let declared = node.and_then(|(_, node)| view.declared(DieRef { unit, offset: node.offset }));
     let (of, line) = declared.map_or((unit, 0), |(at, node)| (at.unit, node.line));
     if !survey.is_bare(of) {

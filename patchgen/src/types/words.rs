@@ -97,8 +97,17 @@ fn collect(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, base: u64, depth: u3
     match node.tag {
         dw::DW_TAG_array_type => {
             let each = shapes.size(node.ty).filter(|&each| each > 0)?;
+            base.checked_add(size)?;
+            let mut one = Parts::default();
+            if size >= each {
+                collect(shapes, node.ty, 0, depth + 1, &mut one)?;
+            }
             for i in 0..size / each {
-                collect(shapes, node.ty, base.checked_add(i * each)?, depth + 1, out)?;
+                if out.unclear {
+                    return None;
+                }
+                one.by_start.iter().for_each(|(at, (end, part))| out.add(base + i * each + at, end - at, *part));
+                out.unclear |= one.unclear;
             }
         }
         dw::DW_TAG_union_type => out.add(base, size, Part::Either),
