@@ -333,6 +333,11 @@ impl Func {
     pub fn replaced(&self) -> bool {
         self.replacement != self.entry
     }
+    /// Its own bytes change.
+    #[must_use]
+    pub fn edited(&self) -> bool {
+        !self.replaced() && !self.idle()
+    }
     /// Nothing of it changes; it only mustn't be active in the stop.
     #[must_use]
     pub fn idle(&self) -> bool {

@@ -119,7 +119,9 @@ pub fn switch_in(
         m.insert("changed".into(), json!(true));
         m.insert("variables".into(), variables.json());
         m.insert("replaced".into(), going.iter().map(|g| json!(g.id)).collect());
-        m.insert("functions".into(), patch.funcs.iter().map(|f| json!(f.1)).collect());
+        let names = |idle| patch.funcs.iter().filter(move |f| f.0.idle() == idle).map(|f| json!(f.1));
+        m.insert("functions".into(), names(false).collect());
+        m.insert("idle".into(), names(true).collect());
         m.insert("writes".into(), json!(patch.edits.len()));
         m.insert("modules".into(), patch.units.iter().map(|u| json!(u.1)).collect());
         m.insert("prepare_us".into(), json!(prepared.as_micros() as u64));
@@ -209,7 +211,7 @@ fn without_barrier(session: &Session, patch: &Patch, e: Error) -> Result<String>
 /// What becomes of the functions, in words.
 fn done(patch: &Patch) -> String {
     let replaced = patch.funcs.iter().filter(|f| f.0.replaced()).count();
-    let edited = patch.funcs.iter().filter(|f| !f.0.replaced() && !f.0.idle()).count();
+    let edited = patch.funcs.iter().filter(|f| f.0.edited()).count();
     match (replaced, edited) {
         (_, 0) => format!("{replaced} function{} replaced", s(replaced)),
         (0, _) => format!("{edited} function{} edited in place", s(edited)),

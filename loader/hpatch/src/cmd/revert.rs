@@ -40,6 +40,7 @@ fn revert(session: &Session, id: &str, unmap: bool, switching: &Switching) -> Re
             .note("both change the same place, so the earlier bytes can't come back without the later ones")
             .help(format!("revert {} first", later.id)));
     }
+    let patch = compose::with_replacements(patch, &records);
     let outcome = switch::run(&session.target, &patch, Direction::Revert, switching.options())?;
     let mut notes = Vec::new();
     for p in live.iter().filter(|_| unmap) {
@@ -56,8 +57,8 @@ fn revert(session: &Session, id: &str, unmap: bool, switching: &Switching) -> Re
     }
     let mut text = format!(
         "reverted {id} in process {pid}: {} function{} as before, proven\n  pause {:.3} ms with {} thread{} stopped\n",
-        patch.funcs.len(),
-        s(patch.funcs.len()),
+        patch.changed(),
+        s(patch.changed()),
         outcome.pause.as_secs_f64() * 1e3,
         outcome.threads,
         s(outcome.threads),

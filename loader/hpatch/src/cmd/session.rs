@@ -161,6 +161,7 @@ impl Session {
             let going: Vec<Patch> =
                 records.iter().rev().filter(|g| g.record.superseded_by == first.addr).cloned().collect();
             let all = compose::in_place_of(all, &going, RecordState::Reverted);
+            let all = compose::with_replacements(all, &records);
             let left = |e| self.left(&first.id, e);
             let recovery = recovery::decide(&self.target, &all).map_err(left)?;
             recovering(true);

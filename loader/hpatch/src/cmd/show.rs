@@ -39,7 +39,7 @@ fn patch_json(p: &Patch, owner: Owner) -> Value {
         "unfinished": unfinished(p, owner),
         "scope": if p.record.scope == 0 { "live" } else { "start" },
         "bundle_sha256": hex(&p.record.bundle_sha256),
-        "functions": p.funcs.len(),
+        "functions": p.changed(),
         "writes": p.edits.len(),
         "modules": p.units.iter().map(|(u, name)| json!({
             "name": name,
@@ -63,7 +63,7 @@ fn look(target: &Target, control: &Control) -> Result<Seen> {
     let mut text = format!("{} ({}): loader {origin}, {}\n", target.pid, target.comm, loader_state(state));
     for p in &records {
         let _ = write!(text, "  {} {}", p.id, state_name(p.record.state));
-        let _ = write!(text, ", {} function{}", p.funcs.len(), s(p.funcs.len()));
+        let _ = write!(text, ", {} function{}", p.changed(), s(p.changed()));
         if p.is(RecordState::Live) {
             let _ = write!(text, ", for {} s", boot_time().saturating_sub(p.record.live_since) / 1_000_000_000);
         }
@@ -145,7 +145,7 @@ pub fn list(pid: i32) -> Result<Report> {
             all.push(json!({
                 "id": p.id, "state": state_name(p.record.state), "function": name, "module": unit,
                 "entry": format!("{:#x}", f.entry), "replacement": format!("{:#x}", f.replacement), "size": f.replacement_len,
-                "edited": !f.replaced() && !f.idle(), "idle": f.idle(),
+                "edited": f.edited(), "idle": f.idle(),
             }));
         }
     }

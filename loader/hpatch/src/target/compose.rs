@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hpatch_core::abi::RecordState;
+use hpatch_core::abi::{Range, RecordState};
 
 use super::control::{Edit, Patch};
 use crate::moves;
@@ -58,9 +58,15 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
     patch.detours.extend(going.iter().flat_map(|g| &g.detours));
     for e in &patch.edits {
         change += 1;
+        let edited = patch.funcs.get(e.func as usize).is_some_and(|f| f.0.edited());
         for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
             let byte = bytes.entry(e.addr + i as u64).or_insert(Byte { old: *old, new: *new, func: e.func, change });
-            (byte.new, byte.func, byte.change) = (*new, e.func, change);
+            byte.new = *new;
+            // A detour that goes is one change, whatever is edited below it: there the function is closed.
+            let detour = patch.funcs.get(byte.func as usize).is_some_and(|f| f.0.replaced());
+            if !(edited && detour) {
+                (byte.func, byte.change) = (e.func, change);
+            }
         }
     }
     let mut edits: Vec<Edit> = Vec::new();
@@ -92,7 +98,7 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
             after: RecordState::Reverted,
         });
         all.edits.extend(r.edits.into_iter().map(|e| Edit { func: shift(e.func), ..e }));
-        all.new_ranges.extend(r.new_ranges.into_iter().map(|n| hpatch_core::abi::Range { func: shift(n.func), ..n }));
+        all.new_ranges.extend(r.new_ranges.into_iter().map(|n| Range { func: shift(n.func), ..n }));
         all.new_sites.extend(r.new_sites);
         all.moves.extend(r.moves);
         all.closes |= r.closes;
@@ -107,10 +113,30 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
     Some(all)
 }
 
+/// Counts the code of other records that stands in for functions which have to be idle among the patch's: it reads the same constants.
+pub fn with_replacements(mut patch: Patch, records: &[Patch]) -> Patch {
+    for other in records.iter().filter(|o| o.addr != patch.addr && !o.is(RecordState::Reverted)) {
+        let of = |func: u32| other.funcs.get(func as usize).map(|f| f.0.entry);
+        let idle = |entry: u64| patch.funcs.iter().position(|f| f.0.idle() && f.0.entry == entry);
+        let replaced = other.funcs.iter().filter(|f| !f.0.idle());
+        let Some(any) = replaced.map(|f| f.0.entry).find_map(idle) else { continue };
+        // Parts that belong to no function in particular may belong to that one.
+        let func = |r: &Range| of(r.func).map_or(Some(any), idle);
+        let ranges: Vec<Range> =
+            other.new_ranges.iter().filter_map(|r| Some(Range { func: func(r)? as u32, ..*r })).collect();
+        let returns = |site: &&u64| ranges.iter().any(|r| r.start < **site && **site <= r.end);
+        patch.new_sites.extend(other.new_sites.iter().filter(returns));
+        patch.new_ranges.extend(ranges);
+    }
+    patch.new_ranges.sort_by_key(|r| r.start);
+    patch.new_sites.sort_unstable();
+    patch
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hpatch_core::abi::{Move, Record};
+    use hpatch_core::abi::{Func, Move, Record};
     use zerocopy::FromZeros;
 
     fn patch(addr: u64, edits: &[(u64, &str, &str)]) -> Patch {
@@ -168,6 +194,46 @@ mod tests {
             .collect();
         assert_eq!(changes, [(1, "X".into(), "b".into()), (2, "YY".into(), "ZZ".into())]);
         assert_eq!(all.riders.len(), 2);
+    }
+
+    #[test]
+    fn a_function_that_was_replaced_and_is_edited_at_its_entry_is_closed() {
+        let with = |mut p: Patch, replacement, detours| {
+            let func = Func { entry: 100, replacement, ..Func::new_zeroed() };
+            (p.funcs, p.detours, p.closes) = (vec![(func, String::new())], detours, true);
+            p.edits.iter_mut().for_each(|e| e.func = 0);
+            p
+        };
+        // `push $A; call ...`, of which the operand changes.
+        let going = with(patch(0x1000, &[(100, "jAxyz", "JMPjj")]), 0x1100, vec![100]);
+        let edited = with(patch(0x2000, &[(101, "A", "B")]), 100, Vec::new());
+        let all = in_place_of(edited, &[going], RecordState::Reverted);
+        let steps = crate::switch::steps(&all, true);
+        let changes: Vec<_> = steps.all().iter().map(|s| (s.addr, s.from, s.to, s.gate)).collect();
+        assert_eq!(changes, [(100, &b"JMPjj"[..], &b"jBxyz"[..], Some(0))]);
+    }
+
+    #[test]
+    fn who_is_in_another_bundles_code_for_an_idle_function_is_waited_for() {
+        let func =
+            |entry, replacement, flags| (Func { entry, replacement, flags, ..Func::new_zeroed() }, String::new());
+        let range = |start, func| Range { start, end: start + 16, func, reserved: 0 };
+        let idle = Patch {
+            funcs: vec![func(50, 0x1000, 0), func(100, 100, patchfmt::payload::FUNC_IDLE)],
+            new_ranges: vec![range(0x1000, 0), range(100, 1)],
+            ..patch(0x1, &[])
+        };
+        let other = Patch {
+            funcs: vec![func(70, 0x2000, 0), func(100, 0x2010, 0)],
+            new_ranges: vec![range(0x2000, 0), range(0x2010, 1), range(0x2020, u32::MAX)],
+            new_sites: vec![0x2008, 0x2018],
+            ..patch(0x2, &[])
+        };
+        let apart = Patch { funcs: vec![func(70, 0x3000, 0)], new_ranges: vec![range(0x3000, 0)], ..patch(0x3, &[]) };
+        let all = with_replacements(idle, &[other, apart]);
+        let ranges: Vec<_> = all.new_ranges.iter().map(|r| (r.start, r.func)).collect();
+        assert_eq!(ranges, [(100, 1), (0x1000, 0), (0x2010, 1), (0x2020, 1)]);
+        assert_eq!(all.new_sites, [0x2018]);
     }
 
     #[test]

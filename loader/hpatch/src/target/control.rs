@@ -457,6 +457,11 @@ impl Patch {
         self.addr + offset_of!(Record, live_since) as u64
     }
 
+    /// How many functions become others.
+    pub fn changed(&self) -> usize {
+        self.funcs.iter().filter(|f| !f.0.idle()).count()
+    }
+
     pub fn overlaps(&self, other: &Self) -> bool {
         // Both ascending and free of overlap within themselves.
         let (mut i, mut j) = (0, 0);
