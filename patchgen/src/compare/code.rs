@@ -4,6 +4,7 @@ use super::same::{Assumed, Same, Site};
 use super::{Cause, FuncChange, text};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Side, stem};
+use crate::image::SectionKind;
 use crate::lift::{Access, CodeRef, Data, DataKind, Field, Function, Insn, JumpTable, Slot, Target};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
@@ -348,7 +349,11 @@ pub(super) fn reference(
 fn from_start(same: &Same<'_>, x: &Target, y: &Target, ahead: u32, site: Site<'_>) -> bool {
     let (&Target::Data { data: a, offset: x }, &Target::Data { data: b, offset: y }) = (x, y) else { return false };
     let n = i64::from(ahead);
-    let named = |side: Side<'_>, data: DataId| side.lifted.data[data.index()].kind == DataKind::Named;
+    // What a variable holds is no matter of the code that has its address.
+    let whole = |side: Side<'_>, data: DataId| {
+        let datum = &side.lifted.data[data.index()];
+        datum.kind == DataKind::Named || matches!(datum.section, SectionKind::Data | SectionKind::Bss)
+    };
     let start =
         |side: Side<'_>, data: DataId, offset: i64| side.lifted.data[data.index()].range.start.offset(offset - n);
     // A text up to its end has been compared, or told to be a stamp.
@@ -359,7 +364,7 @@ fn from_start(same: &Same<'_>, x: &Target, y: &Target, ahead: u32, site: Site<'_
     };
     let between = || {
         ahead == 0
-            || named(same.old, a)
+            || whole(same.old, a)
             || text(same.old, a, x) && text(same.new, b, y)
             || same.stretch((start(same.old, a, x), start(same.new, b, y)), u64::from(ahead), &mut Assumed::default())
     };

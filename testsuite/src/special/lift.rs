@@ -4,8 +4,9 @@ use super::{Case, Pair, answers, compiled, special};
 use crate::bundle::{Signer, TOOL_LIMIT, patchgen};
 use crate::process::{run, run_ok};
 use crate::program::Config;
+use crate::self_diff::{self, Verdict};
 use crate::target::{Launch, Target};
-use crate::{Failure, Result, check, paths, self_diff};
+use crate::{Failure, Result, check, paths};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "installed programs equal themselves", hazards: "C1,C20,C21", run: self_diff::check_sample },
     Case { name: "loads relaxed in one build", hazards: "C9", run: relaxed },
     Case { name: "copied by the program", hazards: "D4", run: copied },
+    Case { name: "stripped, equals itself", hazards: "C21", run: stripped },
 ];
 
 /// The linker turned loads from the GOT into addresses in one of the builds only: nothing but `value` differs.
@@ -40,6 +42,19 @@ fn relaxed() -> Result<()> {
 fn relaxed_calls(image: &Path) -> Result<usize> {
     let code = run_ok(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(image), TOOL_LIMIT)?;
     Ok(code.stdout.lines().filter(|line| line.contains("addr32 call")).count())
+}
+
+/// A program without names equals itself, where its code has a variable by a member's address, too.
+fn stripped() -> Result<()> {
+    for options in ["-O1", "-O2", "-Os"] {
+        let builds = compiled("members", &format!("stripped{options}"), &Config::new(&[("opt", options)]))?;
+        for module in [&builds.old.module, &builds.new.module] {
+            run_ok(Command::new("strip").arg("--strip-all").arg(module), TOOL_LIMIT)?;
+            let verdict = self_diff::judge(&paths::tool("patchgen")?, module);
+            check!(verdict == Verdict::Same, "{}: {verdict:?}", module.display());
+        }
+    }
+    Ok(())
 }
 
 /// A library's exported table is overwritten where it is the one that the process uses, and not where a program has a copy of it.
