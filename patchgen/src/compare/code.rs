@@ -5,7 +5,7 @@ use super::{Cause, FuncChange, text};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Side, stem};
 use crate::image::SectionKind;
-use crate::lift::{Access, CodeRef, Data, DataKind, Field, Function, Insn, JumpTable, Slot, Target};
+use crate::lift::{Access, CodeRef, Data, DataKind, Field, Function, InFront, Insn, JumpTable, Slot, Target};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
 /// Functions of the C start-up objects (gcc's crtstuff): they refer to the ends of sections, where objects lie as well.
@@ -399,20 +399,28 @@ fn kind_of_retarget(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> Diff {
     }
 }
 
-/// What lies in front of a constant, back to the zero before it, is the same too: an index that counts up to zero may lead through it.
+/// What lies in front of a constant is the same too, as far as the code of either build may go there.
 fn same_in_front(same: &Same<'_>, r: &CodeRef, s: &CodeRef) -> bool {
-    if !r.backwards && !s.backwards {
-        return true;
-    }
-    let text = |side: Side<'_>, r: &CodeRef| {
-        let Target::Data { data, .. } = r.target else { return None };
-        let a = side.lifted.data[data.index()].range.start;
+    let address = |side: Side<'_>, r: &CodeRef| match r.target {
+        Target::Data { data, offset } => Some(side.lifted.data[data.index()].range.start.offset(offset)),
+        _ => None,
+    };
+    let text = |side: Side<'_>, a: Svma| {
         let section = side.image.section(side.image.section_at(a)?).range.start;
         let before = side.image.bytes(section, a.0 - section.0)?;
         let end = before.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
         before[..end].rsplit(|b| *b == 0).next().map(<[u8]>::to_vec)
     };
-    text(same.old, r) == text(same.new, s)
+    let far = [r.backwards, s.backwards];
+    let (Some(x), Some(y)) = (address(same.old, r), address(same.new, s)) else { return far == [None; 2] };
+    let bytes = |far: InFront| match far {
+        InFront::Text => true,
+        InFront::Bytes(n) => {
+            let from = |a: Svma| a.offset(-i64::from(n));
+            same.stretch((from(x), from(y)), u64::from(n), &mut Assumed::default())
+        }
+    };
+    far == [None; 2] || text(same.old, x) == text(same.new, y) && far.into_iter().flatten().all(bytes)
 }
 
 /// The end of an object that the function uses may be the start of another in one build only: then the object counts.
@@ -420,7 +428,7 @@ fn other_reading(same: &Same<'_>, r: &CodeRef, s: &CodeRef, site: Site<'_>) -> b
     let others = |r: &CodeRef| -> Vec<Target> {
         r.alternatives.iter().map(|&(data, offset)| Target::Data { data, offset }).collect()
     };
-    if r.backwards || s.backwards {
+    if r.backwards.or(s.backwards).is_some() {
         return false;
     }
     let (x, y) = (others(r), others(s));

@@ -291,8 +291,11 @@ impl<'a> Binder<'a> {
                 let other = self.bind(&second, Some(within), false)?;
                 match () {
                     () if other == place => place.clone(),
-                    () if !reference.backwards && self.literal_at(&reference.target, &other, within) => other,
-                    () if offset > 0 && !reference.backwards && self.start_is_meant(reference, data, within) => {
+                    () if reference.backwards.is_none() && self.literal_at(&reference.target, &other, within) => other,
+                    () if offset > 0
+                        && reference.backwards.is_none()
+                        && self.start_is_meant(reference, data, within) =>
+                    {
                         place.clone()
                     }
                     () => {

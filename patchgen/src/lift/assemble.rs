@@ -8,8 +8,8 @@ use super::space::Space;
 use super::steps::{self, Step};
 use super::tables::{self, Body, Found};
 use super::{
-    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Insn, JumpTable, LARGEST, Lifted, Readings, Slot,
-    Target, Unprovable, chosen, indexed, is_class_table, tls,
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, InFront, Insn, JumpTable, LARGEST, Lifted, Readings,
+    Slot, Target, Unprovable, chosen, indexed, is_class_table, tls,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -228,6 +228,7 @@ impl Assembler<'_> {
                 data && r.access == Access::Derived && indexed::is_indexed(image, callees, &f, (r, None), room);
         }
         steps.iter().for_each(|step| self.settle(&mut f, step, room));
+        self.ends(&mut f, room);
         self.resolver.callees.decoded.fetch_add(room.end(), Ordering::Relaxed);
         self.alternatives(&mut f);
         f
@@ -240,10 +241,11 @@ impl Assembler<'_> {
         for raw in &piece.raws {
             let index = base + raw.insn as usize;
             let at = start.plus(u64::from(f.insns[index].offset));
-            let Some(r) = self.reference(f, part, index, at, raw) else { continue };
+            let step = steps::from(piece, raw.insn);
+            let Some(r) = self.reference(f, part, index, at, (raw, step)) else { continue };
             f.insns[index].add_ref(f.refs.len());
             f.refs.push(r);
-            if let Some(step) = steps::from(piece, raw.insn) {
+            if let Some(step) = step {
                 stepped.push(Stepped { reference: f.refs.len() - 1, step, second: base + step.second as usize });
             }
         }
@@ -282,8 +284,15 @@ impl Assembler<'_> {
         }
     }
 
-    /// Resolves one field; None where it is no reference.
-    fn reference(&self, f: &mut Function, part: u8, index: usize, at: Svma, raw: &Raw) -> Option<CodeRef> {
+    /// Resolves one field; None where it is no reference. `step`: what the code goes on to from the address.
+    fn reference(
+        &self,
+        f: &mut Function,
+        part: u8,
+        index: usize,
+        at: Svma,
+        (raw, step): (&Raw, Option<Step>),
+    ) -> Option<CodeRef> {
         let a = Svma(raw.addr);
         let (mut certain, mut likely) = (raw.certain, false);
         let (target, access) = match raw.how {
@@ -337,6 +346,11 @@ impl Assembler<'_> {
                     Target::Slot(Slot::TlsLd) if tls::names_variable(self.resolver.image, at) => {
                         (Target::Slot(self.resolver.first_thread()), Access::Derived)
                     }
+                    // The end of something with filler behind it.
+                    Target::Unknown(_) => {
+                        let end = step.and_then(|step| self.end(step));
+                        (end.unwrap_or(Target::Unknown(a)), Access::Derived)
+                    }
                     target => (target, Access::Derived),
                 },
             },
@@ -389,10 +403,17 @@ impl Assembler<'_> {
             certain,
             likely,
             alternatives: Readings::default(),
-            backwards: false,
+            backwards: None,
             stepped: None,
             indexed: false,
         })
+    }
+
+    /// What lies at the lower address of a step, if the upper one is where it ends.
+    fn end(&self, step: Step) -> Option<Target> {
+        let Target::Data { data, offset } = self.resolver.address(step.start()) else { return None };
+        let end = offset + i64::from(step.ahead());
+        (end.cast_unsigned() == self.data[data.index()].range.size()).then_some(Target::Data { data, offset: end })
     }
 
     /// The end of a part with filler behind it: unoptimised code jumps there behind a call that doesn't return.
@@ -506,26 +527,61 @@ impl Assembler<'_> {
         self.backwards(f);
     }
 
+    /// Finds the addresses from which code goes to what lies in front of them among constants without a symbol. Where it's known how far, and one
+    /// constant holds the two, that's as with a step.
+    fn ends(&self, f: &mut Function, room: &mut indexed::Room) {
+        let (image, callees) = (self.resolver.image, &self.resolver.callees);
+        for n in 0..f.refs.len() {
+            let r = &f.refs[n];
+            let Target::Data { data, offset } = r.target else { continue };
+            let here = &self.data[data.index()];
+            let a = here.range.start.offset(offset);
+            let open = r.indexed && r.stepped.is_none() && here.kind != DataKind::Named;
+            if !open || !self.resolver.objects.is_constant(a.offset(-1)) {
+                continue;
+            }
+            let back = indexed::goes_back(image, callees, f, r, room);
+            if let Some(InFront::Bytes(by)) = back
+                && offset >= i64::from(by)
+            {
+                let r = &mut f.refs[n];
+                (r.stepped, r.indexed) = (Some(by), false);
+                continue;
+            }
+            // With an index that isn't known, it's an array that starts there, but for what is no start.
+            let ends_text =
+                here.kind == DataKind::String && image.bytes(a.offset(-1), 2).is_some_and(|b| b[0] != 0 && b[1] == 0);
+            f.refs[n].backwards = back.filter(|back| *back != InFront::Text || ends_text);
+        }
+    }
+
     /// Marks addresses that may be the end of a nameless constant: displacements at fixed addresses (`movzbl end(%rcx)`, with a negative index),
-    /// and what code computes with where the constant in front of it is nobody's.
+    /// what code computes with where the constant in front of it is nobody's, and from where it is known to go there.
     fn backwards(&self, f: &mut Function) {
         let image = self.resolver.image;
         for n in 0..f.refs.len() {
-            let Target::Data { data, offset: 0 } = f.refs[n].target else { continue };
+            let Target::Data { data, offset } = f.refs[n].target else { continue };
             let here = &self.data[data.index()];
             let objects = &self.resolver.objects;
+            let a = here.range.start.offset(offset);
             let open = |r: &CodeRef| {
-                let last = here.range.start.offset(-1);
+                let last = a.offset(-1);
                 r.indexed && r.stepped.is_none() && objects.is_constant(last) && objects.holding(last).is_none()
             };
-            if here.kind == DataKind::Named || !open(&f.refs[n]) && displaced(image, f, &f.refs[n]).is_none() {
-                continue;
-            }
+            let start = here.kind != DataKind::Named && offset == 0;
+            let far = match f.refs[n].backwards {
+                None if start && (open(&f.refs[n]) || displaced(image, f, &f.refs[n]).is_some()) => Some(InFront::Text),
+                far => far,
+            };
+            let Some(far) = far else { continue };
             let r = &mut f.refs[n];
             let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
-            let a = here.range.start;
+            r.backwards = Some(far);
+            let whole = || image.bytes(here.range.start.offset(-1), 1).is_none_or(|b| b == [0]);
+            if far == InFront::Text && offset > 0 && whole() {
+                continue;
+            }
             let before = self.data_at.range(..a).next_back().filter(|(_, id)| self.data[id.index()].range.end == a);
-            r.backwards = true;
             match before {
                 Some((start, &id)) => {
                     let end = (id, a.0.wrapping_sub(start.0) as i64);
@@ -534,7 +590,9 @@ impl Assembler<'_> {
                     }
                 }
                 // Zeros that fill up to an alignment are the end of nothing.
-                None if image.bytes(a.offset(-2), 2).is_none_or(|b| b == [0, 0]) => r.backwards = false,
+                None if far == InFront::Text && image.bytes(a.offset(-2), 2).is_none_or(|b| b == [0, 0]) => {
+                    r.backwards = None;
+                }
                 None => f.unprovable.push(Unprovable {
                     code: 211,
                     at,

@@ -414,6 +414,7 @@ fn anonymous(
             image,
             space,
             exec: image.kind == ImageKind::Exec,
+            rust: rust::is_there(image),
             span,
             hard: &hard,
             lookups: &lookups,
@@ -516,6 +517,8 @@ struct Sweep<'a> {
     image: &'a Image,
     space: &'a Space,
     exec: bool,
+    /// Rust's texts end with nothing: a zero behind one is something else.
+    rust: bool,
     span: &'a Span,
     hard: &'a [u64],
     lookups: &'a [Lookup],
@@ -610,12 +613,27 @@ impl Sweep<'_> {
             self.string = Some(Open { index: self.out.len(), nul: p.at + run as u64, least });
             self.push(a, end, DataKind::String);
         } else if run == 0 && bytes.first() == Some(&0) && before && self.objects.ending_at(a).is_none() {
-            // The end of a string to which nothing else refers: the empty string, merged into its tail.
-            self.push(a, a.plus(1), DataKind::String);
+            // The end of a string to which nothing else refers: the empty string, merged into its tail, or that string's end.
+            match self.text_ending_at(a).filter(|_| !self.rust) {
+                Some(start) => self.place(Place { at: start.0, width: 0 }),
+                None => self.push(a, a.plus(1), DataKind::String),
+            }
         } else {
             self.cut_string(a);
             self.push(a, end, DataKind::Blob);
         }
+    }
+
+    /// Where the text starts whose NUL is at `a`, if all of it lies behind what starts last.
+    fn text_ending_at(&self, a: Svma) -> Option<Svma> {
+        let hard = self.hard.partition_point(|&h| h < a.0).checked_sub(1).map_or(0, |i| self.hard[i]);
+        let last =
+            self.out.last().map_or(0, |(r, kind)| if *kind == DataKind::Constant { r.end.0 } else { r.start.0 + 1 });
+        let floor = self.span.range.start.0.max(hard).max(last);
+        let before = self.image.bytes(Svma(floor), a.0.checked_sub(floor)?)?;
+        let text = before.rsplit(|b| *b == 0).next().filter(|text| text.iter().all(|b| is_text(*b)))?;
+        let whole = text.len() < before.len() || floor == hard || floor == self.span.range.start.0;
+        (whole && !text.is_empty()).then(|| a.offset(-(text.len() as i64)))
     }
 
     fn push(&mut self, from: Svma, to: Svma, kind: DataKind) {

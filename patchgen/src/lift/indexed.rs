@@ -6,7 +6,7 @@
 
 use super::decode;
 use super::tls::CALLER_SAVED;
-use super::{CodeRef, Field, Function, Insn, Slot, Target};
+use super::{CodeRef, Field, Function, InFront, Insn, Slot, Target};
 use crate::addr::Svma;
 use crate::image::{Image, lsda::landing_pads};
 use foldhash::fast::FixedState;
@@ -58,30 +58,59 @@ pub(super) fn is_indexed(
     (reference, step): (&CodeRef, Option<usize>),
     room: &mut Room,
 ) -> bool {
-    let Ok(at) = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)) else {
-        return true;
+    finds(image, callees, f, (reference, step), room, computes).unwrap_or(true)
+}
+
+/// How far in front of an address code may go from it: all that it adds to it. None where it adds nothing below zero.
+pub(super) fn goes_back(
+    image: &Image,
+    callees: &Callees,
+    f: &Function,
+    reference: &CodeRef,
+    room: &mut Room,
+) -> Option<InFront> {
+    let mut back = None;
+    let sum = |i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16| {
+        back = back.max(in_front(i, factory, holders));
+        back == Some(InFront::Text)
     };
-    let Some(first) = room.decode(image, f, at) else { return true };
+    match finds(image, callees, f, (reference, None), room, sum) {
+        Some(_) => back,
+        None => Some(InFront::Text),
+    }
+}
+
+/// Whether `wanted` says so of an instruction that may have the address in the registers that it is given. None where that isn't seen.
+fn finds(
+    image: &Image,
+    callees: &Callees,
+    f: &Function,
+    (reference, step): (&CodeRef, Option<usize>),
+    room: &mut Room,
+    wanted: impl FnMut(&Instruction, &mut InstructionInfoFactory, u16) -> bool,
+) -> Option<bool> {
+    let at = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)).ok()?;
+    let first = room.decode(image, f, at)?;
     let by_register = first.memory_base() != Register::None || first.memory_index() != Register::None;
     if reference.field == Field::Abs32S && by_register && first.op_kinds().any(|k| k == OpKind::Memory) {
-        return true;
+        return None;
     }
     match first.mnemonic() {
         Mnemonic::Lea => {}
         Mnemonic::Mov if first.op0_kind() == OpKind::Register => {}
         // Stored or passed as it is.
-        Mnemonic::Mov if !on_stack(&first) => return false,
+        Mnemonic::Mov if !on_stack(&first) => return Some(false),
         Mnemonic::Mov => {}
-        Mnemonic::Push => return false,
-        _ => return true,
+        Mnemonic::Push => return Some(false),
+        _ => return None,
     }
     room.begin(f);
     let mut walk = Walk { image, callees, f, room, step, slots: Vec::new() };
-    let begun = match first.op0_kind() {
-        OpKind::Register => walk.runs_on(at, &first, bit(first.op0_register())),
-        _ => walk.rests(&first),
-    };
-    begun.is_none() || walk.finds_sum().unwrap_or(true)
+    match first.op0_kind() {
+        OpKind::Register => walk.runs_on(at, &first, bit(first.op0_register()))?,
+        _ => walk.rests(&first)?,
+    }
+    walk.finds(wanted)
 }
 
 /// Whether code may use two addresses with each other: has both at one place, or puts one where it finds it later. The code computes with
@@ -207,8 +236,11 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Whether an instruction on one of the paths computes with the address.
-    fn finds_sum(&mut self) -> Option<bool> {
+    /// Whether `wanted` says so of an instruction on one of the paths.
+    fn finds(
+        &mut self,
+        mut wanted: impl FnMut(&Instruction, &mut InstructionInfoFactory, u16) -> bool,
+    ) -> Option<bool> {
         for _ in 0..FAR {
             let Some(at) = self.room.open.pop() else { return Some(false) };
             let (i, holders) = self.room.meet(self.image, self.f, at)?;
@@ -218,7 +250,7 @@ impl Walk<'_> {
             }
             if spills(&i, holders) {
                 self.rests(&i)?;
-            } else if self.step != Some(at) && computes(&i, &mut self.room.factory, holders) {
+            } else if self.step != Some(at) && wanted(&i, &mut self.room.factory, holders) {
                 return Some(true);
             }
             let mut left = overwrite(&i, &mut self.room.factory, holders);
@@ -616,6 +648,29 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16)
     }
     // What it reads without saying so (`rep movs`): as pointers that move on, but not past where they point.
     false
+}
+
+/// How far in front of the address that a holder has an instruction goes, if it does. It may be done again with what takes the address's place.
+fn in_front(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16) -> Option<InFront> {
+    let holds = |r: Register| holders & bit(r) != 0;
+    let to_holder = i.op0_kind() == OpKind::Register && holds(i.op0_register());
+    if i.memory_index() == Register::None && holds(i.memory_base()) && i.op_kinds().any(|k| k == OpKind::Memory) {
+        let by = i.memory_displacement64().cast_signed();
+        return match u32::try_from(by.unsigned_abs()) {
+            _ if by >= 0 => None,
+            Ok(by) if !(to_holder && i.mnemonic() == Mnemonic::Lea) => Some(InFront::Bytes(by)),
+            _ => Some(InFront::Text),
+        };
+    }
+    let goes_on = match (i.mnemonic(), i.try_immediate(1)) {
+        (Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Inc, _) => true,
+        // The distance from something.
+        (Mnemonic::Sub, _) if !to_holder => true,
+        (Mnemonic::Add, Ok(by)) => by.cast_signed() > 0,
+        (Mnemonic::Sub, Ok(by)) => by.cast_signed() < 0,
+        _ => false,
+    };
+    (!goes_on && computes(i, factory, holders)).then_some(InFront::Text)
 }
 
 /// The registers that the instruction writes to in any case.

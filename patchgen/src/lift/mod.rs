@@ -164,15 +164,23 @@ pub struct CodeRef {
     /// Other objects that may be meant: the address is also this object's end, or a little past it, or its base with a constant index
     /// folded in. Whoever re-links this reference must give all readings the same address, or refuse (HP0211).
     pub alternatives: Readings,
-    /// The displacement of a memory operand with a register, at the start of a constant without a symbol: as well the end of what lies in
-    /// front of it, through which an index that counts up to zero leads.
-    pub backwards: bool,
+    /// What lies in front of a constant without a symbol counts as well: the code may go there from the address, through an index that counts
+    /// up to zero, or since it has a text by its end.
+    pub backwards: Option<InFront>,
     /// The code also computes another address of the same object at a constant distance, so that it is known which object that is: so many
     /// bytes lie between the lower one of the two and this one.
     pub stepped: Option<u32>,
     /// The code may add something to the address, so that it can be an array's base with a constant part of an index folded in, wherever
     /// that lies.
     pub indexed: bool,
+}
+
+/// How far code may go in front of an address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum InFront {
+    Bytes(u32),
+    /// Back to the zero in front of it.
+    Text,
 }
 
 /// Other readings of a reference: objects, and where in them or beside them. Nearly all references have none.

@@ -252,7 +252,7 @@ impl<'a> Prover<'a> {
         let mut of_distances = self.n.objects_at(n, false).filter(|o| o.name.name.starts_with("reltable."));
         let relative = of_distances.any(|o| o.start == n);
         self.content(p, n, size)
-            .or_else(|differs| if relative && self.distances(p, n, size) { Ok(()) } else { Err(differs) })
+            .or_else(|differs| if relative && self.distances(p, n, size, 4) { Ok(()) } else { Err(differs) })
     }
 
     /// Constants without a symbol: by content.
@@ -261,21 +261,21 @@ impl<'a> Prover<'a> {
         self.content(p, n, len).or_else(|differs| {
             // The first distance may look like a short text.
             let whole = if how.width.is_none() { self.to_next(n) & !3 } else { len };
-            let relative = self.distances(p, n, len) || (whole > len && self.distances(p, n, whole));
+            // Without an instruction that adds them up, a table of one or two may as well be numbers.
+            let relative = self.distances(p, n, len, 12) || (whole > len && self.distances(p, n, whole, 12));
             if relative { Ok(()) } else { Err(differs) }
         })
     }
 
-    /// A table of distances from its own start, to texts for instance: each leads to what the new image's leads to.
-    fn distances(&mut self, p: u64, n: u64, len: u64) -> bool {
+    /// A table of distances from its own start, to texts for instance: each leads to what the new image's leads to. It has `least` bytes at the least.
+    fn distances(&mut self, p: u64, n: u64, len: u64, least: u64) -> bool {
         // Zeros up to what follows: a distance to the table itself is none.
         let zero = |w: &World, table: u64, len: u64| w.signed32(table + len - 4) == Some(0);
         let mut len = len;
         while len >= 4 && len.is_multiple_of(4) && zero(self.p, p, len) && zero(self.n, n, len) {
             len -= 4;
         }
-        // Without an instruction that adds them up, a table of one or two may as well be numbers.
-        if len < 12 || !len.is_multiple_of(4) || !self.assumed.insert((p, n)) {
+        if len < least || !len.is_multiple_of(4) || !self.assumed.insert((p, n)) {
             return false;
         }
         let target = |w: &World, table: u64, at: u64| Some(table.wrapping_add_signed(w.signed32(table + at)?));

@@ -39,7 +39,7 @@ const ENOUGH: usize = 8;
 
 /// Bytes in front of an address that are looked at, and instructions behind one that has it.
 const LONGEST: i64 = -(1 << 16);
-const NEAR: usize = 12;
+const NEAR: usize = 48;
 
 struct Walker<'w, 'a> {
     prover: &'w mut Prover<'a>,
@@ -226,7 +226,8 @@ impl Walker<'_, '_> {
                 _ => {}
             }
             let vector = ["movd", "movq", "movu", "mova", "movh"].iter().any(|v| insn.verb().starts_with(v));
-            if !PLAIN.contains(&insn.verb()) && !insn.is_nop() && !vector {
+            let runs_on = matches!(insn.flow, Flow::Call | Flow::Jump { conditional: true, .. });
+            if !(PLAIN.contains(&insn.verb()) || insn.is_nop() || vector || runs_on && is_kept(*taken)) {
                 return None;
             }
             at = insn.end();
@@ -463,6 +464,12 @@ impl Walker<'_, '_> {
         self.queue.extend(pairs);
         true
     }
+}
+
+/// Whether a call leaves the register alone.
+fn is_kept(register: u16) -> bool {
+    use capstone::arch::x86::X86Reg::*;
+    [X86_REG_RBX, X86_REG_RBP, X86_REG_R12, X86_REG_R13, X86_REG_R14, X86_REG_R15].iter().any(|r| *r as u16 == register)
 }
 
 /// The register whose upper half an instruction clears that writes a number to its lower one.
