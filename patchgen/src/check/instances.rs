@@ -199,9 +199,39 @@ fn keeps_numbers(analysis: Analysis<'_>, change: &DataChange, migrations: &Migra
     kept.iter().any(differ)
 }
 
+/// Functions of the C library that copy bytes of any type to where they last.
+const COPYING: &[&str] = &[
+    "memcpy",
+    "memmove",
+    "mempcpy",
+    "bcopy",
+    "__memcpy_chk",
+    "__memmove_chk",
+    "__mempcpy_chk",
+    "write",
+    "pwrite",
+    "writev",
+    "fwrite",
+    "send",
+    "sendto",
+    "sendmsg",
+    "mq_send",
+    "msgsnd",
+];
+
+/// Such, and those of the old image that take a `const void *`, by all their names.
+fn copying<'a>(analysis: Analysis<'a>, was: &Survey) -> BTreeSet<&'a str> {
+    let (image, old) = (analysis.old_image, analysis.old);
+    let own = was.untyped().filter_map(|entry| Some(&old.functions[old.func_at.get(&entry)?.index()]));
+    let names = own.flat_map(|f| f.names.iter().map(|&s| image.symbol(s).name.as_str()).chain([f.name.as_str()]));
+    names.chain(COPYING.iter().copied()).collect()
+}
+
 struct Judge<'a> {
     analysis: Analysis<'a>,
     calls: &'a Calls,
+    /// Names of functions that may copy bytes of any type to where they last.
+    copying: BTreeSet<&'a str>,
     old: Frames<'a>,
     new: Frames<'a>,
     moving: Moving,
@@ -257,6 +287,7 @@ pub fn instances(
     let judge = Judge {
         analysis,
         calls,
+        copying: copying(analysis, was),
         old: before,
         new: after?,
         moving,
@@ -389,6 +420,20 @@ impl Judge<'_> {
         self.analysis.old_image.symbols.iter().any(|s| s.name.starts_with("_ZTI") && s.name.contains(&mangled))
     }
 
+    /// What an old function calls that may copy bytes of any type to where they last: a queue, a pipe.
+    fn copier(&self, func: FuncId) -> Option<&str> {
+        let old = self.analysis.old;
+        let called = |target: &Target| match *target {
+            Target::Func { func, .. } => Some(self.old_name(func)),
+            Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => {
+                Some(self.analysis.old_image.imports[import.index()].name.as_str())
+            }
+            _ => None,
+        };
+        let mut names = old.functions[func.index()].refs.iter().filter_map(|r| called(&r.target));
+        names.find(|name| self.copying.contains(name))
+    }
+
     /// Functions in whose frames instances are, as (old, new).
     fn holders(&self, name: &str, reasons: &mut BTreeSet<String>) -> BTreeSet<(FuncId, FuncId)> {
         let (mut holders, mut all, mut by_pointer) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
@@ -416,6 +461,12 @@ impl Judge<'_> {
             }
         }
         all.extend(&holders);
+        for &func in &all {
+            if let Some(callee) = self.copier(func) {
+                let function = self.old_name(func);
+                reasons.insert(format!("`{function}` calls `{callee}`, which may keep the bytes of one"));
+            }
+        }
         for (caller, callee) in by_pointer {
             if !all.contains(&caller) {
                 let (caller, callee) = (self.old_name(caller), self.old_name(callee));

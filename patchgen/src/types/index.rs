@@ -60,6 +60,8 @@ pub struct Survey {
     parts: Vec<VariablePart>,
     /// Units with code, and where the functions in them begin.
     entries: Vec<(u32, Vec<Svma>)>,
+    /// Where functions begin that read bytes of no type in particular, beside something else.
+    untyped: Vec<Svma>,
     /// Hashes of the names of all types that a unit declares or defines, ascending. Of each that was read by itself.
     known: Vec<(u32, Vec<u32>)>,
     /// Some type is that of pointers to member functions, which hold places in vtables (Itanium C++ ABI, 2.3).
@@ -100,6 +102,7 @@ struct Read {
     variables: Vec<Variable>,
     parts: Vec<VariablePart>,
     entries: Vec<Svma>,
+    untyped: Vec<Svma>,
     known: Vec<u32>,
     methods: bool,
     members: bool,
@@ -114,6 +117,7 @@ impl Read {
             variables: Vec::new(),
             parts: Vec::new(),
             entries: Vec::new(),
+            untyped: Vec::new(),
             known: Vec::new(),
             methods: false,
             members: false,
@@ -152,6 +156,7 @@ impl Survey {
                 out.variables.extend(read.variables);
                 out.parts.extend(read.parts);
                 out.entries.push((of, read.entries));
+                out.untyped.extend(read.untyped);
                 out.known.push((of, read.known));
                 out.methods |= read.methods;
                 out.members |= read.members;
@@ -199,6 +204,11 @@ impl Survey {
     /// A type of the program is that of pointers to members that are no functions.
     pub(crate) fn has_pointers_to_members(&self) -> bool {
         self.members
+    }
+
+    /// Where functions begin that read bytes of no type in particular, beside something else: they may keep them.
+    pub(crate) fn untyped(&self) -> impl Iterator<Item = Svma> + '_ {
+        self.untyped.iter().copied()
     }
 
     pub(super) fn is_entangled(&self) -> bool {
@@ -288,7 +298,8 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
     let mut broken = shapes.broken;
     out.note_pointers_to_members(&mut shapes);
     out.elsewhere = info.is_entangled() || info.refers_elsewhere(unit);
-    out.entries = entries(table);
+    out.entries = entries(table).map(|(_, entry)| entry).collect();
+    out.untyped = untyped(&mut shapes);
     out.known = known(table);
     let parts = imported.iter().map(|&part| info.table(part, Reading::Survey));
     out.bare = info.units[unit as usize].full && !std::iter::once(table).chain(parts).any(has_types);
@@ -308,14 +319,34 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
     Ok(out)
 }
 
-/// Where functions with code begin.
-fn entries(table: &Table<'_>) -> Vec<Svma> {
-    let functions = table.tagged(|tag| tag == dw::DW_TAG_subprogram).map(|(_, n)| n).filter(|n| n.code);
-    let entry = |home| match home {
-        Home::At(entry) => Some(entry),
+/// Where functions with code begin, with their entries in the table.
+fn entries<'t>(table: &'t Table<'_>) -> impl Iterator<Item = (u32, Svma)> + 't {
+    let functions = table.tagged(|tag| tag == dw::DW_TAG_subprogram).filter(|(_, n)| n.code);
+    functions.filter_map(|(i, n)| match n.home? {
+        Home::At(entry) => Some((i, entry)),
         Home::Tls(_) => None,
-    };
-    functions.filter_map(|n| entry(n.home?)).collect()
+    })
+}
+
+/// Where functions begin that have several parameters, one of them a `const void *`.
+fn untyped(shapes: &mut Shapes<'_, '_>) -> Vec<Svma> {
+    let (table, unit) = (shapes.view.local, shapes.view.unit);
+    let mut out = Vec::new();
+    for (i, entry) in entries(table) {
+        let declared = shapes.view.declared(DieRef { unit, offset: table.node(i).offset });
+        let Some((of, index)) = declared.and_then(|(at, _)| shapes.view.get(at)) else { continue };
+        let parameters: Vec<_> =
+            of.children(index).map(|c| of.node(c)).filter(|n| n.tag == dw::DW_TAG_formal_parameter).collect();
+        let mut to_void = |ty| {
+            let pointer = shapes.bare(ty).filter(|b| b.node().tag == dw::DW_TAG_pointer_type);
+            let target = pointer.and_then(|b| b.node().ty).filter(|&at| shapes.bare(Some(at)).is_none());
+            target.and_then(|at| shapes.view.node(at)).is_some_and(|n| n.tag == dw::DW_TAG_const_type)
+        };
+        if parameters.len() > 1 && parameters.iter().any(|n| to_void(n.ty)) {
+            out.push(entry);
+        }
+    }
+    out
 }
 
 fn short_hash(name: &[u8]) -> u32 {
@@ -405,6 +436,19 @@ fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
             }
             _ => {}
         }
+    }
+    // What has no name is found by its layout, where a pointer leads to one: both builds have it, or one of them.
+    for (_, pointer) in table.tagged(|tag| tag == dw::DW_TAG_pointer_type) {
+        let Some(b) = shapes.bare(pointer.ty).filter(|b| b.at.unit == unit && is_aggregate(b.node().tag)) else {
+            continue;
+        };
+        let named = b.alias.is_some() || aliased.contains(&b.at) || shapes.view.declared(b.at).is_some();
+        if named || b.node().declaration || super::name::is_closure(table, b.index) {
+            continue;
+        }
+        let scope = shapes.scopes.around(&shapes.view, b.at, 0).unwrap_or(super::hash::TOP);
+        let (shape, vtable) = type_shape(shapes, b.at);
+        push(Kind::Type, hash_of(|h| (32u8, scope, shape, vtable).hash(h)), shape, vtable, b.at);
     }
     for (i, _) in table.tagged(|tag| tag == dw::DW_TAG_enumeration_type) {
         if aliased.contains(&here(i)) {

@@ -21,10 +21,15 @@ const UNNAMED: &str = "<unnamed>";
 /// Of a type without a name: where it is, and what. Several types may have it.
 pub(super) fn nameless(view: &View<'_, '_>, at: DieRef) -> Option<String> {
     let (table, index) = view.get(at)?;
-    let is_call = |&c: &u32| table.node(c).tag == dw::DW_TAG_subprogram && table.node(c).name.bytes() == b"operator()";
     let (mut scope, _) = view.scope(at)?;
-    scope.push(if table.children(index).any(|c| is_call(&c)) { LAMBDA } else { UNNAMED }.to_owned());
+    scope.push(if is_closure(table, index) { LAMBDA } else { UNNAMED }.to_owned());
     Some(scope.join("::"))
+}
+
+/// Whether an aggregate without a name is called.
+pub(super) fn is_closure(table: &Table<'_>, index: u32) -> bool {
+    let call = |c| table.node(c).tag == dw::DW_TAG_subprogram && table.node(c).name.bytes() == b"operator()";
+    table.children(index).any(call)
 }
 
 /// Whether a name is one of those.

@@ -10,7 +10,7 @@ use super::index::Entry;
 use super::shape::{Shapes, enumerators};
 use super::{EnumChange, LayoutChange, TypeDiff, TypeKind, name};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, Spare, UnitId};
+use crate::dwarf::{DebugInfo, DieRef, Spare, UnitId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What their names have, and others don't.
@@ -75,7 +75,7 @@ fn described(new: &DebugInfo<'_>, come: &[Entry], wanted: BTreeSet<usize>) -> BT
             let mut shapes = Shapes::new(view);
             for &i in group {
                 let Some(bare) = shapes.bare(Some(come[i].at)) else { continue };
-                let Some(name) = name::qualified(&view, come[i].at).filter(|n| !n.contains(MADE)) else { continue };
+                let Some(name) = own_name(&view, come[i].at) else { continue };
                 let constants = enumerators(&bare).into_iter().map(|(n, v)| (n.to_vec(), v)).collect();
                 out.insert(i, Come { name, kind: kind_of(&bare), constants });
             }
@@ -84,16 +84,21 @@ fn described(new: &DebugInfo<'_>, come: &[Entry], wanted: BTreeSet<usize>) -> BT
     out
 }
 
+/// What the type is called, if that isn't a compiler's doing.
+fn own_name(view: &View<'_, '_>, at: DieRef) -> Option<String> {
+    match name::qualified(view, at) {
+        Some(name) => Some(name).filter(|n| !n.contains(MADE)),
+        None => name::nameless(view, at),
+    }
+}
+
 fn one(view: View<'_, '_>, gone: &[Entry], beside: &[&Come], out: &mut TypeDiff) {
     let Some(first) = gone.first() else { return };
     let units: BTreeSet<String> = gone.iter().map(|e| view.info.name_at(e.at.unit).to_owned()).collect();
     let mut shapes = Shapes::new(view);
-    let (Some(bare), Some(name)) = (shapes.bare(Some(first.at)), name::qualified(&view, first.at)) else { return };
+    let (Some(bare), Some(name)) = (shapes.bare(Some(first.at)), own_name(&view, first.at)) else { return };
     let (kind, size) = (kind_of(&bare), bare.node().size());
     let place = place(&view, bare.at).or_else(|| place(&view, first.at));
-    if name.contains(MADE) {
-        return;
-    }
     if kind == TypeKind::Enum {
         let before = enumerators(&bare);
         for come in beside.iter().filter(|c| c.kind == TypeKind::Enum) {
