@@ -1,6 +1,6 @@
 // A structure without a name gets another layout; only untyped pointers lead to its instances from outside. One that is new, beside others, is nothing.
 //#Hazard: D6
-//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DHANDLE,-DWRITTEN_OUT,-DADDED
+//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DHANDLE,-DWRITTEN_OUT,-DCAST,-DADDED
 //#Expect: start
 //#Expect[cflags=-DADDED]: live
 //#Call: one 3
@@ -13,7 +13,7 @@
 #define LAYOUT { int value; long serial; }
 #endif
 
-#ifdef HANDLE
+#if defined HANDLE || defined CAST
 typedef struct LAYOUT *handle;
 #else
 #define handle struct LAYOUT *
@@ -22,6 +22,23 @@ typedef struct LAYOUT *handle;
 static void *kept[4];
 static unsigned count;
 
+#ifdef CAST
+NOINLINE void put(int x) {
+    void *made = malloc(sizeof *(handle)NULL);
+    ((handle)made)->value = x;
+    ((handle)made)->serial = x * 10;
+    kept[count++ % 4] = made;
+}
+
+NOINLINE long sum(void) {
+    const void *o = kept[(count + 3) % 4];
+#ifdef NEW
+    return ((handle)o)->value * 1000 + ((handle)o)->serial;
+#else
+    return ((handle)o)->value + ((handle)o)->serial;
+#endif
+}
+#else
 NOINLINE void put(int x) {
     handle made = malloc(sizeof *made);
     made->value = x;
@@ -43,6 +60,8 @@ NOINLINE long sum(void) {
     return o->value + o->serial;
 #endif
 }
+
+#endif
 
 void command(const char *line) {
     int x;

@@ -11,7 +11,7 @@ use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations};
 use crate::lift::{Data, DataKind, DataRef, Lifted, Slot, Target};
-use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_nameless};
+use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_lambda};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of the instances of a type.
@@ -210,13 +210,21 @@ const COPYING: &[&str] = &[
     "__mempcpy_chk",
     "write",
     "pwrite",
+    "pwrite64",
     "writev",
+    "pwritev",
+    "pwritev64",
     "fwrite",
+    "fwrite_unlocked",
     "send",
     "sendto",
     "sendmsg",
+    "sendmmsg",
     "mq_send",
+    "mq_timedsend",
     "msgsnd",
+    "lsearch",
+    "tsearch",
 ];
 
 /// Such, and those of the old image that take a `const void *`, by all their names.
@@ -365,8 +373,8 @@ impl Judge<'_> {
         for &&pair in &blind {
             let (old, new) = self.frames_of(pair);
             let declares = [old, new].into_iter().flatten().any(|f| knows(f, name));
-            // What has no name is called by the functions that are about it.
-            if !declares && !is_nameless(name) && !places.iter().any(|&at| self.moving.known_to(at, pair)) {
+            // A closure is called by the functions that are about it.
+            if !declares && !is_lambda(name) && !places.iter().any(|&at| self.moving.known_to(at, pair)) {
                 let function = &self.analysis.new.functions[pair.1.index()].name;
                 reasons.insert(format!("`{function}` changed and may reach one without a variable of the type"));
             }

@@ -321,7 +321,7 @@ pub(super) fn reference(
         (x, y) => {
             let site = Site { access, functions: Some((a.f, b.f)) };
             match (r.stepped, s.stepped) {
-                (Some(m), Some(n)) => m == n && from_start(same, x, y, m, site),
+                (Some(m), Some(n)) => m == n && from_start(same, x, y, m, site) && same_in_front(same, r, s),
                 _ => (same.targets(x, y, site) && same_in_front(same, r, s)) || other_reading(same, r, s, site),
             }
         }

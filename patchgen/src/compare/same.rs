@@ -311,6 +311,9 @@ impl<'a> Same<'a> {
 
     /// `n` bytes of constants, wherever they belong to.
     pub fn stretch(&self, (from, to): (Svma, Svma), n: u64, assumed: &mut Assumed) -> bool {
+        if from.0.checked_add(n).is_none() || to.0.checked_add(n).is_none() {
+            return false;
+        }
         let plain = |s: Side<'a>, at: Svma| s.image.dynamic.range(at..at.plus(n)).next().is_none();
         if plain(self.old, from) && plain(self.new, to) {
             let (x, y) = (self.old.image.bytes(from, n), self.new.image.bytes(to, n));

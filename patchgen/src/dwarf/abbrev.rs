@@ -187,9 +187,14 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_is_an_error() {
-        for len in 0..17 {
-            assert!(abbrevs(&TABLE[..len]).read(3, &mut Abbrev::default()).is_err(), "{len}");
+        let cut = |len: usize, code| abbrevs(&TABLE[..len]).read(code, &mut Abbrev::default());
+        for len in 1..7 {
+            assert!(matches!(cut(len, 1), Err(Error::UnexpectedEof(_))), "{len}");
         }
+        for len in 8..17 {
+            assert!(matches!(cut(len, 2), Err(Error::UnexpectedEof(_))), "{len}");
+        }
+        assert_eq!((cut(7, 1), cut(17, 2)), (Ok(()), Ok(())));
     }
 
     #[test]

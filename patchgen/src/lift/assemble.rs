@@ -281,6 +281,9 @@ impl Assembler<'_> {
             let r = &mut f.refs[stepped.reference];
             r.target = Target::Data { data, offset: offset + i64::from(ahead) };
             (r.stepped, r.indexed) = (Some(ahead), indexed);
+            // From inside of a text code may go back to where that starts.
+            let inside = here.kind == DataKind::String && self.inside_of_text(step.start());
+            r.backwards = (indexed && ahead > 0 && inside).then_some(InFront::Text);
         }
     }
 
@@ -527,6 +530,11 @@ impl Assembler<'_> {
         self.backwards(f);
     }
 
+    /// The byte in front belongs to a text that goes on here.
+    fn inside_of_text(&self, a: Svma) -> bool {
+        self.resolver.objects.is_constant(a.offset(-1)) && self.resolver.image.bytes(a.offset(-1), 1) != Some(&[0])
+    }
+
     /// Finds the addresses from which code goes to what lies in front of them among constants without a symbol. Where it's known how far, and one
     /// constant holds the two, that's as with a step.
     fn ends(&self, f: &mut Function, room: &mut indexed::Room) {
@@ -541,11 +549,17 @@ impl Assembler<'_> {
                 continue;
             }
             let back = indexed::goes_back(image, callees, f, r, room);
-            if let Some(InFront::Bytes(by)) = back
-                && offset >= i64::from(by)
+            if let (Some(InFront::Bytes(by)), Ok(inside)) = (back, u32::try_from(offset))
+                && inside >= by
             {
+                // From the middle it may go on to the start.
+                let within = here.kind == DataKind::String && self.inside_of_text(here.range.start);
                 let r = &mut f.refs[n];
-                (r.stepped, r.indexed) = (Some(by), false);
+                match inside == by {
+                    true if within => r.backwards = Some(InFront::Text),
+                    true => (r.stepped, r.indexed) = (Some(by), false),
+                    false => r.backwards = Some(InFront::Bytes(inside)),
+                }
                 continue;
             }
             // With an index that isn't known, it's an array that starts there, but for what is no start.

@@ -61,7 +61,7 @@ pub(super) fn is_indexed(
     finds(image, callees, f, (reference, step), room, computes).unwrap_or(true)
 }
 
-/// How far in front of an address code may go from it: all that it adds to it. None where it adds nothing below zero.
+/// How far in front of an address code goes from it in one step. None where it only goes on. From where a step leads, code may go further.
 pub(super) fn goes_back(
     image: &Image,
     callees: &Callees,
@@ -653,8 +653,12 @@ fn computes(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16)
 /// How far in front of the address that a holder has an instruction goes, if it does. It may be done again with what takes the address's place.
 fn in_front(i: &Instruction, factory: &mut InstructionInfoFactory, holders: u16) -> Option<InFront> {
     let holds = |r: Register| holders & bit(r) != 0;
+    let memory = i.op_kinds().any(|k| k == OpKind::Memory);
+    if memory && i.memory_index() != Register::None && (holds(i.memory_base()) || holds(i.memory_index())) {
+        return Some(InFront::Text);
+    }
     let to_holder = i.op0_kind() == OpKind::Register && holds(i.op0_register());
-    if i.memory_index() == Register::None && holds(i.memory_base()) && i.op_kinds().any(|k| k == OpKind::Memory) {
+    if memory && holds(i.memory_base()) {
         let by = i.memory_displacement64().cast_signed();
         return match u32::try_from(by.unsigned_abs()) {
             _ if by >= 0 => None,

@@ -28,7 +28,7 @@ pub use holders::{Holder, Holders, holders};
 pub use index::{Survey, VariablePart};
 pub(crate) use kept::kept;
 pub(crate) use meaning::meanings;
-pub(crate) use name::is_nameless;
+pub(crate) use name::is_lambda;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
 pub use returned::{MOST, Returned, Signatures, signatures, signatures_at};
 pub use words::{Part, Parts, parts};

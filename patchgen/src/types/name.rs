@@ -33,8 +33,13 @@ pub(super) fn is_closure(table: &Table<'_>, index: u32) -> bool {
 }
 
 /// Whether a name is one of those.
-pub(crate) fn is_nameless(name: &str) -> bool {
+pub(super) fn is_nameless(name: &str) -> bool {
     [LAMBDA, UNNAMED].iter().any(|last| name.ends_with(last))
+}
+
+/// Whether a name is a closure's.
+pub(crate) fn is_lambda(name: &str) -> bool {
+    name.ends_with(LAMBDA)
 }
 
 /// A text without the lines and columns of lambdas in names of clang's.

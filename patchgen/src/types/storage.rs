@@ -21,7 +21,8 @@ type Leaf = (u64, u64, String, u64);
 
 #[derive(Debug, Default)]
 struct Leaves {
-    all: BTreeSet<Leaf>,
+    /// Sorted. One may be there several times: of members of a union that share a place, each has its own.
+    all: Vec<Leaf>,
     /// Rows of bytes that fill the union that they are in.
     room: BTreeSet<Leaf>,
     /// Arrays without a bound at the end (C11, 6.7.2.1): they have no room in the type itself.
@@ -41,13 +42,23 @@ pub(super) fn same(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b:
     !old.all.is_empty()
         && !x.broken
         && !y.broken
-        && old.all.difference(&new.all).all(|leaf| old.open.contains(leaf))
-        && new.all.difference(&old.all).all(|leaf| new.room.contains(leaf))
+        && without(&old.all, &new.all).all(|leaf| old.open.contains(leaf))
+        && without(&new.all, &old.all).all(|leaf| new.room.contains(leaf))
+}
+
+/// Those of `all` that `others` doesn't have, or not as often.
+fn without<'l>(all: &'l [Leaf], others: &'l [Leaf]) -> impl Iterator<Item = &'l Leaf> {
+    let mut rest = others.iter().peekable();
+    all.iter().filter(move |&leaf| {
+        while rest.next_if(|&other| other < leaf).is_some() {}
+        rest.next_if(|&other| other == leaf).is_none()
+    })
 }
 
 fn leaves(shapes: &mut Shapes<'_, '_>, at: DieRef) -> Option<Leaves> {
     let mut out = Leaves::default();
     collect(shapes, at, 0, None, 0, &mut out)?;
+    out.all.sort_unstable();
     Some(out)
 }
 
@@ -69,6 +80,10 @@ fn collect(
         let bare = shapes.bare(field.ty)?;
         let node = bare.node();
         if is_aggregate(node.tag) && node.size() != Some(0) {
+            // What an instance of a template is made for may show in none of its members (a node of `std::map`).
+            if node.name.bytes().contains(&b'<') {
+                out.all.push((place, 0, field.name.clone(), shapes.mention(field.ty, depth + 1)));
+            }
             let inner = if node.tag == dw::DW_TAG_union_type { Some(node.size()?) } else { None };
             collect(shapes, bare.at, place, inner, depth + 1, out)?;
             continue;
@@ -79,7 +94,10 @@ fn collect(
         if let Some(element) = element.filter(|_| counts.iter().all(|n| n.is_some_and(|n| n != 0))) {
             // All are as the first one.
             let size = element.node().size()?;
-            out.all.insert((place, 0, format!("{}[]", field.name), hash_of(|h| (counts, size).hash(h))));
+            if element.node().name.bytes().contains(&b'<') {
+                out.all.push((place, 0, field.name.clone(), shapes.mention(node.ty, depth + 1)));
+            }
+            out.all.push((place, 0, format!("{}[]", field.name), hash_of(|h| (counts, size).hash(h))));
             let inner = (element.node().tag == dw::DW_TAG_union_type).then_some(size);
             collect(shapes, element.at, place, inner, depth + 1, out)?;
             continue;
@@ -91,7 +109,7 @@ fn collect(
         if bytes && fields.len() > 1 && union.is_some() && shapes.size(field.ty) == union {
             out.room.insert(leaf.clone());
         }
-        out.all.insert(leaf);
+        out.all.push(leaf);
     }
     Some(())
 }

@@ -102,11 +102,16 @@ fn collect(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, base: u64, depth: u3
             if size >= each {
                 collect(shapes, node.ty, 0, depth + 1, &mut one)?;
             }
+            if one.by_start.is_empty() && !one.unclear {
+                return Some(());
+            }
             for i in 0..size / each {
                 if out.unclear {
                     return None;
                 }
-                one.by_start.iter().for_each(|(at, (end, part))| out.add(base + i * each + at, end - at, *part));
+                for (at, (end, part)) in &one.by_start {
+                    out.add((base + i * each).checked_add(*at)?, end - at, *part);
+                }
                 out.unclear |= one.unclear;
             }
         }

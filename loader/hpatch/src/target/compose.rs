@@ -56,16 +56,20 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
     patch.closes |= going.iter().any(|g| g.closes);
     patch.moves = back.chain(patch.moves.iter().copied()).collect();
     patch.detours.extend(going.iter().flat_map(|g| &g.detours));
+    // Whose code a detour covers that goes while the new patch edits below it.
+    let mut below: BTreeMap<usize, u32> = BTreeMap::new();
     for e in &patch.edits {
         change += 1;
         let edited = patch.funcs.get(e.func as usize).is_some_and(|f| f.0.edited());
         for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
             let byte = bytes.entry(e.addr + i as u64).or_insert(Byte { old: *old, new: *new, func: e.func, change });
             byte.new = *new;
-            // A detour that goes is one change, whatever is edited below it: there the function is closed.
+            // A detour that goes is one change, whatever is edited below it: there the function is closed. It's the edited one's, whose
+            // code must not be active when a killed command is taken back.
             let detour = patch.funcs.get(byte.func as usize).is_some_and(|f| f.0.replaced());
-            if !(edited && detour) {
-                (byte.func, byte.change) = (e.func, change);
+            match edited && detour {
+                true => drop(below.insert(byte.change, e.func)),
+                false => (byte.func, byte.change) = (e.func, change),
             }
         }
     }
@@ -77,7 +81,10 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
                 e.old.push(b.old);
                 e.new.push(b.new);
             }
-            None => edits.push(Edit { addr, func: b.func, old: vec![b.old], new: vec![b.new] }),
+            None => {
+                let func = below.get(&b.change).copied().unwrap_or(b.func);
+                edits.push(Edit { addr, func, old: vec![b.old], new: vec![b.new] });
+            }
         }
         last = b.change;
     }
@@ -209,8 +216,8 @@ mod tests {
         let edited = with(patch(0x2000, &[(101, "A", "B")]), 100, Vec::new());
         let all = in_place_of(edited, &[going], RecordState::Reverted);
         let steps = crate::switch::steps(&all, true);
-        let changes: Vec<_> = steps.all().iter().map(|s| (s.addr, s.from, s.to, s.gate)).collect();
-        assert_eq!(changes, [(100, &b"JMPjj"[..], &b"jBxyz"[..], Some(0))]);
+        let changes: Vec<_> = steps.all().iter().map(|s| (s.addr, s.func, s.from, s.to, s.gate)).collect();
+        assert_eq!(changes, [(100, 0, &b"JMPjj"[..], &b"jBxyz"[..], Some(0))]);
     }
 
     #[test]
