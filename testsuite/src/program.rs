@@ -25,7 +25,8 @@
 //! //#Rewritten: count => 0      exact answer of the file with the patch in it, freshly started
 //! ```
 //!
-//! `safe` accepts a live bundle, a start bundle or a refusal, whichever `patchgen` chooses, but checks that what it chose is right.
+//! `safe` accepts a live bundle, a start bundle or a refusal, whichever `patchgen` chooses, but checks that what it chose is right, and that the
+//! builds answer alike where it finds no difference.
 
 use crate::matrix::{self, DIMENSIONS};
 use crate::{Failure, Result, check, fail, paths};

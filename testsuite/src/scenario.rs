@@ -36,7 +36,8 @@ pub fn run(program: &Program, config: &Config) -> Result<Outcome> {
         Expect::Refuse(None) => outcome.0 == Outcome::Refused,
         Expect::Refuse(Some(code)) => outcome.0 == Outcome::Refused && outcome.1.contains(code.as_str()),
         Expect::Same => outcome.0 == Outcome::Same,
-        Expect::Safe => true,
+        // Where nothing is said to have changed, nothing may differ.
+        Expect::Safe => outcome.0 != Outcome::Same || answers(program, &builds).is_ok_and(|(old, new)| old == new),
     };
     check!(wanted, "expected {:?}, but patchgen build said {:?}:\n{}", program.expect(config), outcome.0, outcome.1);
     if matches!(outcome.0, Outcome::Live | Outcome::Start) {
@@ -103,10 +104,14 @@ fn fresh_answers(program: &Path, calls: &[String]) -> Result<Vec<String>> {
     Ok(answers)
 }
 
+fn answers(program: &Program, builds: &Builds) -> Result<(Vec<String>, Vec<String>)> {
+    let of = |build: &Path| fresh_answers(build, &program.calls);
+    Ok((of(&builds.old.program)?, of(&builds.new.program)?))
+}
+
 /// Both builds' answers; a pair that can't be told apart proves nothing.
 fn oracle(program: &Program, builds: &Builds) -> Result<(Vec<String>, Vec<String>)> {
-    let old = fresh_answers(&builds.old.program, &program.calls)?;
-    let new = fresh_answers(&builds.new.program, &program.calls)?;
+    let (old, new) = answers(program, builds)?;
     check!(
         old != new || !program.after.is_empty(),
         "the old and the new build answer alike ({old:?}): the scenario can't fail"

@@ -6,6 +6,7 @@
 //! used it differs.
 
 use super::hash::hash_of;
+use super::name;
 use super::shape::{Shapes, dimensions};
 use crate::dwarf::DieRef;
 use crate::dwarf::die::is_aggregate;
@@ -74,16 +75,16 @@ fn collect(
     if depth > DEPTH {
         return None;
     }
+    // What an instance of a template, or a class inside of one, is made for may show in none of its members (a node of `std::map`).
+    if name::qualified(&shapes.view, at).is_some_and(|name| name.contains('<')) {
+        out.all.push((base, 0, String::new(), shapes.mention(Some(at), depth)));
+    }
     let fields = shapes.fields(at, depth);
     for field in &fields {
         let place = base.checked_add(field.at?)?;
         let bare = shapes.bare(field.ty)?;
         let node = bare.node();
         if is_aggregate(node.tag) && node.size() != Some(0) {
-            // What an instance of a template is made for may show in none of its members (a node of `std::map`).
-            if node.name.bytes().contains(&b'<') {
-                out.all.push((place, 0, field.name.clone(), shapes.mention(field.ty, depth + 1)));
-            }
             let inner = if node.tag == dw::DW_TAG_union_type { Some(node.size()?) } else { None };
             collect(shapes, bare.at, place, inner, depth + 1, out)?;
             continue;
@@ -94,9 +95,6 @@ fn collect(
         if let Some(element) = element.filter(|_| counts.iter().all(|n| n.is_some_and(|n| n != 0))) {
             // All are as the first one.
             let size = element.node().size()?;
-            if element.node().name.bytes().contains(&b'<') {
-                out.all.push((place, 0, field.name.clone(), shapes.mention(node.ty, depth + 1)));
-            }
             out.all.push((place, 0, format!("{}[]", field.name), hash_of(|h| (counts, size).hash(h))));
             let inner = (element.node().tag == dw::DW_TAG_union_type).then_some(size);
             collect(shapes, element.at, place, inner, depth + 1, out)?;
