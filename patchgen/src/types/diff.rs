@@ -30,7 +30,8 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
     let mut out = TypeDiff::default();
     let keys = Keys::of(a, b);
     out.compared = keys.common;
-    let (gone, come) = (a.entries(old, &keys.gone), b.entries(new, &keys.come));
+    let (mut gone, mut come) = (a.entries(old, &keys.gone), b.entries(new, &keys.come));
+    keep_own(&mut gone, &mut come);
     let (a, b) = (a.entries(old, &keys.differing), b.entries(new, &keys.differing));
     let mut differing: Vec<Differing> = Vec::new();
     let (mut i, mut j) = (0, 0);
@@ -127,7 +128,7 @@ pub(super) fn with_unit<'i, T>(
 
 fn describe_one(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Option<Change> {
     match d.kind {
-        Kind::Type => describe_type(x, y, d),
+        Kind::Type | Kind::Nameless => describe_type(x, y, d),
         Kind::Constant => {
             let (a, b) = (x.view.node(d.old.at)?, y.view.node(d.new.at)?);
             let [was, is] = [a.value(), b.value()].map(|v| v.unwrap_or(0).cast_signed());
@@ -145,7 +146,7 @@ struct Keys {
     common: usize,
     /// Those of them whose declarations aren't all the same.
     differing: HashSet<(Kind, u64)>,
-    /// Types that only the old build has, and only the new one.
+    /// Types that only the old build has, and only the new one; all without a name: whether a unit has them in one build only, the units say.
     gone: HashSet<(Kind, u64)>,
     come: HashSet<(Kind, u64)>,
 }
@@ -161,25 +162,50 @@ impl Keys {
         let name = |s: &Shaped| (s.kind, s.key);
         let mut rest = b.as_slice();
         let mut out = Keys::default();
-        let mut come = |passed: &[Shaped]| out.come.extend(passed.iter().map(name).filter(|k| k.0 == Kind::Type));
+        let of_types = |k: &(Kind, u64)| matches!(k.0, Kind::Type | Kind::Nameless);
+        let types_in = |passed: &[Shaped]| passed.iter().map(name).filter(of_types).collect::<Vec<_>>();
         for mine in a.chunk_by(|x, y| name(x) == name(y)) {
             let key = name(&mine[0]);
             let (passed, left) = rest.split_at(rest.partition_point(|s| name(s) < key));
-            come(passed);
+            out.come.extend(types_in(passed));
             let (theirs, left) = left.split_at(left.partition_point(|s| name(s) == key));
             rest = left;
             if theirs.is_empty() {
-                out.gone.extend(Some(key).filter(|k| k.0 == Kind::Type));
+                out.gone.extend(Some(key).filter(of_types));
                 continue;
+            }
+            if key.0 == Kind::Nameless {
+                out.gone.insert(key);
+                out.come.insert(key);
             }
             out.common += 1;
             if mine != theirs {
                 out.differing.insert(key);
             }
         }
-        come(rest);
+        out.come.extend(types_in(rest));
         out
     }
+}
+
+/// Drops types without a name of which the unit has as many in the other build.
+fn keep_own(gone: &mut Vec<Entry>, come: &mut Vec<Entry>) {
+    let counts = |entries: &mut Vec<Entry>| {
+        // One for each pointer that leads there.
+        entries.dedup();
+        let mut counts: HashMap<(u64, u64), usize> = HashMap::new();
+        for e in entries.iter().filter(|e| e.kind == Kind::Nameless) {
+            *counts.entry((e.key, e.unit_key)).or_default() += 1;
+        }
+        counts
+    };
+    let (was, is) = (counts(gone), counts(come));
+    let more = |e: &Entry, here: &HashMap<_, usize>, there: &HashMap<_, usize>| {
+        let key = (e.key, e.unit_key);
+        e.kind != Kind::Nameless || here.get(&key) > there.get(&key)
+    };
+    gone.retain(|e| more(e, &was, &is));
+    come.retain(|e| more(e, &is, &was));
 }
 
 type Shape = (u64, u64);

@@ -20,6 +20,8 @@ use std::hash::Hash as _;
 pub(super) enum Kind {
     /// A struct, class, union or enum with a name or a typedef. One kind, so that a union that was a struct is seen.
     Type,
+    /// A struct, class or union without any name, to which a pointer leads. Its layout is its key.
+    Nameless,
     /// An enumerator of an enum without a name.
     Constant,
     Function,
@@ -437,7 +439,7 @@ fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
             _ => {}
         }
     }
-    // What has no name is found by its layout, where a pointer leads to one: both builds have it, or one of them.
+    // What has no name is found by its layout, where a pointer leads to one: a unit has it in both builds, or in one of them.
     for (_, pointer) in table.tagged(|tag| tag == dw::DW_TAG_pointer_type) {
         let Some(b) = shapes.bare(pointer.ty).filter(|b| b.at.unit == unit && is_aggregate(b.node().tag)) else {
             continue;
@@ -448,7 +450,7 @@ fn declarations(shapes: &mut Shapes<'_, '_>) -> Vec<(Shaped, u32)> {
         }
         let scope = shapes.scopes.around(&shapes.view, b.at, 0).unwrap_or(super::hash::TOP);
         let (shape, vtable) = type_shape(shapes, b.at);
-        push(Kind::Type, hash_of(|h| (32u8, scope, shape, vtable).hash(h)), shape, vtable, b.at);
+        push(Kind::Nameless, hash_of(|h| (32u8, scope, shape, vtable).hash(h)), shape, vtable, b.at);
     }
     for (i, _) in table.tagged(|tag| tag == dw::DW_TAG_enumeration_type) {
         if aliased.contains(&here(i)) {

@@ -6,7 +6,7 @@
 //! standard library changes with what is inlined.
 
 use super::diff::{compare_constants, kind_of, place, with_unit};
-use super::index::Entry;
+use super::index::{Entry, Kind};
 use super::shape::{Shapes, enumerators};
 use super::{EnumChange, LayoutChange, TypeDiff, TypeKind, name};
 use crate::dwarf::vars::View;
@@ -34,6 +34,12 @@ pub(super) fn add(
 ) {
     let is_rust = |e: &Entry| old.producer(UnitId(e.at.unit)).contains("rustc");
     let kept: HashSet<u64> = come.iter().map(|e| e.shape).collect();
+    let kept_in: HashSet<(u64, u64)> = come.iter().map(|e| (e.unit_key, e.shape)).collect();
+    // What has no name is another type in another unit.
+    let is_kept = |e: &Entry| match e.kind {
+        Kind::Nameless => kept_in.contains(&(e.unit_key, e.shape)),
+        _ => kept.contains(&e.shape),
+    };
     let mut by_unit: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
     for (i, e) in come.iter().enumerate() {
         by_unit.entry(e.unit_key).or_default().insert(i);
@@ -42,7 +48,7 @@ pub(super) fn add(
     let mut open: Vec<(&[Entry], BTreeSet<usize>)> = Vec::new();
     for all in gone.chunk_by(|a, b| a.key == b.key) {
         // The same type by another name.
-        if all.iter().all(|e| kept.contains(&e.shape)) || all.iter().all(is_rust) {
+        if all.iter().all(is_kept) || all.iter().all(is_rust) {
             continue;
         }
         let beside = all.iter().filter_map(|e| by_unit.get(&e.unit_key)).flatten();
