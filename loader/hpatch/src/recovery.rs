@@ -76,23 +76,33 @@ fn without_gates(was: RecordState, copies: bool, steps: &Steps<'_>) -> (bool, bo
     }
 }
 
-/// Whose code must not be in use: functions that are edited in place and hold anything but what they are to hold, and idle ones where that goes
-/// for data.
+/// Whose code must not be in use: functions that are edited in place and hold anything but what they are to hold, idle ones where that goes
+/// for data, and code in whose place a detour is to be.
 pub fn forbidden(target: &Target, patch: &Patch, steps: &mut Steps<'_>) -> Result<Forbidden> {
     steps.read(&target.mem, target.live_tid).map_err(|e| unknown(target, &e))?;
     let edited = |s: &Step<'_>| patch.funcs.get(s.func as usize).is_some_and(|f| !f.0.replaced());
     let data = steps.found().any(|(s, found)| patch.funcs.get(s.func as usize).is_none() && found != s.to);
     let idle = |r: &Range| data && patch.funcs.get(r.func as usize).is_some_and(|f| f.0.idle());
-    let pending: Vec<(u64, u64, u32)> = steps
-        .found()
-        .filter(|(s, found)| edited(s) && *found != s.to)
-        .map(|(s, _)| (s.addr, s.end(), s.func))
-        .collect();
-    let holds = |r: &&Range| idle(r) || pending.iter().any(|p| r.start < p.1 && p.0 < r.end);
+    let mut pending: Vec<Range> = Vec::new();
+    let mut covered: Vec<Range> = Vec::new();
+    for (s, found) in steps.found().filter(|(s, found)| s.is_code() && *found != s.to) {
+        let own = Range { start: s.addr, end: s.end(), func: s.func, reserved: 0 };
+        if edited(s) {
+            pending.push(own);
+        } else if !Step::leads_away(found) {
+            covered.push(own);
+        }
+    }
+    let holds = |r: &&Range| idle(r) || pending.iter().any(|p| r.start < p.end && p.start < r.end);
     let mut ranges: Vec<Range> = patch.old_ranges.iter().chain(&patch.new_ranges).filter(holds).copied().collect();
-    let returns = |site: &&u64| ranges.iter().any(|r| r.start < **site && **site <= r.end);
+    let returns = |site: &&u64| {
+        ranges.iter().any(|r| r.start < **site && **site <= r.end)
+            // Behind a detour everything stays as it is, and nothing leads back from there.
+            || covered.iter().any(|r| r.start < **site && **site < r.end)
+    };
     let sites = patch.old_sites.iter().chain(&patch.new_sites).filter(returns).copied().collect();
-    ranges.extend(pending.iter().map(|&(start, end, func)| Range { start, end, func, reserved: 0 }));
+    ranges.extend(pending);
+    ranges.extend(covered);
     Ok(Forbidden::new(ranges, sites, patch.detours.clone()))
 }
 
@@ -110,5 +120,60 @@ fn unknown(target: &Target, e: &Failed) -> Error {
         Failed::Io(addr, e) | Failed::Left(addr, e) => {
             Error::new(code::READ_BACK_DIFFERS, Exit::Refused, format!("cannot read the text at {addr:#x}: {e}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::compose::{in_place_of, tests::patch};
+    use crate::target::control::Edit;
+    use hpatch_core::abi::Func;
+    use patchfmt::payload::FUNC_IDLE;
+    use zerocopy::FromZeros;
+
+    /// One bundle had replaced a function and overwritten a constant, and was to give way to another one that knows of neither.
+    #[test]
+    fn where_a_detour_or_a_constant_comes_back_nobody_is() {
+        // `push %rbx; call *(%rax); ...; ret`, and what a detour leaves of it.
+        let code = [0x53, 0xff, 0x10, 0x90, 0x90, 0x5b, 0xc3, 0xcc];
+        let detour = [0xe9, 1, 2, 3, 4];
+        let memory: &'static mut [u8] = Box::leak(code.to_vec().into_boxed_slice());
+        let at = memory.as_ptr() as u64;
+        let data: &'static mut [u8] = Box::leak(b"old".to_vec().into_boxed_slice());
+        let reader = 0x5000;
+        let range = |start, end, func| Range { start, end, func, reserved: 0 };
+        let func =
+            |entry, replacement, flags| (Func { entry, replacement, flags, ..Func::new_zeroed() }, String::new());
+        let going = Patch {
+            edits: vec![
+                Edit { addr: at, func: 0, old: code[..5].to_vec(), new: detour.to_vec() },
+                Edit { addr: data.as_ptr() as u64, func: u32::MAX, old: b"old".to_vec(), new: b"new".to_vec() },
+            ],
+            funcs: vec![func(at, 0x9000, 0), func(reader, reader, FUNC_IDLE)],
+            old_ranges: vec![range(at, at + 8, 0), range(reader, reader + 16, 1)],
+            old_sites: vec![at + 3, at + 5, at + 7, reader + 8],
+            detours: vec![at],
+            ..patch(0x2000, &[])
+        };
+        let other = Patch { funcs: vec![func(0x7000, 0x9900, 0)], ..patch(0x3000, &[]) };
+        let all = in_place_of(other, &[going], RecordState::Reverted);
+        let target = Target::open(std::process::id() as i32).expect("own process");
+
+        // Everything was written: all of it is to be taken back.
+        let back = forbidden(&target, &all, &mut switch::steps(&all, false)).expect("readable");
+        let inside: Vec<u64> = (at..at + 8).filter(|pc| back.executing(*pc).is_some()).map(|pc| pc - at).collect();
+        assert_eq!(inside, [1, 2, 3, 4]);
+        let returns: Vec<u64> = (at..at + 8).filter(|site| back.sites.contains(*site)).map(|site| site - at).collect();
+        assert_eq!(returns, [3]);
+        assert_eq!(back.executing(reader).map(|r| r.func), Some(2));
+        assert!(back.sites.contains(reader + 8));
+
+        // Nothing was: no byte changes. And where a detour stands nobody is behind its first byte.
+        assert!(forbidden(&target, &all, &mut switch::steps(&all, true)).is_ok_and(|f| f.is_empty()));
+        memory[..5].copy_from_slice(&detour);
+        data.copy_from_slice(b"new");
+        let onward = forbidden(&target, &all, &mut switch::steps(&all, true)).expect("readable");
+        assert!(onward.executing(at + 1).is_none() && onward.executing(reader).is_some());
     }
 }

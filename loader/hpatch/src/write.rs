@@ -12,7 +12,9 @@ const STRETCH: u64 = 4096;
 
 /// A jump to itself (`jmp rel8`, Intel SDM, volume 2): whoever comes here waits until something else is written.
 const CLOSED: [u8; 2] = [0xeb, 0xfe];
-/// Bytes of it.
+/// `jmp rel32`, the first byte of it.
+const DETOUR: u8 = 0xe9;
+/// Bytes of a gate.
 pub const GATE: u64 = CLOSED.len() as u64;
 
 /// One change of bytes in the direction of the switch.
@@ -38,12 +40,17 @@ pub enum Stands {
 }
 
 impl Step<'_> {
-    fn is_code(&self) -> bool {
+    pub fn is_code(&self) -> bool {
         self.func != u32::MAX
     }
 
     pub fn end(&self) -> u64 {
         self.addr + self.to.len() as u64
+    }
+
+    /// Whether bytes begin with a detour, or close a function: nobody executes what comes behind.
+    pub fn leads_away(found: &[u8]) -> bool {
+        found.first() == Some(&DETOUR) || found.starts_with(&CLOSED)
     }
 
     /// The byte at `at` while the function is closed.

@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "new variables, counted while superseded", hazards: "D2,S12", run: counted },
     Case { name: "new variables, killed while superseded", hazards: "D2,S13", run: killed },
     Case { name: "new variables, that begin anew", hazards: "D2,S12", run: anew },
+    Case { name: "a detour that gave way, killed and in use", hazards: "S1,S13", run: gave_way },
 ];
 
 fn start(program: &Path) -> Result<Target> {
@@ -113,6 +114,29 @@ fn killed() -> Result<()> {
     }
     target.ask("stop")?;
     answers(&mut target, "show", "all of them", "in the end")?;
+    target.finish()
+}
+
+/// Where the detour of the bundle that gives way was, a thread may be by the time that it is to come back.
+fn gave_way() -> Result<()> {
+    let wanted: [(&str, &str, &[&str]); 2] = [("one", "ONE", &["--replace"]), ("two", "TWO", &[])];
+    let (old, made) = bundles_of("gives_way", "gives-way", &wanted)?;
+    let mut target = start(&old.program)?;
+    target.apply(&made[0])?.expect(0)?;
+    answers(&mut target, "value", "11 100", "the first")?;
+    let bundle = made[1].to_string_lossy();
+    if dying("apply", &target, &[&bundle, "--replace"], "written", false)?.code() == Some(0) {
+        left_out(RELEASE);
+        return target.finish();
+    }
+    answers(&mut target, "value", "10 200", "killed when all was written")?;
+    target.ask("enter")?;
+    let refused = target::hpatch("recover", target.pid(), &["--timeout", "0.3"])?.expect(10)?;
+    check!(refused.text().contains("through"), "the busy function isn't named: {}", refused.describe());
+    answers(&mut target, "leave", "10", "after the refusal")?;
+    target::hpatch("recover", target.pid(), &[])?.expect(0)?;
+    answers(&mut target, "value", "11 100", "recovered")?;
+    target.verify()?.expect(0)?;
     target.finish()
 }
 

@@ -25,6 +25,16 @@ struct Byte {
     change: usize,
 }
 
+/// Index of a function of a record whose first one gets the index `first`.
+fn shifted(first: u32, func: u32) -> u32 {
+    if func == u32::MAX { func } else { first + func }
+}
+
+/// The ranges of such a record.
+fn ranges(first: u32, of: &[Range]) -> impl Iterator<Item = Range> + '_ {
+    of.iter().map(move |r| Range { func: shifted(first, r.func), ..*r })
+}
+
 /// `patch`, whose places hold the bytes of `going` for now (the newest first), in their place: what they changed and it doesn't goes back to
 /// what it was before them. The loader has counted their code among what must not be active.
 pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Patch {
@@ -33,9 +43,12 @@ pub fn in_place_of(mut patch: Patch, going: &[Patch], after: RecordState) -> Pat
     for g in going {
         let first = patch.funcs.len() as u32;
         patch.funcs.extend(g.funcs.iter().cloned());
+        // What they stood in for runs again: who is in there matters where a killed command is taken back.
+        patch.new_ranges.extend(ranges(first, &g.old_ranges));
+        patch.new_sites.extend(&g.old_sites);
         for e in &g.edits {
             change += 1;
-            let func = if e.func == u32::MAX { u32::MAX } else { first + e.func };
+            let func = shifted(first, e.func);
             for (i, (old, new)) in e.old.iter().zip(&e.new).enumerate() {
                 let byte = Byte { old: *new, new: *old, func, change };
                 bytes.entry(e.addr + i as u64).and_modify(|b| b.new = *old).or_insert(byte);
@@ -97,15 +110,14 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
     let mut all = records.pop()?;
     for r in records {
         let first = all.funcs.len() as u32;
-        let shift = |func: u32| if func == u32::MAX { func } else { first + func };
         all.riders.push(Rider {
             state_addr: r.state_addr(),
             before: RecordState::Live,
             during: RecordState::Reverting,
             after: RecordState::Reverted,
         });
-        all.edits.extend(r.edits.into_iter().map(|e| Edit { func: shift(e.func), ..e }));
-        all.new_ranges.extend(r.new_ranges.into_iter().map(|n| Range { func: shift(n.func), ..n }));
+        all.edits.extend(r.edits.into_iter().map(|e| Edit { func: shifted(first, e.func), ..e }));
+        all.new_ranges.extend(ranges(first, &r.new_ranges));
         all.new_sites.extend(r.new_sites);
         all.moves.extend(r.moves);
         all.closes |= r.closes;
@@ -141,12 +153,12 @@ pub fn with_replacements(mut patch: Patch, records: &[Patch]) -> Patch {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use hpatch_core::abi::{Func, Move, Record};
     use zerocopy::FromZeros;
 
-    fn patch(addr: u64, edits: &[(u64, &str, &str)]) -> Patch {
+    pub fn patch(addr: u64, edits: &[(u64, &str, &str)]) -> Patch {
         let edit = |(addr, old, new): &(u64, &str, &str)| Edit {
             addr: *addr,
             func: u32::MAX,
