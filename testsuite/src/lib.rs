@@ -23,5 +23,6 @@ pub mod special;
 pub mod story;
 pub mod suites;
 pub mod target;
+pub mod turn;
 
 pub use failure::{Failure, Result};

@@ -74,7 +74,9 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Output> {
         if start.elapsed() > limit {
             child.kill()?;
             child.wait()?;
-            let said = stderr.join().unwrap_or_default();
+            // Children of it may live on, and hold the stream open.
+            thread::sleep(Duration::from_millis(200));
+            let said = if stderr.is_finished() { stderr.join().unwrap_or_default() } else { String::new() };
             fail!("{shown}: still running after {} s\n{}", limit.as_secs(), tail(&said, 20));
         }
         thread::sleep(pause);

@@ -4,6 +4,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use testsuite::program::Program;
+use testsuite::turn::Turn;
 use testsuite::{left_out, paths, scenario, special};
 
 /// What scenarios couldn't try.
@@ -21,7 +22,7 @@ fn main() {
     for case in special::cases() {
         let name = format!("special/{} [{}]", case.name, case.hazards);
         trials.push(Trial::test(name, move || {
-            let result = (case.run)();
+            let result = Turn::wait(case.name).and_then(|_turn| (case.run)());
             let reasons = left_out::reasons().into_iter().map(|why| format!("{}: {why}", case.name));
             LEFT_OUT.lock().map(|mut all| all.extend(reasons)).map_err(|_| "another scenario panicked")?;
             result.map_err(Failed::from)
@@ -51,9 +52,10 @@ fn matrix(program: &Program, full: bool, strength: Option<usize>, missing: &mut 
         .map(|config| {
             let name = format!("{}/{} [{}]", program.name, config.label(), program.hazards.join(","));
             let program = program.clone();
-            Trial::test(name, move || match scenario::run(&program, &config) {
-                Ok(_) => Ok(()),
-                Err(failure) => Err(Failed::from(failure)),
+            let turn = format!("{}/{}", program.name, config.label());
+            Trial::test(name, move || {
+                let outcome = Turn::wait(&turn).and_then(|_turn| scenario::run(&program, &config));
+                outcome.map(drop).map_err(Failed::from)
             })
         })
         .collect()

@@ -45,6 +45,10 @@ fn main() -> ExitCode {
     if let Err(e) = privilege::check() {
         return ExitCode::from(cmd::finish(cli.verb.name(), cli.json, Err(e)) as u8);
     }
+    // A program that is started gets all that this one got.
+    if !matches!(cli.verb, Verb::Run { .. }) {
+        cmd::supervise::own_signals();
+    }
     let finish = |outcome| cmd::finish(cli.verb.name(), cli.json, outcome);
     ExitCode::from(match (&cli.verb, cli.verb.switches()) {
         (Verb::Helper { at, length }, _) => cmd::inside::help(*at, *length, work),

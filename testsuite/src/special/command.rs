@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(super) const CASES: &[Case] = &[
     Case { name: "worker killed at each step", hazards: "S13", run: worker_killed },
     Case { name: "command killed at each step", hazards: "S13", run: command_killed },
+    Case { name: "command that was started without signals", hazards: "S13", run: without_signals },
     Case { name: "a slow loader", hazards: "S13,S14", run: slow },
     Case { name: "attach killed at each call", hazards: "S7,S13", run: attach_killed },
     Case { name: "target killed at each step", hazards: "S13", run: target_killed },
@@ -45,6 +46,34 @@ fn worker_killed() -> Result<()> {
     let before = target.ask("value")?;
     target.apply(&pair.bundle)?.expect(0)?;
     check!(target.ask("value")? != before, "it can't be applied after what was taken back");
+    target.verify()?.expect(0)?;
+    target.finish()
+}
+
+/// Some supervisors ignore their children's ends, or block signals, and so does what they start.
+fn without_signals() -> Result<()> {
+    let pair = Pair::make("edits", "without-signals")?;
+    let mut target = pair.start()?;
+    let pid = target.pid().to_string();
+    let apply = |step: Option<&str>| {
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=CHLD", "--block-signal"]).arg(paths::tool("hpatch")?);
+        command.args(["apply", "--timeout", "1", "--pid", &pid]).arg(&pair.bundle);
+        command.envs(step.map(|step| ("HPATCH_TEST_KILL", step)));
+        run(&mut command, Duration::from_secs(20))
+    };
+    target.ask("enter")?;
+    apply(None)?.expect(7)?;
+    check!(target.ask("leave")? == "left", "the thread didn't leave");
+    let output = apply(Some("written"))?;
+    if output.code() == Some(0) {
+        left_out(RELEASE);
+        target.revert("fix")?.expect(0)?;
+    } else {
+        output.expect(8)?;
+    }
+    target.verify()?.expect(0)?;
+    apply(None)?.expect(0)?;
     target.verify()?.expect(0)?;
     target.finish()
 }

@@ -9,7 +9,7 @@ use crate::error::{Exit, Result, code};
 use crate::fault;
 use crate::switch::Options;
 use crate::target::procfs;
-use crate::trace::door;
+use crate::trace::{door, stop};
 
 /// Signals that must not end the worker while threads are stopped.
 const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -92,6 +92,18 @@ fn recover((pid, began): (i32, Option<u64>), options: Options) -> Result<Vec<Rec
             once()
         }
         other => other,
+    }
+}
+
+/// What whoever started this program does about signals is no matter of its own: its children's ends are reported, and its timer interrupts it.
+pub fn own_signals() {
+    // SAFETY: all-zero sets are valid and initialised by the call.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, stop::timer_signal());
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
     }
 }
 

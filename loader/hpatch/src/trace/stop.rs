@@ -515,11 +515,16 @@ pub(super) struct Kick {
     timer: usize,
 }
 
+/// The signal of that timer.
+pub fn timer_signal() -> libc::c_int {
+    libc::SIGRTMAX()
+}
+
 extern "C" fn on_kick(_: libc::c_int) {}
 
 impl Kick {
     fn new() -> io::Result<Self> {
-        let signal = libc::SIGRTMAX();
+        let signal = timer_signal();
         // SAFETY: all-zero structures are valid; the handler does nothing; the timer's signal goes to this thread only.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
