@@ -1,11 +1,23 @@
-// Instances of a structure are in frames only, but their bytes go through a queue, or a pipe: what is in there when the patch comes has the old form.
+// Instances of a structure are in frames only, but their bytes go through a queue, a pipe, or what another library keeps: what is in there when the
+// patch comes has the old form. A library's function that takes something else of it doesn't matter, where that is declared.
 //#Hazard: D6
-//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DQUEUE,-DPIPE,-DLENT
+//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DQUEUE,-DPIPE,-DLENT,-DFOREIGN,-DSUMMED
+//#Flags: -l:libz.so.1
 //#Expect: start
+//#Expect[cflags=-DSUMMED]: live
+//#Expect[cflags=-DSUMMED,cc=clang,opt=-O0]: start
 //#Call: one 3
 //#Call: one 4
 #include "scenario.h"
 #include <unistd.h>
+
+// zlib's.
+typedef struct zipped *zipped;
+zipped gzdopen(int file, const char *mode);
+int gzwrite(zipped to, const void *bytes, unsigned size);
+int gzread(zipped from, void *bytes, unsigned size);
+int gzclose(zipped file);
+unsigned long crc32(unsigned long sum, const unsigned char *bytes, unsigned size);
 
 struct message {
 #ifdef NEW
@@ -31,6 +43,9 @@ NOINLINE void pull(void *bytes, unsigned size) {
 }
 
 static int ends[2];
+#ifdef SUMMED
+static int last;
+#endif
 
 #ifdef LENT
 static NOINLINE void hand_over(const struct message *m) { push(m, sizeof *m); }
@@ -43,6 +58,13 @@ NOINLINE void put(int x) {
 #elif defined PIPE
     if (write(ends[1], &m, sizeof m) != sizeof m)
         abort();
+#elif defined FOREIGN
+    lseek(ends[1], 0, SEEK_SET);
+    zipped to = gzdopen(dup(ends[1]), "w");
+    if (gzwrite(to, &m, sizeof m) != sizeof m || gzclose(to) != 0)
+        abort();
+#elif defined SUMMED
+    last = (int)(crc32(0, (const unsigned char *)&m, sizeof m) % 1000);
 #else
     push(&m, sizeof m);
 #endif
@@ -53,6 +75,13 @@ NOINLINE int get(void) {
 #ifdef PIPE
     if (read(ends[0], &m, sizeof m) != sizeof m)
         abort();
+#elif defined FOREIGN
+    lseek(ends[1], 0, SEEK_SET);
+    zipped from = gzdopen(dup(ends[1]), "r");
+    if (gzread(from, &m, sizeof m) != sizeof m || gzclose(from) != 0)
+        abort();
+#elif defined SUMMED
+    m.value = m.serial = last;
 #else
     pull(&m, sizeof m);
 #endif
@@ -65,6 +94,10 @@ NOINLINE int get(void) {
 
 void command(const char *line) {
     int x;
+#ifdef FOREIGN
+    if (!ends[1])
+        ends[1] = fileno(tmpfile());
+#endif
     if (!ends[1] && pipe(ends))
         abort();
     if (sscanf(line, "one %d", &x) == 1) {

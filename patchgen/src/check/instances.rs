@@ -8,7 +8,7 @@
 use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::{Cause, DataChange, DataDiff};
 use crate::dwarf::DebugInfo;
-use crate::image::{DynReloc, Image, ImageError, SectionKind};
+use crate::image::{DynReloc, Image, ImageError, Import, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations};
 use crate::lift::{Data, DataKind, DataRef, Lifted, Slot, Target};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_lambda};
@@ -227,6 +227,9 @@ const COPYING: &[&str] = &[
     "tsearch",
 ];
 
+/// Versions of symbols of libraries that have no others which do.
+const KNOWN: &[&str] = &["GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_"];
+
 /// Such, and those of the old image that take a `const void *`, by all their names.
 fn copying<'a>(analysis: Analysis<'a>, was: &Survey) -> BTreeSet<&'a str> {
     let (image, old) = (analysis.old_image, analysis.old);
@@ -431,15 +434,22 @@ impl Judge<'_> {
     /// What an old function calls that may copy bytes of any type to where they last: a queue, a pipe.
     fn copier(&self, func: FuncId) -> Option<&str> {
         let old = self.analysis.old;
-        let called = |target: &Target| match *target {
-            Target::Func { func, .. } => Some(self.old_name(func)),
+        let copies = |target: &Target| match *target {
+            Target::Func { func, .. } => Some(self.old_name(func)).filter(|name| self.copying.contains(name)),
             Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => {
-                Some(self.analysis.old_image.imports[import.index()].name.as_str())
+                let import = &self.analysis.old_image.imports[import.index()];
+                Some(import.name.as_str()).filter(|_| self.may_copy(import))
             }
             _ => None,
         };
-        let mut names = old.functions[func.index()].refs.iter().filter_map(|r| called(&r.target));
-        names.find(|name| self.copying.contains(name))
+        old.functions[func.index()].refs.iter().find_map(|r| copies(&r.target))
+    }
+
+    /// Of the C library and the compilers' own it is known; of others, what they are declared to take says so.
+    fn may_copy(&self, import: &Import) -> bool {
+        let known = import.version.as_ref().is_some_and(|v| KNOWN.iter().any(|library| v.starts_with(library)));
+        let takes = || self.old.foreign.get(&import.name).copied().unwrap_or(true);
+        self.copying.contains(import.name.as_str()) || (!known && takes())
     }
 
     /// Functions in whose frames instances are, as (old, new).

@@ -267,6 +267,8 @@ fn framed(name: DwAt) -> bool {
     matches!(
         name,
         dw::DW_AT_name
+            | dw::DW_AT_linkage_name
+            | dw::DW_AT_MIPS_linkage_name
             | dw::DW_AT_type
             | dw::DW_AT_specification
             | dw::DW_AT_abstract_origin

@@ -41,6 +41,8 @@ pub struct Frames<'n> {
     pub fixed: BTreeMap<String, BTreeMap<Svma, (String, bool)>>,
     /// By type: global variables that are declared to hold one.
     pub declared: BTreeMap<String, BTreeSet<String>>,
+    /// Functions that are declared only, by their names in object files, and whether they take bytes of any type.
+    pub foreign: BTreeMap<String, bool>,
 }
 
 /// One entry of a function: an abstract one that knows one of the types, or one with code.
@@ -56,11 +58,12 @@ struct Part<'n> {
 
 type Outside = BTreeMap<String, BTreeSet<String>>;
 
-/// What units say of variables that hold one of the types.
+/// What units say of variables that hold one of the types, and of functions that they don't have.
 #[derive(Default)]
 struct Holding {
     fixed: BTreeMap<String, BTreeMap<Svma, (String, bool)>>,
     declared: Outside,
+    foreign: BTreeMap<String, bool>,
 }
 
 impl Frames<'_> {
@@ -125,6 +128,9 @@ pub fn frames<'n>(
         parts.extend(of_unit);
         for (ty, variables) in holding.fixed {
             out.fixed.entry(ty).or_default().extend(variables);
+        }
+        for (name, takes) in holding.foreign {
+            *out.foreign.entry(name).or_default() |= takes;
         }
         for (ty, names) in holding.declared {
             out.declared.entry(ty).or_default().extend(names);
@@ -347,6 +353,9 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
         let view = self.finder.shapes.view;
         let node = table.node(index);
         let at = DieRef { unit: view.unit, offset: node.offset };
+        if node.declaration && !node.code {
+            self.declaration(at);
+        }
         let (given, returned) = self.types_of(node);
         if !returned.is_empty() {
             let name = self.name(at);
@@ -391,6 +400,15 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
             _ => None,
         };
         self.parts.push(Part { at, entry, origins, inlined, frame });
+    }
+
+    fn declaration(&mut self, at: DieRef) {
+        let linkage = super::linkage(&self.finder.shapes.view, at).filter(|name| !name.is_empty());
+        let named = self.finder.shapes.view.declared(at).map(|(_, node)| node.name.bytes());
+        if let Some(name) = linkage.or(named) {
+            let takes = super::index::takes_bytes(&mut self.finder.shapes, at);
+            *self.holding.foreign.entry(String::from_utf8_lossy(name).into_owned()).or_default() |= takes;
+        }
     }
 
     /// What an entry is an instance of, and what that completes.

@@ -330,25 +330,25 @@ fn entries<'t>(table: &'t Table<'_>) -> impl Iterator<Item = (u32, Svma)> + 't {
     })
 }
 
-/// Where functions begin that have several parameters, one of them a `const void *`.
+/// Where functions begin that [take bytes](takes_bytes).
 fn untyped(shapes: &mut Shapes<'_, '_>) -> Vec<Svma> {
     let (table, unit) = (shapes.view.local, shapes.view.unit);
-    let mut out = Vec::new();
-    for (i, entry) in entries(table) {
-        let declared = shapes.view.declared(DieRef { unit, offset: table.node(i).offset });
-        let Some((of, index)) = declared.and_then(|(at, _)| shapes.view.get(at)) else { continue };
-        let parameters: Vec<_> =
-            of.children(index).map(|c| of.node(c)).filter(|n| n.tag == dw::DW_TAG_formal_parameter).collect();
-        let mut to_void = |ty| {
-            let pointer = shapes.bare(ty).filter(|b| b.node().tag == dw::DW_TAG_pointer_type);
-            let target = pointer.and_then(|b| b.node().ty).filter(|&at| shapes.bare(Some(at)).is_none());
-            target.and_then(|at| shapes.view.node(at)).is_some_and(|n| n.tag == dw::DW_TAG_const_type)
-        };
-        if parameters.len() > 1 && parameters.iter().any(|n| to_void(n.ty)) {
-            out.push(entry);
-        }
-    }
-    out
+    let all = entries(table).filter(|&(i, _)| takes_bytes(shapes, DieRef { unit, offset: table.node(i).offset }));
+    all.map(|(_, entry)| entry).collect()
+}
+
+/// Whether a function has several parameters, one of them a `const void *`.
+pub(super) fn takes_bytes(shapes: &mut Shapes<'_, '_>, at: DieRef) -> bool {
+    let declared = shapes.view.declared(at);
+    let Some((of, index)) = declared.and_then(|(at, _)| shapes.view.get(at)) else { return false };
+    let parameters: Vec<_> =
+        of.children(index).map(|c| of.node(c)).filter(|n| n.tag == dw::DW_TAG_formal_parameter).collect();
+    let mut to_void = |ty| {
+        let pointer = shapes.bare(ty).filter(|b| b.node().tag == dw::DW_TAG_pointer_type);
+        let target = pointer.and_then(|b| b.node().ty).filter(|&at| shapes.bare(Some(at)).is_none());
+        target.and_then(|at| shapes.view.node(at)).is_some_and(|n| n.tag == dw::DW_TAG_const_type)
+    };
+    parameters.len() > 1 && parameters.iter().any(|n| to_void(n.ty))
 }
 
 fn short_hash(name: &[u8]) -> u32 {
