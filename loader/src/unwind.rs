@@ -125,8 +125,10 @@ pub fn announce(entry: Entry, on_control_thread: bool, report: &mut Report) -> R
         publish(unit, report)?;
         let symbols = Symbols::seen_from(&mem, unit.bias);
         let asked = || symbols.find(FIND, b"") == Ok(Some(own()));
-        // libgcc's unwinder, linked into the module itself, or into one whose exceptions come through it. Without a call there is no such frame.
-        if !entry.new_sites().is_empty() && !asked() && symbols.any_imports_without(FIND, REGISTER) {
+        // libgcc's unwinder, linked into the module itself, or into one whose exceptions come through it. Without a call in the new code there is
+        // no such frame.
+        let calls = entry.new_sites().iter().any(|site| unit.text < *site && *site - unit.text <= unit.text_len);
+        if calls && !asked() && symbols.any_imports_without(FIND, REGISTER) {
             return Err(report.refuse(codes::UNWINDER, format_args!("a module has an unwinder of its own")));
         }
         let Some(register) = symbols.find(REGISTER, b"").ok().flatten() else { continue };

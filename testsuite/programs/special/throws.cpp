@@ -14,3 +14,12 @@ extern "C" int throws(int (*through)(callback *, int), int x) {
         return -1;
     }
 }
+
+// Without a call, so that it is replaced although the unwinder can't be told of its frame.
+extern "C" __attribute__((noinline)) int leaf(int x) {
+#ifdef NEW
+    return x * x + 7 * x - 1;
+#else
+    return x + 1;
+#endif
+}

@@ -1,7 +1,7 @@
 //! Faults injected before the switch, and attaching where that is hard: nothing is changed, `hpatch status` says so, and the next try works.
 
 use super::{Case, Pair, answers};
-use crate::bundle::Signer;
+use crate::bundle::{self, Signer};
 use crate::left_out::left_out;
 use crate::process::{Output, run, run_ok};
 use crate::program::{Config, Program};
@@ -10,7 +10,7 @@ use crate::target::{self, Launch, Target};
 use crate::{Failure, Result, check, fail, paths};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "attached under a filter", hazards: "S7", run: attached_filtered },
     Case { name: "unwinder of its own, attached", hazards: "C8,S7", run: own_unwinder },
     Case { name: "unwinder of another image", hazards: "C8", run: others_unwinder },
+    Case { name: "unwinder of its own, beside a leaf", hazards: "C8,S7", run: leaf_beside },
     Case { name: "attached inside a constructor", hazards: "S3,S7", run: attached_constructing },
 ];
 
@@ -203,7 +204,38 @@ fn own_unwinder() -> Result<()> {
     target.finish()
 }
 
-/// A library's exceptions come through the patched program; whoever can't be told of its new frames would end it.
+/// No exception passes through a function that makes no calls, and one that is edited stays known.
+fn leaf_beside() -> Result<()> {
+    let program = Program::read(&paths::programs().join("special/leaf_beside.cc"))?;
+    for compiler in ["gcc-11", "gcc-12"] {
+        if paths::find(compiler).is_none() {
+            left_out(format!("the machine has no {compiler}"));
+            continue;
+        }
+        let pair = Pair::built(&program, &format!("leaf-beside-{compiler}"), &Config::new(&[("cc", compiler)]))?;
+        Signer::shared()?.sign(&pair.bundle)?;
+        for attached in [false, true] {
+            let mut target = if attached { started_and_attached(&pair)? } else { pair.start()? };
+            answers(&mut target, "area 3", "60 4", "before")?;
+            target.apply(&pair.bundle)?.expect(0)?;
+            answers(&mut target, "area 3", "too small: 3", compiler)?;
+            answers(&mut target, "area 6", "110 77", compiler)?;
+            target.revert_and_unmap("fix")?.expect(0)?;
+            answers(&mut target, "area 3", "60 4", "reverted")?;
+            target.finish()?;
+        }
+    }
+    Ok(())
+}
+
+fn started_and_attached(pair: &Pair) -> Result<Target> {
+    let target = Target::start(&pair.builds.old.program, &Launch::default())?;
+    attach(&target)?.expect(0)?;
+    Ok(target)
+}
+
+/// A library's exceptions come through the patched program; whoever can't be told of its new frames would end it. It is the same where the bundle
+/// changes the library, too.
 fn others_unwinder() -> Result<()> {
     let pair = Pair::make("thrown_through", "others-unwinder")?;
     for (compiler, attached, passes) in
@@ -213,23 +245,32 @@ fn others_unwinder() -> Result<()> {
             left_out(format!("the machine has no {compiler}"));
             continue;
         }
-        let library = pair.builds.folder.join(format!("libthrows-{compiler}.so"));
-        let mut build = Command::new(compiler);
-        build.args(["-shared", "-fPIC", "-static-libgcc", "-static-libstdc++", "-o"]).arg(&library);
-        run_ok(build.arg(paths::programs().join("special/throws.cpp")), Duration::from_secs(60))?;
-        let mut target = if attached {
-            let target = Target::start(&pair.builds.old.program, &Launch::default())?;
-            attach(&target)?.expect(0)?;
-            target
-        } else {
-            pair.start()?
+        let built = |version: &str, defines: &[&str]| -> Result<PathBuf> {
+            let library = pair.builds.folder.join(format!("libthrows-{compiler}-{version}.so"));
+            let mut build = Command::new(compiler);
+            build.args(["-shared", "-fPIC", "-g", "-O1", "-Wl,--build-id", "-static-libgcc", "-static-libstdc++"]);
+            build.args(defines).arg("-o").arg(&library);
+            run_ok(build.arg(paths::programs().join("special/throws.cpp")), Duration::from_secs(60))?;
+            Ok(library)
         };
+        let (library, new) = (built("old", &[])?, built("new", &["-DNEW"])?);
+        let both = pair.builds.folder.join(format!("both-{compiler}.hpatch"));
+        let libraries = format!("{}={}", library.display(), new.display());
+        let (old_program, new_program) = (&pair.builds.old.module, &pair.builds.new.module);
+        bundle::build(old_program, new_program, &both, "fix", &["--pair", &libraries])?.expect(0)?;
+        Signer::shared()?.sign(&both)?;
+        let mut target = if attached { started_and_attached(&pair)? } else { pair.start()? };
         answers(&mut target, &format!("load {}", library.display()), "ok", compiler)?;
         answers(&mut target, "call 2", "-1", "before")?;
-        let output = target.apply(&pair.bundle)?.expect(if passes { 0 } else { 4 })?;
-        check!(passes || output.text().contains("HP1110"), "{compiler}: {}", output.describe());
-        answers(&mut target, "call 1", if passes { "201" } else { "2" }, compiler)?;
-        answers(&mut target, "call 2", "-1", "afterwards")?;
+        for bundle in [&pair.bundle, &both] {
+            let output = target.apply(bundle)?.expect(if passes { 0 } else { 4 })?;
+            check!(passes || output.text().contains("HP1110"), "{compiler}: {}", output.describe());
+            answers(&mut target, "call 1", if passes { "201" } else { "2" }, compiler)?;
+            answers(&mut target, "call 2", "-1", "afterwards")?;
+            if passes {
+                target.revert_and_unmap("fix")?.expect(0)?;
+            }
+        }
         target.finish()?;
     }
     Ok(())

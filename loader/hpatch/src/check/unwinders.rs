@@ -1,6 +1,7 @@
 //! Old unwinders that are linked into a module (`-static-libgcc`) ask nobody for the tables of a frame but the dynamic linker's list of modules: an
-//! exception that such a one brings through new code ends the process. Of the patched modules themselves `patchgen` has seen to that.
+//! exception that such a one brings through new code ends the process. Of the module's own new code `patchgen` has seen to that.
 
+use hpatch_core::abi::Unit;
 use object::{Object, ObjectSymbol};
 
 use crate::error::{Error, Exit, Result, code};
@@ -21,13 +22,14 @@ const TOLD: &[u8] = b"__register_frame_info";
 /// HP1110.
 pub fn check(target: &Target, patch: &Patch) -> Result<()> {
     // Those of functions that stay where they are aren't new code.
-    let new = |site: &u64| patch.units.iter().any(|(u, _)| u.text < *site && *site - u.text <= u.text_len);
-    if !patch.new_sites.iter().any(new) {
+    let calls = |u: &Unit| patch.new_sites.iter().any(|site| u.text < *site && *site - u.text <= u.text_len);
+    let calling: Vec<u64> = patch.units.iter().filter(|(u, _)| calls(u)).map(|(u, _)| u.lo).collect();
+    if calling.is_empty() {
         return Ok(());
     }
     let maps = target.maps()?;
-    let other = |m: &Module| !patch.units.iter().any(|(u, _)| m.contains(u.lo));
-    let mut modules = modules::loaded(&target.mem, &maps).into_iter().filter(|m| other(m) && !m.is_libc());
+    let others = |m: &Module| calling.iter().any(|lo| !m.contains(*lo));
+    let mut modules = modules::loaded(&target.mem, &maps).into_iter().filter(|m| others(m) && !m.is_libc());
     match modules.find(|m| source::file_of(target, m, &maps).is_some_and(|file| unwinds_alone(&file))) {
         None => Ok(()),
         Some(m) => Err(Error::new(
