@@ -301,7 +301,6 @@ impl Switch<'_> {
                 hits.retain(|h| h.func != u32::MAX);
             }
             let mut reason = None;
-            let revert = matches!(self.direction, Direction::Revert | Direction::Drain);
             if hits.is_empty() {
                 if self.direction == Direction::Apply {
                     // Counts from the moment before the stop; it isn't looked at before the record is live.
@@ -323,12 +322,12 @@ impl Switch<'_> {
                             out.waited = begun.elapsed();
                             return Ok(out);
                         }
-                        blockers.add(target, self.patch, revert, false, &scanner.hits);
+                        blockers.add(target, self.patch, false, &scanner.hits);
                         self.unwinder();
                     }
                     Ok(None) => {
                         out.missed += 1;
-                        blockers.add(target, self.patch, revert, false, &hits);
+                        blockers.add(target, self.patch, false, &hits);
                     }
                     Err(StopError::Traced(by)) if !traced_once => {
                         out.stops += 1;
@@ -344,7 +343,7 @@ impl Switch<'_> {
             } else {
                 let undisturbed = out.stops + out.missed == 0;
                 out.put_off += 1;
-                blockers.add(target, self.patch, revert, undisturbed, &hits);
+                blockers.add(target, self.patch, undisturbed, &hits);
                 self.unwinder();
             }
             if begun.elapsed() >= options.timeout {

@@ -89,8 +89,8 @@ pub struct Blockers {
 }
 
 impl Blockers {
-    /// Adds the findings of one attempt. `revert` says that the code in use is the patch's own; `undisturbed` that no thread was stopped yet.
-    pub fn add(&mut self, target: &Target, patch: &Patch, revert: bool, undisturbed: bool, hits: &[Hit]) {
+    /// Adds the findings of one attempt. `undisturbed` says that no thread was stopped yet.
+    pub fn add(&mut self, target: &Target, patch: &Patch, undisturbed: bool, hits: &[Hit]) {
         let now = Instant::now();
         for &hit in hits {
             let same = |b: &&mut Blocker| b.hit.tid == hit.tid && b.hit.addr == hit.addr && b.last != now;
@@ -102,8 +102,11 @@ impl Blockers {
             if self.list.iter().any(|b| b.hit.tid == hit.tid && b.hit.addr == hit.addr) {
                 continue;
             }
-            let func = patch.funcs.get(hit.func as usize);
-            let start = func.map(|f| if revert { f.0.replacement } else { f.0.entry });
+            let start = patch.funcs.get(hit.func as usize).map(|(f, _)| {
+                // A return address may lie right behind.
+                let new = f.replacement..=f.replacement.saturating_add(f.replacement_len);
+                if new.contains(&hit.addr) { f.replacement } else { f.entry }
+            });
             self.list.push(Blocker {
                 hit,
                 comm: target.comm_of(hit.tid),
@@ -147,5 +150,24 @@ impl Blockers {
         let mut v: Vec<_> = self.list.iter().filter(|b| b.last == last).collect();
         v.sort_by_key(|b| std::cmp::Reverse(b.times));
         v
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::compose::tests::patch;
+    use hpatch_core::abi::Func;
+    use zerocopy::FromZeros;
+
+    #[test]
+    fn offsets_are_from_the_code_that_is_in_use() {
+        let func = Func { entry: 0x100, replacement: 0x9000, replacement_len: 0x20, ..Func::new_zeroed() };
+        let patch = Patch { funcs: vec![(func, "f".to_owned())], ..patch(0x1, &[]) };
+        let target = Target::open(std::process::id() as i32).expect("own process");
+        let hit = |addr| Hit { tid: target.pid, how: Use::Returning { slot: 8 }, addr, func: 0 };
+        let mut all = Blockers::default();
+        all.add(&target, &patch, false, &[hit(0x104), hit(0x9008), hit(0x9020)]);
+        assert_eq!(all.list.iter().map(|b| b.offset).collect::<Vec<_>>(), [Some(4), Some(8), Some(0x20)]);
     }
 }

@@ -168,7 +168,7 @@ pub fn blocked(pid: i32) -> Result<Report> {
         let forbidden = if revert { switch::new_code(p) } else { switch::old_code(p) };
         let hits = dry::look(&target, &tasks, &mut scanner, &forbidden);
         let mut b = Blockers::default();
-        b.add(&target, p, revert, true, &hits);
+        b.add(&target, p, true, &hits);
         if !hits.is_empty() {
             b.find_lines(&target);
         }

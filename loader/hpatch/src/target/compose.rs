@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hpatch_core::abi::{Range, RecordState};
+use hpatch_core::abi::{Func, Range, RecordState};
+use patchfmt::payload::FUNC_IDLE;
 
 use super::control::{Edit, Patch};
 use crate::moves;
@@ -135,14 +136,21 @@ pub fn together(mut records: Vec<Patch>) -> Option<Patch> {
 /// Counts the code of other records that stands in for functions which have to be idle among the patch's: it reads the same constants.
 pub fn with_replacements(mut patch: Patch, records: &[Patch]) -> Patch {
     for other in records.iter().filter(|o| o.addr != patch.addr && !o.is(RecordState::Reverted)) {
-        let of = |func: u32| other.funcs.get(func as usize).map(|f| f.0.entry);
-        let idle = |entry: u64| patch.funcs.iter().position(|f| f.0.idle() && f.0.entry == entry);
-        let replaced = other.funcs.iter().filter(|f| !f.0.idle());
-        let Some(any) = replaced.map(|f| f.0.entry).find_map(idle) else { continue };
+        let mut stands_in: BTreeMap<u32, u32> = BTreeMap::new();
+        for (n, (f, name)) in (0u32..).zip(&other.funcs).filter(|(_, f)| !f.0.idle()) {
+            if patch.funcs.iter().any(|(own, _)| own.idle() && own.entry == f.entry) {
+                stands_in.insert(n, patch.funcs.len() as u32);
+                let idle = Func { flags: f.flags | FUNC_IDLE, ..*f };
+                patch.funcs.push((idle, format!("{name} ({})", other.id)));
+            }
+        }
+        let Some(&any) = stands_in.values().next() else { continue };
         // Parts that belong to no function in particular may belong to that one.
-        let func = |r: &Range| of(r.func).map_or(Some(any), idle);
-        let ranges: Vec<Range> =
-            other.new_ranges.iter().filter_map(|r| Some(Range { func: func(r)? as u32, ..*r })).collect();
+        let func = |r: &Range| match other.funcs.get(r.func as usize) {
+            Some(_) => stands_in.get(&r.func).copied(),
+            None => Some(any),
+        };
+        let ranges: Vec<Range> = other.new_ranges.iter().filter_map(|r| Some(Range { func: func(r)?, ..*r })).collect();
         let returns = |site: &&u64| ranges.iter().any(|r| r.start < **site && **site <= r.end);
         patch.new_sites.extend(other.new_sites.iter().filter(returns));
         patch.new_ranges.extend(ranges);
@@ -155,7 +163,7 @@ pub fn with_replacements(mut patch: Patch, records: &[Patch]) -> Patch {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use hpatch_core::abi::{Func, Move, Record};
+    use hpatch_core::abi::{Move, Record};
     use zerocopy::FromZeros;
 
     pub fn patch(addr: u64, edits: &[(u64, &str, &str)]) -> Patch {
@@ -238,11 +246,12 @@ pub mod tests {
             |entry, replacement, flags| (Func { entry, replacement, flags, ..Func::new_zeroed() }, String::new());
         let range = |start, func| Range { start, end: start + 16, func, reserved: 0 };
         let idle = Patch {
-            funcs: vec![func(50, 0x1000, 0), func(100, 100, patchfmt::payload::FUNC_IDLE)],
+            funcs: vec![func(50, 0x1000, 0), func(100, 100, FUNC_IDLE)],
             new_ranges: vec![range(0x1000, 0), range(100, 1)],
             ..patch(0x1, &[])
         };
         let other = Patch {
+            id: "other".to_owned(),
             funcs: vec![func(70, 0x2000, 0), func(100, 0x2010, 0)],
             new_ranges: vec![range(0x2000, 0), range(0x2010, 1), range(0x2020, u32::MAX)],
             new_sites: vec![0x2008, 0x2018],
@@ -251,7 +260,9 @@ pub mod tests {
         let apart = Patch { funcs: vec![func(70, 0x3000, 0)], new_ranges: vec![range(0x3000, 0)], ..patch(0x3, &[]) };
         let all = with_replacements(idle, &[other, apart]);
         let ranges: Vec<_> = all.new_ranges.iter().map(|r| (r.start, r.func)).collect();
-        assert_eq!(ranges, [(100, 1), (0x1000, 0), (0x2010, 1), (0x2020, 1)]);
+        assert_eq!(ranges, [(100, 1), (0x1000, 0), (0x2010, 2), (0x2020, 2)]);
+        let (stands_in, name) = &all.funcs[2];
+        assert!(stands_in.idle() && stands_in.replacement == 0x2010 && name == " (other)");
         assert_eq!(all.new_sites, [0x2018]);
     }
 
