@@ -222,16 +222,12 @@ pub fn memfd(name: &CStr) -> Result<Fd> {
     const MFD_CLOEXEC: u64 = 1;
     const MFD_ALLOW_SEALING: u64 = 2;
     const MFD_EXEC: u64 = 0x10;
-    const EINVAL: Errno = Errno(22);
     let make = |flags| {
         // SAFETY: `name` ends with a NUL and outlives the call.
         unsafe { call(nr::MEMFD_CREATE, [name.as_ptr() as u64, flags, 0, 0, 0, 0]) }.map(Fd)
     };
-    match make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC) {
-        // Kernels before 6.3 don't know MFD_EXEC.
-        Err(EINVAL) => make(MFD_CLOEXEC | MFD_ALLOW_SEALING),
-        other => other,
-    }
+    // Kernels before 6.3 don't know MFD_EXEC; where `vm.memfd_noexec` is 2 it is refused.
+    make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC).or_else(|_| make(MFD_CLOEXEC | MFD_ALLOW_SEALING))
 }
 
 pub fn set_size(fd: &Fd, len: u64) -> Result<()> {

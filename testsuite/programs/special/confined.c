@@ -7,10 +7,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// `run PROGRAM PID BUNDLE [OPTION]`: the exit status of `PROGRAM apply --pid PID BUNDLE [OPTION]`, and what it says.
+static int number = EPERM;
+
+// `errno N`: what the filter says. `run PROGRAM PID BUNDLE [OPTION]`: the exit status of `PROGRAM apply --pid PID BUNDLE [OPTION]`, and what it says.
 void command(const char *line) {
     char program[1024], pid[32], bundle[1024], option[64] = "", said[4096];
     int out[2], status = 0;
+    if (sscanf(line, "errno %d", &number) == 1)
+        puts("done");
     if (sscanf(line, "run %1023s %31s %1023s %63s", program, pid, bundle, option) < 3 || pipe(out))
         return;
     fflush(stdout);
@@ -18,7 +22,7 @@ void command(const char *line) {
     if (child == 0) {
         dup2(out[1], 1);
         dup2(out[1], 2);
-        if (refuse_ptrace())
+        if (refuse_ptrace(number))
             _exit(125);
         execl(program, program, "--json", "apply", "--pid", pid, bundle, *option ? option : NULL, (char *)NULL);
         _exit(126);

@@ -303,7 +303,7 @@ void command(const char *line) {
     if (!strcmp(line, "filter kill"))
         filter(SECCOMP_RET_KILL_PROCESS);
     if (!strcmp(line, "filter ptrace"))
-        say(refuse_ptrace());
+        say(refuse_ptrace(EPERM));
     if (!strcmp(line, "nobody"))
         say(setgroups(0, NULL) || setgid(65534) || setuid(65534));
     if (sscanf(line, "chroot %255s", path) == 1)

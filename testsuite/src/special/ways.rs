@@ -2,6 +2,7 @@
 
 use super::{Case, Pair, answers, compiled};
 use crate::bundle::Signer;
+use crate::left_out::left_out;
 use crate::process::{Output, run};
 use crate::program::Config;
 use crate::snapshot::Snapshot;
@@ -21,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "other ways, killed at each step", hazards: "S7,S13", run: killed },
     Case { name: "signals can't reach", hazards: "S4,S7", run: refused },
     Case { name: "nothing to start inside", hazards: "S7", run: nothing_inside },
+    Case { name: "memory files without the right to execute", hazards: "S7", run: no_exec_files },
     Case { name: "ptrace refused to the command", hazards: "S7", run: confined },
     Case { name: "ptrace refused to both", hazards: "S7", run: confined_both },
 ];
@@ -332,6 +334,38 @@ fn nothing_inside() -> Result<()> {
     target.finish()
 }
 
+/// A namespace with `vm.memfd_noexec` at 2, which refuses memory files that are asked to be executable.
+fn no_exec_files() -> Result<()> {
+    let strict = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"];
+    let script = r#"echo 2 > /proc/sys/vm/memfd_noexec && exec "$@""#;
+    let tried = run(Command::new("unshare").args(strict).args([script, "sh", "true"]), Duration::from_secs(10));
+    if !tried.is_ok_and(|tried| tried.code() == Some(0)) {
+        left_out("no right to a namespace without executable memory files");
+        return Ok(());
+    }
+    let pair = Pair::make("odd", "ways-no-exec")?;
+    let trust = Signer::shared()?.trust();
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let hpatch = text(&paths::tool("hpatch")?);
+    let words =
+        ["sh", &hpatch, "run", "--trust", &text(&trust), "--signal", SIGNAL, "--", &text(&pair.builds.old.program)];
+    let arguments = strict.into_iter().chain([script]).chain(words).map(str::to_owned).collect();
+    let mut target = Target::start(Path::new("unshare"), &Launch { arguments, ..Launch::default() })?;
+    let outer = target.pid();
+    let pid = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"))?;
+    for way in ["outside", "inside", "signals"] {
+        for (verb, more, wanted) in
+            [("apply", &[&*pair.bundle.to_string_lossy()][..], "101 200"), ("revert", &["fix", "--unmap"], "2 2")]
+        {
+            let mut command = Command::new(&hpatch);
+            command.args([verb, "--pid", pid.trim()]).args(more).env("HPATCH_TEST_WAY", way);
+            run(&mut command, Duration::from_secs(60))?.expect(0)?;
+            answers(&mut target, "value", wanted, way)?;
+        }
+    }
+    target.finish()
+}
+
 /// `hpatch` runs where a filter refuses ptrace; the process doesn't.
 fn confined() -> Result<()> {
     refusing("ways-confined", &[], "")
@@ -351,12 +385,17 @@ fn refusing(scene: &str, states: &[&str], option: &str) -> Result<()> {
         answers(&mut target, state, "done", "before")?;
     }
     let hpatch = paths::tool("hpatch")?;
-    let said = runner.ask(&format!("run {} {} {}{option}", hpatch.display(), target.pid(), pair.bundle.display()))?;
-    check!(said.starts_with("0 ") && said.contains("\"changed\":true"), "without ptrace: `{said}`");
-    answers(&mut target, "value", "101 200", "patched")?;
-    target.verify()?.expect(0)?;
-    target.revert("fix")?.expect(0)?;
-    answers(&mut target, "value", "2 2", "reverted")?;
+    // EPERM, EACCES, ENOSYS.
+    for number in [1, 13, 38] {
+        answers(&mut runner, &format!("errno {number}"), "done", "before")?;
+        let call = format!("run {} {} {}{option}", hpatch.display(), target.pid(), pair.bundle.display());
+        let said = runner.ask(&call)?;
+        check!(said.starts_with("0 ") && said.contains("\"changed\":true"), "without ptrace ({number}): `{said}`");
+        answers(&mut target, "value", "101 200", "patched")?;
+        target.verify()?.expect(0)?;
+        target.revert("fix")?.expect(0)?;
+        answers(&mut target, "value", "2 2", "reverted")?;
+    }
     answers(&mut target, "interrupted", "0", "after all")?;
     runner.finish()?;
     target.finish()

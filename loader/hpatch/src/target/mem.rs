@@ -132,11 +132,10 @@ pub fn read_pieces(tid: i32, pieces: &[Piece], words: &mut [u64], iov: &mut IoVe
         return Ok(n as usize);
     }
     let e = io::Error::last_os_error();
-    // Filters that refuse ptrace(2) often refuse this as well.
-    if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) {
-        read_from_file(tid, pieces, words)
-    } else {
-        Err(e)
+    // Filters that refuse ptrace(2) often refuse this as well, with whatever number.
+    match e.raw_os_error() {
+        Some(libc::EFAULT | libc::ESRCH) => Err(e),
+        _ => read_from_file(tid, pieces, words),
     }
 }
 

@@ -19,9 +19,14 @@ fn request(op: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<l
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
 }
 
-/// EPERM is said of a thread, too, that is just ending because another one replaces the program: who has its id then can be traced.
+/// EPERM is said of a thread, too, that is just ending because another one replaces the program: who has its id then can be traced. A filter may
+/// refuse with other numbers: they become that one.
 pub fn seize(tid: i32, options: i32) -> io::Result<()> {
-    let once = || request(libc::PTRACE_SEIZE as _, tid, 0, options as usize).map(drop);
+    let refused = |e: io::Error| match errno(&e) {
+        libc::EACCES | libc::ENOSYS => io::Error::from_raw_os_error(libc::EPERM),
+        _ => e,
+    };
+    let once = || request(libc::PTRACE_SEIZE as _, tid, 0, options as usize).map(drop).map_err(refused);
     match once() {
         Err(e) if errno(&e) == libc::EPERM => once(),
         other => other,
