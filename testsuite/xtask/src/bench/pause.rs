@@ -73,13 +73,16 @@ pub fn run(bench: &Bench) -> Result<()> {
             let Some((_, bundle)) = bundles.iter().find(|(n, _)| *n == functions) else { continue };
             let mut target = Target::start(&old.program, &Launch::trusting(signer.trust()))?;
             target.ask(&format!("idle {threads}"))?;
-            let (mut bare, mut ours) = (Vec::new(), Figures::default());
+            let (mut bare, mut bare_write, mut ours) = (Vec::new(), Vec::new(), Figures::default());
             for _ in 0..rounds {
                 let said = run_ok(Command::new(&stop).arg(target.pid().to_string()).arg("1"), LIMIT)?;
-                bare.push(number(&said.stdout)?);
+                let Some((stopped, wrote)) = said.stdout.trim().split_once(' ') else { fail!("{}", said.describe()) };
+                bare.push(number(stopped)?);
+                bare_write.push(number(wrote)?);
                 ours.add(&target, bundle)?;
             }
             let (bare, pause) = (median(&mut bare)?, median(&mut ours.pause)?);
+            let bare_write = median(&mut bare_write)?;
             let (check, write) = (median(&mut ours.check)?, median(&mut ours.write)?);
             let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
             row(
@@ -87,10 +90,11 @@ pub fn run(bench: &Bench) -> Result<()> {
                 &format!("{bare:.0} us"),
                 &format!("{pause:.0} us"),
                 &format!(
-                    "{:.2}x; check {:.2} us a thread, write {:.2} us a function",
+                    "{:.2}x; check {:.2} us a thread, write {:.2} us a function ({:.2}x of {bare_write:.2} us for the bare calls)",
                     pause / bare,
                     check / (threads + 1) as f64,
-                    write / functions as f64
+                    write / functions as f64,
+                    write / bare_write,
                 ),
             );
         }
