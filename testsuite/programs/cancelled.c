@@ -4,6 +4,7 @@
 //#Flags: -pthread -fexceptions
 //#Expect: live
 //#Call: cancel 4
+#include "asleep.h"
 #include "scenario.h"
 #include "cancel.h"
 #include <unistd.h>
@@ -24,7 +25,7 @@ NOINLINE void stay(int x) {
 }
 
 static void until_it_waits(void) {
-    usleep(20000);
+    until_others_sleep();
 }
 
 void command(const char *line) {

@@ -2,6 +2,7 @@
 //#Hazard: S1
 //#Expect: live
 //#Call: value
+#include "asleep.h"
 #include "scenario.h"
 #include <pthread.h>
 #include <unistd.h>
@@ -32,11 +33,11 @@ void command(const char *line) {
         printf("%d\n", wait_for_work(0));
     if (!strcmp(line, "enter")) {
         pthread_t thread;
+        left = 0;
         if (pipe(gate) || pthread_create(&thread, NULL, worker, NULL))
             abort();
         pthread_detach(thread);
-        left = 0;
-        usleep(50000);
+        until_others_sleep();
     }
     if (!strcmp(line, "leave")) {
         if (write(gate[1], "x", 1) != 1)

@@ -4,6 +4,7 @@
 //#Edits: 2
 //#Expect: live
 //#Call: value
+#include "asleep.h"
 #include "scenario.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -83,11 +84,11 @@ void command(const char *line) {
     }
     if (!strcmp(line, "enter")) {
         pthread_t thread;
+        left = 0;
         if (pipe(gate) || pthread_create(&thread, NULL, waiter, NULL))
             abort();
         pthread_detach(thread);
-        left = 0;
-        usleep(50000);
+        until_others_sleep();
     }
     if (!strcmp(line, "leave")) {
         if (write(gate[1], "x", 1) != 1)

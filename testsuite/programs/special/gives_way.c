@@ -3,6 +3,7 @@
 //#Flags: -pthread
 //#Expect: live
 //#Call: value
+#include "asleep.h"
 #include "scenario.h"
 #include <pthread.h>
 #include <unistd.h>
@@ -57,7 +58,7 @@ void command(const char *line) {
         if (pipe(gate) || pthread_create(&thread, NULL, waiter, NULL))
             abort();
         pthread_detach(thread);
-        usleep(50000);
+        until_others_sleep();
         waits = 0;
     }
     if (!strcmp(line, "leave")) {

@@ -4,6 +4,7 @@
 //#Call: value
 //#Flags: -pthread
 #define _GNU_SOURCE
+#include "asleep.h"
 #include "scenario.h"
 #include "threads.h"
 #include "refuse_ptrace.h"
@@ -178,7 +179,7 @@ static void interrupt_one(int inside) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK | SA_RESTART};
     sigaction(SIGUSR1, &action, NULL);
     pthread_t thread = start_thread(on_alternate_stack, inside ? gate : NULL);
-    usleep(50000);
+    until_others_sleep();
     pthread_kill(thread, SIGUSR1);
     while (!atomic_load(&handled))
         usleep(1000);

@@ -5,6 +5,7 @@
 //#Call: result
 //#Flags: -rdynamic -fno-optimize-sibling-calls
 #define _GNU_SOURCE
+#include "asleep.h"
 #include "scenario.h"
 #include <dlfcn.h>
 #include <execinfo.h>
@@ -95,7 +96,7 @@ void command(const char *line) {
         pthread_detach(thread);
         while (!inside)
             usleep(1000);
-        usleep(20000);
+        until_others_sleep();
     }
     if (!strcmp(line, "leave"))
         printf("%zd\n", write(gate[1], "x", 1));

@@ -5,6 +5,7 @@
 //#Expect: live
 //#Flags: -pthread -Wl,-z,now
 //#Call: value
+#include "asleep.h"
 #include "scenario.h"
 #include "threads.h"
 #include <signal.h>
@@ -83,8 +84,7 @@ void command(const char *line) {
         start_thread(in_handler, NULL);
         while (waiting < 2)
             usleep(100);
-        // Until both sleep.
-        usleep(20000);
+        until_others_sleep();
         puts("waits");
     }
     if (!strcmp(line, "go")) {
