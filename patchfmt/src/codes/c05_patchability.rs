@@ -20,9 +20,9 @@ codes! {
         example: "int conn_open(const char *);   ->   int conn_open(const char *, int flags);   /* in .dynsym */",
     }
     EXPORTED_REMOVED = 504 Note "the exported symbols changed" {
-        seen: "A symbol of .dynsym is in one build only.",
-        why: "In the patched process a removed one stays, with its old code; a new one can't be found by other modules, whose lookups read the old table.",
-        act: "Nothing, unless another module needs the new symbol: then restart.",
+        seen: "A symbol of .dynsym is in one build only. Or the new build defines a name that the old one has from another module (severity review).",
+        why: "In the patched process a removed one stays, with its old code; a new one can't be found by other modules, whose lookups read the old table. Old code goes on with the other module's: memory from one `operator new` would be given to the other `operator delete`.",
+        act: "Nothing, unless another module needs the new symbol: then restart. Review: accept if the two may be mixed.",
         example: "nm -D libx.so.old: conn_close      nm -D libx.so.new: (nothing)",
     }
     INIT_ARRAY = 505 Review "initialisers changed" {

@@ -1,7 +1,9 @@
-//! Exported names that the new build doesn't have any more: in the patched process they stay, with their old code.
+//! Names that only one build exports: in the patched process the old ones stay, with their old code, and other modules don't find the new ones. A
+//! name that the old build has from another module (`malloc`, `operator new`) would mean two things there.
 
 use super::{Context, Findings};
 use crate::diag::Severity;
+use crate::image::{Binding, Symbol};
 use patchfmt::codes;
 use std::collections::BTreeSet;
 
@@ -13,6 +15,15 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     for name in old.difference(&new) {
         let message = format!("`{name}` isn't exported any more; in a patched process it stays, with its old code");
         findings.add(Severity::Note, codes::EXPORTED_REMOVED, name, message);
+    }
+    let a = context.analysis;
+    let from_elsewhere: BTreeSet<&str> = a.old_image.imports.iter().map(|i| i.name.as_str()).collect();
+    let own =
+        |s: &&Symbol| s.binding != Binding::Local && from_elsewhere.contains(s.name.as_str()) && !old.contains(&s.name);
+    for name in a.new_image.symbols.iter().filter(own).map(|s| &s.name).collect::<BTreeSet<_>>() {
+        let message =
+            format!("`{name}` was another module's and is the program's own now: old code goes on with the other one");
+        findings.add(Severity::Review, codes::EXPORTED_REMOVED, name, message);
     }
     for name in new.difference(&old) {
         let message = format!("`{name}` is newly exported; in a patched process other modules can't find it");

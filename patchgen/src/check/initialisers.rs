@@ -65,8 +65,8 @@ fn initialisers(a: Analysis<'_>) -> BTreeSet<FuncId> {
     arrays.flat_map(|(_, range)| entries(a.new_image, a.new, *range)).filter_map(|e| e.func()).collect()
 }
 
-/// Functions of the new image that nothing but initialisers leads to.
-fn starters(a: Analysis<'_>, first: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
+/// Functions of the new image that nothing but those in `first` leads to.
+pub(super) fn starters(a: Analysis<'_>, first: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
     if first.is_empty() {
         return BTreeSet::new();
     }
@@ -95,7 +95,7 @@ fn reached<'a>(a: Analysis<'_>, from: impl Iterator<Item = &'a FuncId>, within: 
     found
 }
 
-fn called(function: &Function) -> impl Iterator<Item = FuncId> + '_ {
+pub(super) fn called(function: &Function) -> impl Iterator<Item = FuncId> + '_ {
     function.refs.iter().filter_map(|r| match r.target {
         Target::Func { func, .. } if r.branch => Some(func),
         _ => None,

@@ -104,6 +104,7 @@ impl Image {
             symbolic: dynamic.symbolic,
             symbols,
             imports: dynsyms.imports,
+            canonical: dynsyms.canonical,
             dynamic: relocs.by_address,
             plt,
             fdes,

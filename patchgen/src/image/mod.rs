@@ -210,6 +210,8 @@ pub struct Image {
     /// behind all others. No section, file or undefined symbols.
     pub symbols: Vec<Symbol>,
     pub imports: Vec<Import>,
+    /// Stubs that are the address of their function for all modules: its undefined symbol has this value (psABI, 5.2, "function addresses").
+    pub canonical: BTreeMap<ImportId, Svma>,
     /// Every dynamic relocation (RELA, RELR, PLT) by the address that it changes.
     pub dynamic: BTreeMap<Svma, DynReloc>,
     /// Ascending by range.

@@ -7,7 +7,7 @@ use crate::addr::{ImportId, SectionId, Svma};
 use object::elf;
 use object::read::elf::{SectionHeader as _, Sym as _, SymbolTable};
 use object::{LittleEndian as LE, SymbolIndex};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// One entry of `.dynsym`.
@@ -33,6 +33,8 @@ pub(super) struct DynSym<'a> {
 pub(super) struct DynSyms<'a> {
     pub syms: Vec<DynSym<'a>>,
     pub imports: Vec<Import>,
+    /// Functions that others define, which have an address here.
+    pub canonical: BTreeMap<ImportId, Svma>,
     ids: HashMap<Import, ImportId>,
 }
 
@@ -72,7 +74,10 @@ impl<'a> DynSyms<'a> {
                 nameless: index.0 == 0 || s.st_type() == elf::STT_SECTION || name.is_empty(),
             };
             if !defined && !sym.nameless {
-                out.intern(&sym);
+                let id = out.intern(&sym);
+                if sym.value != Svma(0) && sym.kind == SymbolKind::Func {
+                    out.canonical.insert(id, sym.value);
+                }
             }
             out.syms.push(sym);
         }

@@ -98,6 +98,8 @@ pub struct Binder<'a> {
     pub(super) analysis: Analysis<'a>,
     /// Old PLT stub by (name, version).
     stubs: HashMap<(&'a str, Option<&'a str>), Svma>,
+    /// Those of them that are the function's address for all modules.
+    canonical: HashMap<(&'a str, Option<&'a str>), Svma>,
     pub(super) slots: HashMap<OldSlot, Svma>,
     /// Thread-local variables of the new build, by their symbols.
     pub(super) threads: HashMap<SymbolId, DataId>,
@@ -221,6 +223,7 @@ impl<'a> Binder<'a> {
         Binder {
             analysis,
             stubs,
+            canonical: old.canonical.iter().map(|(id, at)| (import_key(&old.imports[id.index()]), *at)).collect(),
             slots: old_slots(old),
             threads: threads(analysis),
             old_names,
@@ -478,8 +481,9 @@ impl<'a> Binder<'a> {
         let import = self.new_import(id);
         // A pointer in position-independent data is what the dynamic linker finds, or comparing it would tell.
         let pointer = within.is_none() && !branch && self.analysis.new_image.kind != ImageKind::Exec;
-        // Where code takes the address, the stub is the function's address in this image (psABI, "canonical PLT").
-        if let Some(&stub) = self.stubs.get(&import_key(import)).filter(|_| !pointer) {
+        // Where its address is taken, only such a stub will do that is the function's address for other modules, too.
+        let stubs = if branch { &self.stubs } else { &self.canonical };
+        if let Some(&stub) = stubs.get(&import_key(import)).filter(|_| !pointer) {
             return Ok(Place::Old(stub));
         }
         match self.own_definition(import) {
