@@ -367,7 +367,7 @@ fn anonymous(
     places.sort_unstable();
     places.dedup();
     let mut lookups = lookup_tables(image, space, seeds, tables, &places);
-    let own = named_lookups(image, space, data);
+    let own = named_lookups(image, space, tables, data);
     places.extend(own.iter().flat_map(|(_, l)| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     objects.lookups.extend(own.into_iter().map(|(id, l)| (id, l.targets)));
     lookups.sort_by_key(|l| l.range.start);
@@ -493,7 +493,7 @@ fn pointers(image: &Image, space: &Space, places: &mut Vec<Place>) {
 }
 
 /// A non-empty text with a NUL, in read-only data.
-pub(super) fn is_text_at(image: &Image, space: &Space, a: Svma) -> bool {
+fn is_text_at(image: &Image, space: &Space, a: Svma) -> bool {
     space.at(a).is_some_and(|s| s.kind == SectionKind::Rodata)
         && image.c_str(a).is_some_and(|t| !t.is_empty() && t.len() < 1 << 16 && t.iter().all(|&b| is_text(b)))
 }

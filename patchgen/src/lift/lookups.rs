@@ -1,6 +1,6 @@
 //! Tables of literals that compilers make of a `switch` over strings.
 
-use super::data::{Place, is_text_at, literals, wide_text};
+use super::data::{Place, literals, wide_text};
 use super::decode::{self, Piece};
 use super::functions::Seed;
 use super::rust;
@@ -32,10 +32,6 @@ pub(super) fn lookup_tables(
     tables: &[SvmaRange],
     places: &[Place],
 ) -> Vec<Lookup> {
-    let in_table = |a: Svma| {
-        let t = tables.partition_point(|t| t.start <= a);
-        t > 0 && tables[t - 1].contains(a)
-    };
     let rust = rust::is_there(image);
     let by_address = std::cell::OnceCell::new();
     let adds_up = |table: Svma| {
@@ -65,7 +61,7 @@ pub(super) fn lookup_tables(
         }
         if let Some(targets) = literals(image, space, (0..end.0.saturating_sub(at.0) / 4).map(entry))
             && leads_out(at, &targets)
-            && !targets.iter().any(|&t| in_table(t))
+            && !targets.iter().any(|&t| in_table(tables, t))
             && (wide_text(image.bytes(at, end.0 - at.0).unwrap_or_default(), at.0, |_| false) == 0 || adds_up(at))
         {
             let entries = SvmaRange::new(at, 4 * targets.len() as u64);
@@ -76,6 +72,12 @@ pub(super) fn lookup_tables(
         }
     }
     out
+}
+
+/// Whether it lies in a jump table.
+fn in_table(tables: &[SvmaRange], a: Svma) -> bool {
+    let t = tables.partition_point(|t| t.start <= a);
+    t > 0 && tables[t - 1].contains(a)
 }
 
 /// The instructions that take an address, by that.
@@ -118,8 +120,14 @@ fn leads_out(at: Svma, targets: &[Svma]) -> bool {
     !targets.iter().any(|&t| table.contains(t))
 }
 
-/// The same with a symbol (clang's `words.rel`): every word of the object is such a distance.
-pub(super) fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<(DataId, Lookup)> {
+/// The same with a symbol (clang's `words.rel`): every word of the object is such a distance. Of one that has no such name most lead to where a
+/// literal starts: close numbers lead into one text.
+pub(super) fn named_lookups(
+    image: &Image,
+    space: &Space,
+    tables: &[SvmaRange],
+    data: &[Data],
+) -> Vec<(DataId, Lookup)> {
     let mut out = Vec::new();
     for (i, d) in data.iter().enumerate() {
         let n = d.range.size() / 4;
@@ -130,12 +138,14 @@ pub(super) fn named_lookups(image: &Image, space: &Space, data: &[Data]) -> Vec<
         let by_name = d.name.ends_with(".rel") || d.name.starts_with("reltable.");
         let entry = |k: u64| {
             let v = image.read_u32(d.range.start.plus(4 * k)).filter(|&v| v != 0)?;
-            let target = d.range.start.offset(i64::from(v as i32));
-            let leads = if by_name { space.at(target).is_some() } else { is_text_at(image, space, target) };
-            leads.then_some(target)
+            Some(d.range.start.offset(i64::from(v as i32)))
         };
-        let targets: Vec<Svma> = (0..n).map_while(entry).collect();
-        if targets.len() as u64 == n && (n >= 3 || by_name) && leads_out(d.range.start, &targets) {
+        let targets = if by_name {
+            (0..n).map_while(|k| entry(k).filter(|&target| space.at(target).is_some())).collect()
+        } else {
+            literals(image, space, (0..n).map(|k| entry(k).filter(|&a| !in_table(tables, a)))).unwrap_or_default()
+        };
+        if targets.len() as u64 == n && leads_out(d.range.start, &targets) {
             out.push((DataId::from(i), Lookup { range: d.range, targets, whole: true }));
         }
     }
