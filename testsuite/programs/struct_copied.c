@@ -1,7 +1,7 @@
 // Instances of a structure are in frames only, but their bytes go through a queue, a pipe, or what another library keeps: what is in there when the
 // patch comes has the old form. A library's function that takes something else of it doesn't matter, where that is declared.
 //#Hazard: D6
-//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DQUEUE,-DPIPE,-DLENT,-DFOREIGN,-DSUMMED
+//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DQUEUE,-DWRITABLE,-DPIPE,-DLENT,-DFOREIGN,-DSUMMED
 //#Flags: -l:libz.so.1
 //#Expect: start
 //#Expect[cflags=-DSUMMED]: live
@@ -30,7 +30,13 @@ struct message {
 static char queue[4096];
 static unsigned in, out;
 
-NOINLINE void push(const void *bytes, unsigned size) {
+#ifdef WRITABLE
+#define BYTES void *
+#else
+#define BYTES const void *
+#endif
+
+NOINLINE void push(BYTES bytes, unsigned size) {
     for (unsigned i = 0; i < size; i++)
         queue[(in + i) % sizeof queue] = ((const char *)bytes)[i];
     in += size;

@@ -7,7 +7,7 @@
 
 use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::{Cause, DataChange, DataDiff};
-use crate::dwarf::DebugInfo;
+use crate::dwarf::{DebugInfo, UnitId};
 use crate::image::{DynReloc, Image, ImageError, Import, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations};
 use crate::lift::{Data, DataKind, DataRef, Lifted, Slot, Target};
@@ -227,6 +227,9 @@ const COPYING: &[&str] = &[
     "tsearch",
 ];
 
+/// Compilers that describe only what a unit defines, and what that refers to.
+const SILENT: &[&str] = &["clang", "rustc"];
+
 /// Versions of symbols of libraries that have no others which do.
 const KNOWN: &[&str] = &["GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_"];
 
@@ -249,6 +252,10 @@ struct Judge<'a> {
     tables: Tables,
     /// A pointer to a member may hold its distance in an instance.
     by_member: bool,
+    /// Units that declare each of the types, by its name, in either build.
+    naming: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Units of compilers that say nothing of a type which code only reaches by another unit's variable or function.
+    silent: BTreeSet<&'a str>,
     /// Entries of functions that changed or are new, in the builds that have them.
     changed: Vec<(Option<FuncId>, FuncId)>,
 }
@@ -295,7 +302,10 @@ pub fn instances(
             }
         }
     }
+    let naming = |name| (name, naming(old, was, name).chain(naming(new, is, name)).collect());
     let judge = Judge {
+        naming: layouts.keys().copied().map(naming).collect(),
+        silent: silent(old).chain(silent(new)).collect(),
         analysis,
         calls,
         copying: copying(analysis, was),
@@ -313,6 +323,17 @@ pub fn instances(
         false => judge.fate(name, all),
     };
     Ok(layouts.iter().map(|(&name, all)| (name.to_owned(), fate(name, all))).collect())
+}
+
+/// Names of units that declare a type of this name.
+fn naming<'a>(info: &'a DebugInfo<'_>, survey: &'a Survey, name: &'a str) -> impl Iterator<Item = &'a str> {
+    survey.units_naming(name).map(|unit| info.name_at(unit))
+}
+
+/// Names of units of [`SILENT`] compilers.
+fn silent<'a>(info: &'a DebugInfo<'_>) -> impl Iterator<Item = &'a str> {
+    let of_silent = |id: &UnitId| SILENT.iter().any(|name| info.producer(*id).contains(name));
+    info.unit_ids().filter(of_silent).map(|id| info.name_at(id.0))
 }
 
 /// Keeps the list ascending.
@@ -355,9 +376,18 @@ impl Judge<'_> {
     fn fate(&self, name: &str, changes: &[&LayoutChange]) -> Fate {
         // None: the units that declare the type aren't known.
         let known = changes.iter().all(|c| c.all_units && !c.ambiguous);
+        let declaring = || changes.iter().flat_map(|c| &c.units).map(String::as_str);
         let units: Option<BTreeSet<&str>> =
-            known.then(|| changes.iter().flat_map(|c| &c.units).map(String::as_str).collect());
-        let blind: Vec<_> = self.changed.iter().filter(|&&c| self.may_touch(c, units.as_ref())).collect();
+            known.then(|| declaring().chain(self.naming.get(name).into_iter().flatten().copied()).collect());
+        // What is written in a source file, not in a header, nobody else knows.
+        let file = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        let own = |c: &&LayoutChange| {
+            let place = c.place.as_deref().and_then(|place| file(place.rsplit_once(':')?.0));
+            place.is_some() && c.units.iter().all(|unit| file(unit) == place)
+        };
+        let private = changes.iter().all(own);
+        let reaches = |&&pair: &&_| self.may_touch(pair, units.as_ref(), private);
+        let blind: Vec<_> = self.changed.iter().filter(reaches).collect();
         let holds = |at| self.old.fixed.get(name).is_some_and(|all| all.contains_key(&at));
         let mut tables = self.tables.about(units.as_ref(), holds).peekable();
         if blind.is_empty() && tables.peek().is_none() {
@@ -390,11 +420,12 @@ impl Judge<'_> {
         }
     }
 
-    /// A changed function that is in one of `units`, or of which no unit is known.
-    fn may_touch(&self, pair: (Option<FuncId>, FuncId), units: Option<&BTreeSet<&str>>) -> bool {
+    /// A changed function that is in one of `units`, or of which no unit is known, or whose unit needn't say what it knows of a type that isn't
+    /// `private` to them.
+    fn may_touch(&self, pair: (Option<FuncId>, FuncId), units: Option<&BTreeSet<&str>>, private: bool) -> bool {
         let Some(units) = units else { return true };
         let within = |frame: Option<&Frame<'_>>| match frame.and_then(|f| f.units.as_ref()) {
-            Some(own) => own.iter().any(|u| units.contains(u)),
+            Some(own) => own.iter().any(|u| units.contains(u) || (!private && self.silent.contains(u))),
             None => true,
         };
         let (old, new) = self.frames_of(pair);

@@ -242,6 +242,16 @@ impl Survey {
         (knowing, others)
     }
 
+    /// Units that declare or define a type that may be the one of this qualified name.
+    pub(crate) fn units_naming(&self, name: &str) -> impl Iterator<Item = u32> + '_ {
+        let names = BTreeSet::from([name.to_owned()]);
+        // Nobody declares what has no name.
+        let named = !super::name::is_nameless(name);
+        let hashes: Vec<u32> = Wanted::new(&names).unqualified().filter(|_| named).map(short_hash).collect();
+        let names_one = move |known: &[u32]| hashes.iter().any(|hash| known.binary_search(hash).is_ok());
+        self.known.iter().filter(move |(_, known)| names_one(known)).map(|(unit, _)| *unit)
+    }
+
     /// Units with a function that begins at one of `entries`, and those that are inlined into it.
     pub(super) fn units_with(&self, info: &DebugInfo<'_>, entries: &BTreeSet<Svma>) -> HashSet<u32> {
         if self.entangled {
@@ -302,9 +312,10 @@ fn surveyed<'i>(info: &DebugInfo<'i>, unit: u32, table: &Table<'i>) -> Result<Re
     out.elsewhere = info.is_entangled() || info.refers_elsewhere(unit);
     out.entries = entries(table).map(|(_, entry)| entry).collect();
     out.untyped = untyped(&mut shapes);
-    out.known = known(table);
     let parts = imported.iter().map(|&part| info.table(part, Reading::Survey));
-    out.bare = info.units[unit as usize].full && !std::iter::once(table).chain(parts).any(has_types);
+    let all = || std::iter::once(table).chain(parts.clone());
+    out.known = known(all());
+    out.bare = info.units[unit as usize].full && !all().any(has_types);
     for part in imported {
         let mut shapes = Shapes::new(View::kept(info, part, Reading::Survey));
         out.found.push((part, declarations(&mut shapes)));
@@ -337,7 +348,7 @@ fn untyped(shapes: &mut Shapes<'_, '_>) -> Vec<Svma> {
     all.map(|(_, entry)| entry).collect()
 }
 
-/// Whether a function has several parameters, one of them a `const void *`.
+/// Whether a function has several parameters, one of them a `void *`, of constants or not.
 pub(super) fn takes_bytes(shapes: &mut Shapes<'_, '_>, at: DieRef) -> bool {
     let declared = shapes.view.declared(at);
     let Some((of, index)) = declared.and_then(|(at, _)| shapes.view.get(at)) else { return false };
@@ -345,8 +356,7 @@ pub(super) fn takes_bytes(shapes: &mut Shapes<'_, '_>, at: DieRef) -> bool {
         of.children(index).map(|c| of.node(c)).filter(|n| n.tag == dw::DW_TAG_formal_parameter).collect();
     let mut to_void = |ty| {
         let pointer = shapes.bare(ty).filter(|b| b.node().tag == dw::DW_TAG_pointer_type);
-        let target = pointer.and_then(|b| b.node().ty).filter(|&at| shapes.bare(Some(at)).is_none());
-        target.and_then(|at| shapes.view.node(at)).is_some_and(|n| n.tag == dw::DW_TAG_const_type)
+        pointer.is_some_and(|b| shapes.bare(b.node().ty).is_none())
     };
     parameters.len() > 1 && parameters.iter().any(|n| to_void(n.ty))
 }
@@ -356,8 +366,8 @@ fn short_hash(name: &[u8]) -> u32 {
 }
 
 /// Hashes of the names that types have, be they defined there or only declared.
-fn known(table: &Table<'_>) -> Vec<u32> {
-    let named = table.tagged(|tag| is_aggregate(tag) || tag == dw::DW_TAG_typedef);
+fn known<'t, 'i: 't>(tables: impl Iterator<Item = &'t Table<'i>>) -> Vec<u32> {
+    let named = tables.flat_map(|table| table.tagged(|tag| is_aggregate(tag) || tag == dw::DW_TAG_typedef));
     let mut out: Vec<u32> = named.map(|(_, n)| short_hash(n.name.bytes())).collect();
     out.sort_unstable();
     out.dedup();
