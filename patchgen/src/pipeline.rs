@@ -247,6 +247,10 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_of(at), &|at| y.line_of(at));
             let mut types = types;
             types.add_closures(x, y, &counted(a.lifted, b.lifted, &changes));
+            let objects = pairs.data_to_old.iter().flatten();
+            let start = |lifted: &Lifted, id: DataId| lifted.data[id.index()].range.start;
+            let objects = objects.map(|pair| (start(a.lifted, pair.old), start(b.lifted, pair.new)));
+            types.add_renamed_variables((x, p), (y, q), objects);
             findings.extend(check::producers(x, y));
             findings.extend([x, y].into_iter().flat_map(|info| info.missing()).map(missing));
             undescribed = without_types((a.lifted, x, p), (b.lifted, y, q), &changes)?;

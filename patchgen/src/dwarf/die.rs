@@ -100,12 +100,23 @@ pub(crate) struct Rare<'i> {
     pub old_bit_offset: bool,
     pub bit_size: u64,
     pub alignment: u64,
+    /// DW_AT_endianity of a number that isn't in the order of the machine.
+    pub endianity: u8,
+    /// DW_AT_containing_type of a pointer to a member.
+    pub containing: Option<DieRef>,
     /// DW_AT_location of something that isn't at one place, if it begins with an address.
     pub pieces: &'i [u8],
 }
 
-const NOTHING_RARE: &Rare<'static> =
-    &Rare { bit_offset: None, old_bit_offset: false, bit_size: 0, alignment: 0, pieces: b"" };
+const NOTHING_RARE: &Rare<'static> = &Rare {
+    bit_offset: None,
+    old_bit_offset: false,
+    bit_size: 0,
+    alignment: 0,
+    endianity: 0,
+    containing: None,
+    pieces: b"",
+};
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -623,6 +634,14 @@ impl<'i> Node<'i> {
             }
             dw::DW_AT_bit_size => rare.get_or_insert_default().bit_size = value.udata_value().unwrap_or(0),
             dw::DW_AT_alignment => rare.get_or_insert_default().alignment = value.udata_value().unwrap_or(0),
+            dw::DW_AT_endianity => {
+                if let AttributeValue::Endianity(e) = value
+                    && e != dw::DW_END_default
+                {
+                    rare.get_or_insert_default().endianity = e.0;
+                }
+            }
+            dw::DW_AT_containing_type => rare.get_or_insert_default().containing = info.resolve(id, &value),
             dw::DW_AT_declaration => self.declaration = flag,
             dw::DW_AT_external => self.external = flag,
             dw::DW_AT_virtuality => {

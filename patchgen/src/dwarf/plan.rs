@@ -157,7 +157,7 @@ fn plan(code: u64, abbrev: &Abbrev, reading: Reading, encoding: Encoding, steps:
             Reading::Survey => surveyed(spec.name(), abbrev.tag),
             Reading::Frames => framed(spec.name()),
         };
-        if needed && read(spec.name()) {
+        if needed && read(spec.name(), abbrev.tag) {
             steps.push(reading_step(*spec, encoding));
         } else {
             pass(*spec, encoding, first, steps);
@@ -283,7 +283,11 @@ fn framed(name: DwAt) -> bool {
 }
 
 /// What [`super::die::Node`] has a field for.
-fn read(name: DwAt) -> bool {
+fn read(name: DwAt, tag: DwTag) -> bool {
+    // Classes with virtual functions have it, too.
+    if name == dw::DW_AT_containing_type {
+        return tag == dw::DW_TAG_ptr_to_member_type;
+    }
     matches!(
         name,
         dw::DW_AT_name
@@ -296,6 +300,7 @@ fn read(name: DwAt) -> bool {
             | dw::DW_AT_import
             | dw::DW_AT_byte_size
             | dw::DW_AT_encoding
+            | dw::DW_AT_endianity
             | dw::DW_AT_data_member_location
             | dw::DW_AT_vtable_elem_location
             | dw::DW_AT_const_value

@@ -28,7 +28,8 @@ struct Differing {
 
 pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Survey) -> TypeDiff {
     let mut out = TypeDiff::default();
-    let keys = Keys::of(a, b);
+    let mut keys = Keys::of(a, b);
+    keys.add_exchanged((old, a), (new, b));
     out.compared = keys.common;
     let (mut gone, mut come) = (a.entries(old, &keys.gone), b.entries(new, &keys.come));
     keep_own(&mut gone, &mut come);
@@ -135,7 +136,7 @@ fn describe_one(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) ->
             Some(Change::Constant(d.units, d.ambiguous, (text(b.name.bytes()), was, is)))
         }
         Kind::Function => Some(Change::Prototype(prototype(x, y, d))),
-        Kind::Variable => Some(Change::Variable(variable(x, y, d))),
+        Kind::Variable => Some(Change::Variable(variable(x, y, (d.old.at, d.new.at), d.units, d.ambiguous))),
     }
 }
 
@@ -146,6 +147,8 @@ struct Keys {
     common: usize,
     /// Those of them whose declarations aren't all the same.
     differing: HashSet<(Kind, u64)>,
+    /// Others with several declarations: which unit has which may differ.
+    several: HashSet<(Kind, u64)>,
     /// Types that only the old build has, and only the new one; all without a name: whether a unit has them in one build only, the units say.
     gone: HashSet<(Kind, u64)>,
     come: HashSet<(Kind, u64)>,
@@ -181,10 +184,21 @@ impl Keys {
             out.common += 1;
             if mine != theirs {
                 out.differing.insert(key);
+            } else if mine.len() > 1 {
+                out.several.insert(key);
             }
         }
         out.come.extend(types_in(rest));
         out
+    }
+
+    /// Adds names of which a unit has one declaration in the old build and another in the new one, though each is in both builds.
+    fn add_exchanged(&mut self, (old, a): (&DebugInfo<'_>, &Survey), (new, b): (&DebugInfo<'_>, &Survey)) {
+        if self.several.is_empty() {
+            return;
+        }
+        let (was, is) = (a.spread(old, &self.several), b.spread(new, &self.several));
+        self.differing.extend(self.several.iter().filter(|&key| was.get(key) != is.get(key)));
     }
 }
 
@@ -221,9 +235,6 @@ fn shapes_of(entries: &[Entry]) -> BTreeMap<Shape, Entry> {
 /// All declarations of one name. Same-named types of different units are told apart by their unit.
 fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>) {
     let (all_a, all_b) = (shapes_of(a), shapes_of(b));
-    if all_a.keys().eq(all_b.keys()) {
-        return;
-    }
     let mut found: HashMap<(Shape, Shape), Differing> = HashMap::new();
     let mut add = |old: &Entry, new: &Entry, unit: String, ambiguous: bool, by_unit: bool| {
         let key = ((old.shape, old.vtable), (new.shape, new.vtable));
@@ -253,8 +264,10 @@ fn group(a: &[Entry], new: &DebugInfo<'_>, b: &[Entry], out: &mut Vec<Differing>
     for (unit, in_a) in &units_a {
         let Some(in_b) = units_b.get(unit) else { continue };
         let (a, b) = (shapes_of(in_a), shapes_of(in_b));
-        let gone: Vec<&Entry> = a.iter().filter(|(k, _)| !b.contains_key(k)).map(|(_, e)| e).collect();
-        let come: Vec<&Entry> = b.iter().filter(|(k, _)| !a.contains_key(k)).map(|(_, e)| e).collect();
+        // Counted: several units may have one name.
+        let count = |entries: &[Entry], shape: &Shape| entries.iter().filter(|e| (e.shape, e.vtable) == *shape).count();
+        let gone: Vec<&Entry> = a.iter().filter(|(k, _)| count(in_a, k) > count(in_b, k)).map(|(_, e)| e).collect();
+        let come: Vec<&Entry> = b.iter().filter(|(k, _)| count(in_b, k) > count(in_a, k)).map(|(_, e)| e).collect();
         paired |= !gone.is_empty() && !come.is_empty();
         // Several of one name in one unit (in different blocks of a function, say): paired in order, and said so.
         let ambiguous = gone.len() > 1 || come.len() > 1 || gone.len() != come.len();
@@ -543,12 +556,16 @@ fn prototype(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Pr
     }
 }
 
-fn variable(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> VarChange {
+pub(super) fn variable(
+    x: &mut Shapes<'_, '_>,
+    y: &mut Shapes<'_, '_>,
+    (a, b): (DieRef, DieRef),
+    units: BTreeSet<String>,
+    ambiguous: bool,
+) -> VarChange {
     let side = |shapes: &mut Shapes<'_, '_>, at: DieRef| {
-        let own = shapes.view.node(at);
-        let decl = shapes.view.declared(at).map(|(_, n)| n);
-        let ty = own.and_then(|n| n.ty).or(decl.and_then(|n| n.ty));
-        let (home, tls) = match own.and_then(|n| n.home) {
+        let ty = type_of(&shapes.view, at);
+        let (home, tls) = match shapes.view.node(at).and_then(|n| n.home) {
             Some(Home::At(a)) => (a, false),
             Some(Home::Tls(offset)) => (Svma(offset), true),
             None => (Svma(0), false),
@@ -556,14 +573,14 @@ fn variable(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Var
         let name = name::qualified(&shapes.view, at).unwrap_or_default();
         (name, name::render(shapes, ty), shapes.size(ty), home, tls)
     };
-    let (_, old_type, old_size, old_at, _) = side(x, d.old.at);
-    let (name, new_type, new_size, new_at, tls) = side(y, d.new.at);
-    let stored = stored(x, d.old.at, y, d.new.at);
-    let declared = y.view.declared(d.new.at).map_or(d.new.at, |(at, _)| at);
+    let (_, old_type, old_size, old_at, _) = side(x, a);
+    let (name, new_type, new_size, new_at, tls) = side(y, b);
+    let stored = stored(x, a, y, b);
+    let declared = y.view.declared(b).map_or(b, |(at, _)| at);
     VarChange {
         name,
-        units: d.units.into_iter().collect(),
-        place: place(&y.view, d.new.at).or_else(|| place(&y.view, declared)),
+        units: units.into_iter().collect(),
+        place: place(&y.view, b).or_else(|| place(&y.view, declared)),
         old_type,
         new_type,
         old_size,
@@ -572,15 +589,11 @@ fn variable(x: &mut Shapes<'_, '_>, y: &mut Shapes<'_, '_>, d: Differing) -> Var
         new_at,
         tls,
         stored,
-        ambiguous: d.ambiguous,
+        ambiguous,
     }
 }
 
 fn stored(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) -> Stored {
-    let type_of = |view: &View<'_, '_>, at| {
-        let decl = view.declared(at).and_then(|(_, n)| n.ty);
-        view.node(at).and_then(|n| n.ty).or(decl)
-    };
     let (was, is) = (type_of(&x.view, a), type_of(&y.view, b));
     if x.mention(was, 0) == y.mention(is, 0) {
         return Stored::Inside;
@@ -588,4 +601,9 @@ fn stored(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b: DieRef) 
     let (Some(was), Some(is)) = (x.bare(was), y.bare(is)) else { return Stored::Otherwise };
     let same = was.node().size() == is.node().size() && storage::same(x, was.at, y, is.at);
     if same { Stored::Same } else { Stored::Otherwise }
+}
+
+/// Of a variable.
+pub(super) fn type_of(view: &View<'_, '_>, at: DieRef) -> Option<DieRef> {
+    view.node(at).and_then(|n| n.ty).or_else(|| view.declared(at).and_then(|(_, n)| n.ty))
 }

@@ -7,7 +7,7 @@ use super::shape::Shapes;
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, is_aggregate};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table, Variable};
+use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table, UnitId, Variable};
 use crate::image::ImageError;
 use foldhash::fast::FixedState;
 use gimli::constants as dw;
@@ -265,6 +265,26 @@ impl Survey {
     pub(super) fn entries_in(&self, units: &HashSet<u32>) -> impl Iterator<Item = (Svma, u32)> {
         let of_units = self.entries.iter().filter(|(unit, _)| units.contains(unit));
         of_units.flat_map(|(unit, entries)| entries.iter().map(|&entry| (entry, *unit)))
+    }
+
+    /// Of each of these names: a hash of which unit has which declarations of it. Units of Rust's are parts of a crate that change with what is
+    /// used; a name has one meaning in all of them.
+    pub(super) fn spread(
+        &self,
+        info: &DebugInfo<'_>,
+        keys: &HashSet<(Kind, u64)>,
+    ) -> HashMap<(Kind, u64), u64, FixedState> {
+        let wanted: Vec<bool> = self.shapes.iter().map(|s| keys.contains(&(s.kind, s.key))).collect();
+        let mut out: HashMap<(Kind, u64), u64, FixedState> = HashMap::default();
+        for places in self.places.iter().filter(|p| !info.producer(UnitId(p.of)).contains("rustc")) {
+            let unit_key = of_bytes(info.name_at(places.of).as_bytes());
+            for &(id, _) in places.list.iter().filter(|(id, _)| wanted[*id as usize]) {
+                let shaped = self.shapes[id as usize];
+                let sum = out.entry((shaped.kind, shaped.key)).or_default();
+                *sum = sum.wrapping_add(hash_of(|h| (unit_key, shaped.shape, shaped.vtable).hash(h)));
+            }
+        }
+        out
     }
 
     /// The declarations with these keys, unit by unit, sorted.

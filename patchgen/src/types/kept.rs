@@ -1,11 +1,12 @@
 //! Which bytes of a variable both builds have, member by member: what of its live value goes into the new layout.
 
 use super::Survey;
+use super::diff::type_of;
 use super::shape::{Bare, Shapes, dimensions};
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, is_aggregate};
 use crate::dwarf::vars::View;
-use crate::dwarf::{DebugInfo, DieRef, Reading, Table};
+use crate::dwarf::{DebugInfo, DieRef, Reading};
 use crate::image::ImageError;
 use crate::include::Kept;
 use gimli::constants as dw;
@@ -37,7 +38,7 @@ pub fn kept(
                 let table_b = new.read_table(unit_b).map_err(|e| crate::dwarf::malformed(new.path(), e))?;
                 let mut x = Shapes::new(View { info: old, unit: unit_a, local: &table_a, reading: Reading::Full });
                 let mut y = Shapes::new(View { info: new, unit: unit_b, local: &table_b, reading: Reading::Full });
-                match (type_at(&x, &table_a, a), type_at(&y, &table_b, b)) {
+                match (type_at(&x, a), type_at(&y, b)) {
                     (Some(ty_a), Some(ty_b)) => pair(&mut x, ty_a, &mut y, ty_b),
                     _ => Err("its type isn't known".to_owned()),
                 }
@@ -56,10 +57,15 @@ fn unit_of(survey: &Survey, at: Svma) -> Option<u32> {
     units.all(|unit| unit == first).then_some(first)
 }
 
-pub(super) fn type_at(shapes: &Shapes<'_, '_>, table: &Table<'_>, at: Svma) -> Option<Ty> {
-    let (_, node) = table.tagged(|tag| tag == dw::DW_TAG_variable).find(|(_, n)| n.home == Some(Home::At(at)))?;
-    let here = DieRef { unit: shapes.view.unit, offset: node.offset };
-    Some(node.ty.or_else(|| shapes.view.declared(here).and_then(|(_, n)| n.ty)))
+pub(super) fn type_at(shapes: &Shapes<'_, '_>, at: Svma) -> Option<Ty> {
+    variable_at(&shapes.view, at).map(|variable| type_of(&shapes.view, variable))
+}
+
+/// The first variable of the unit that is there.
+pub(super) fn variable_at(view: &View<'_, '_>, at: Svma) -> Option<DieRef> {
+    let mut variables = view.local.tagged(|tag| tag == dw::DW_TAG_variable);
+    let (_, node) = variables.find(|(_, n)| n.home == Some(Home::At(at)))?;
+    Some(DieRef { unit: view.unit, offset: node.offset })
 }
 
 fn pair(x: &mut Shapes<'_, '_>, a: Ty, y: &mut Shapes<'_, '_>, b: Ty) -> Result<Vec<Kept>, String> {

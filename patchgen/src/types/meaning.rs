@@ -2,7 +2,7 @@
 
 use super::kept::type_at;
 use super::name::render;
-use super::shape::{Shapes, dimensions, enumerators};
+use super::shape::{Shapes, dimensions, enumerators, number};
 use crate::addr::Svma;
 use crate::dwarf::die::is_aggregate;
 use crate::dwarf::vars::{View, text};
@@ -30,7 +30,7 @@ pub(crate) fn meanings(
         let table = info.read_table(unit.0).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
         let mut shapes = Shapes::new(View { info, unit: unit.0, local: &table, reading: Reading::Full });
         let mut meaning = String::new();
-        let told = type_at(&shapes, &table, at);
+        let told = type_at(&shapes, at);
         let told = told.and_then(|ty| value(&mut shapes, ty, 0, (&mut meaning, &mut BTreeSet::new())));
         if told.is_some() && !shapes.broken {
             out.insert(at, meaning);
@@ -69,7 +69,11 @@ fn value(
             value(shapes, node.ty, depth + 1, (out, seen))?;
         }
         dw::DW_TAG_base_type => {
-            let _ = write!(out, "b{}:{}:{}", node.encoding, node.size()?, bare.table.rare(node).bit_size);
+            let n = number(&bare);
+            let _ = write!(out, "b{}:{}:{}{}", n.encoding, n.size?, n.bit_size, n.name);
+            if n.endianity != 0 {
+                let _ = write!(out, "e{}", n.endianity);
+            }
         }
         dw::DW_TAG_enumeration_type => {
             let _ = write!(out, "e{}(", node.size()?);

@@ -15,6 +15,7 @@ mod kept;
 mod meaning;
 mod name;
 mod outline;
+mod paired;
 mod renamed;
 mod returned;
 mod shape;

@@ -94,7 +94,10 @@ fn render_to(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>, depth: u32) -> Str
         },
         dw::DW_TAG_reference_type => format!("{} &", inner(shapes)),
         dw::DW_TAG_rvalue_reference_type => format!("{} &&", inner(shapes)),
-        dw::DW_TAG_ptr_to_member_type => format!("{} ::*", inner(shapes)),
+        dw::DW_TAG_ptr_to_member_type => {
+            let of = b.table.rare(node).containing.and_then(|of| qualified(&shapes.view, of)).unwrap_or_default();
+            format!("{} {of}::*", inner(shapes))
+        }
         dw::DW_TAG_array_type => {
             let dims: String = dimensions(&b).iter().map(|d| d.map_or("[]".into(), |n| format!("[{n}]"))).collect();
             format!("{}{dims}", inner(shapes))

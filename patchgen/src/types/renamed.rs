@@ -33,12 +33,12 @@ pub(super) fn add(
     out: &mut TypeDiff,
 ) {
     let is_rust = |e: &Entry| old.producer(UnitId(e.at.unit)).contains("rustc");
-    let kept: HashSet<u64> = come.iter().map(|e| e.shape).collect();
+    let kept: HashSet<(u64, u64)> = come.iter().map(|e| (e.shape, e.vtable)).collect();
     let kept_in: HashSet<(u64, u64)> = come.iter().map(|e| (e.unit_key, e.shape)).collect();
     // What has no name is another type in another unit.
     let is_kept = |e: &Entry| match e.kind {
         Kind::Nameless => kept_in.contains(&(e.unit_key, e.shape)),
-        _ => kept.contains(&e.shape),
+        _ => kept.contains(&(e.shape, e.vtable)),
     };
     let mut by_unit: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
     for (i, e) in come.iter().enumerate() {

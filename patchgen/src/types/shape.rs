@@ -38,6 +38,8 @@ pub(super) struct Field {
     /// Width of a bit-field, else 0.
     pub bits: u64,
     pub ty: Option<DieRef>,
+    /// Within a variant; its name ends with the discriminant.
+    pub variant: bool,
 }
 
 /// A [`Field`]'s name.
@@ -90,6 +92,28 @@ pub(super) struct Shapes<'a, 'i> {
     vtables: Memo,
     /// An entry that something refers to isn't there: no hash can be trusted.
     pub broken: bool,
+}
+
+/// What the bytes of a base type mean.
+#[derive(PartialEq, Eq, Hash, Debug)]
+pub(super) struct Number {
+    pub encoding: u8,
+    pub size: Option<u64>,
+    pub bit_size: u64,
+    pub endianity: u8,
+    /// Of floats that are neither single nor double: there are several of a size.
+    pub name: String,
+}
+
+pub(super) fn number(b: &Bare<'_, '_>) -> Number {
+    let (node, rare) = (b.node(), b.table.rare(b.node()));
+    let named = match gimli::DwAte(node.encoding) {
+        dw::DW_ATE_float => !matches!(node.size(), Some(4 | 8)),
+        dw::DW_ATE_complex_float | dw::DW_ATE_imaginary_float => true,
+        _ => false,
+    };
+    let name = if named { text(node.name.bytes()) } else { String::new() };
+    Number { encoding: node.encoding, size: node.size(), bit_size: rare.bit_size, endianity: rare.endianity, name }
 }
 
 /// A number with a sign or without: no truth value, no character of Unicode, no enumeration.
@@ -202,7 +226,8 @@ impl<'a, 'i> Shapes<'a, 'i> {
         let node = b.node();
         match node.tag {
             dw::DW_TAG_base_type if is_integer(node) => {
-                hash_of(|h| (21u8, node.size(), b.table.rare(node).bit_size).hash(h))
+                let number = Number { encoding: 0, ..number(&b) };
+                hash_of(|h| (21u8, number).hash(h))
             }
             dw::DW_TAG_pointer_type => {
                 let target = self.stored(node.ty, true, depth + 1);
@@ -221,14 +246,15 @@ impl<'a, 'i> Shapes<'a, 'i> {
     fn meaning(&mut self, b: &Bare<'a, 'i>, depth: u32) -> u64 {
         let node = b.node();
         match node.tag {
-            dw::DW_TAG_base_type => hash_of(|h| (1u8, node.encoding, node.size(), b.table.rare(node).bit_size).hash(h)),
+            dw::DW_TAG_base_type => hash_of(|h| (1u8, number(b)).hash(h)),
             dw::DW_TAG_pointer_type | dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
                 let target = self.mention(node.ty, depth + 1);
                 hash_of(|h| (2u8, node.tag.0, target).hash(h))
             }
             dw::DW_TAG_ptr_to_member_type => {
-                let target = self.mention(node.ty, depth + 1);
-                hash_of(|h| (3u8, node.size(), target).hash(h))
+                let of = b.table.rare(node).containing;
+                let (target, of) = (self.mention(node.ty, depth + 1), self.mention(of, depth + 1));
+                hash_of(|h| (3u8, node.size(), target, of).hash(h))
             }
             dw::DW_TAG_enumeration_type => match self.name_key(b) {
                 Some(name) => hash_of(|h| (6u8, name, node.size()).hash(h)),
@@ -352,10 +378,10 @@ impl<'a, 'i> Shapes<'a, 'i> {
             true => format!("<base {}>", super::name::render(self, m.ty)),
             false => text(m.name.bytes()),
         };
-        for mark in m.marks {
+        for mark in &m.marks {
             name = format!("{name}#{}", mark.map_or("_".into(), |v| v.to_string()));
         }
-        Field { name, at: m.at, bits: m.bits, ty: m.ty }
+        Field { name, at: m.at, bits: m.bits, ty: m.ty, variant: !m.marks.is_empty() }
     }
 
     fn members(&mut self, at: DieRef, depth: u32) -> Vec<Member<'i>> {

@@ -20,8 +20,21 @@ const DEPTH: u32 = 32;
 /// A member that isn't a struct, class or union: offset and width of a bit-field in bits, name, hash of its value.
 type Leaf = (u64, u64, String, u64);
 
+/// A member that is one, or a base class.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Around {
+    place: u64,
+    name: String,
+    /// Of a variant.
+    variant: bool,
+    /// And what it is called says nothing: a place where a coroutine waits.
+    counted: bool,
+}
+
 #[derive(Debug, Default)]
 struct Leaves {
+    /// Sorted.
+    around: Vec<Around>,
     /// Sorted. One may be there several times: of members of a union that share a place, each has its own.
     all: Vec<Leaf>,
     /// Rows of bytes that fill the union that they are in.
@@ -43,12 +56,25 @@ pub(super) fn same(x: &mut Shapes<'_, '_>, a: DieRef, y: &mut Shapes<'_, '_>, b:
     !old.all.is_empty()
         && !x.broken
         && !y.broken
+        && same_around(&old, &new)
         && without(&old.all, &new.all).all(|leaf| old.open.contains(leaf))
         && without(&new.all, &old.all).all(|leaf| new.room.contains(leaf))
 }
 
+/// Whether what leaves are in is the same, but for what is written out in place, or put around what was there. Two members of a type that change
+/// places store the same under other names; so do variants of which one comes before others, or goes.
+fn same_around(old: &Leaves, new: &Leaves) -> bool {
+    let has =
+        |l: &Leaves, name: &str| l.all.iter().any(|leaf| leaf.2 == name) || l.around.iter().any(|a| a.name == name);
+    let mut gone = without(&old.around, &new.around).peekable();
+    let mut come = without(&new.around, &old.around).peekable();
+    (gone.peek().is_none() || come.peek().is_none())
+        && gone.all(|a| !a.variant && !has(new, &a.name))
+        && come.all(|a| !a.counted && !has(old, &a.name))
+}
+
 /// Those of `all` that `others` doesn't have, or not as often.
-fn without<'l>(all: &'l [Leaf], others: &'l [Leaf]) -> impl Iterator<Item = &'l Leaf> {
+fn without<'l, T: Ord>(all: &'l [T], others: &'l [T]) -> impl Iterator<Item = &'l T> {
     let mut rest = others.iter().peekable();
     all.iter().filter(move |&leaf| {
         while rest.next_if(|&other| other < leaf).is_some() {}
@@ -60,6 +86,7 @@ fn leaves(shapes: &mut Shapes<'_, '_>, at: DieRef) -> Option<Leaves> {
     let mut out = Leaves::default();
     collect(shapes, at, 0, None, 0, &mut out)?;
     out.all.sort_unstable();
+    out.around.sort_unstable();
     Some(out)
 }
 
@@ -76,7 +103,8 @@ fn collect(
         return None;
     }
     // What an instance of a template, or a class inside of one, is made for may show in none of its members (a node of `std::map`).
-    if name::qualified(&shapes.view, at).is_some_and(|name| name.contains('<')) {
+    let called = name::qualified(&shapes.view, at).unwrap_or_default();
+    if called.contains('<') {
         out.all.push((base, 0, String::new(), shapes.mention(Some(at), depth)));
     }
     let fields = shapes.fields(at, depth);
@@ -84,6 +112,10 @@ fn collect(
         let place = base.checked_add(field.at?)?;
         let bare = shapes.bare(field.ty)?;
         let node = bare.node();
+        if is_aggregate(node.tag) {
+            let counted = field.variant && called.contains('{');
+            out.around.push(Around { place, name: field.name.clone(), variant: field.variant, counted });
+        }
         if is_aggregate(node.tag) && node.size() != Some(0) {
             let inner = if node.tag == dw::DW_TAG_union_type { Some(node.size()?) } else { None };
             collect(shapes, bare.at, place, inner, depth + 1, out)?;
