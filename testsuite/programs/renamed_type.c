@@ -1,10 +1,20 @@
-// A structure gets another name and another layout; only untyped pointers know its instances.
+// A structure gets another name and another layout; only untyped pointers know its instances. Another unit may have, and keep, a structure that is
+// called as this one was.
 //#Hazard: D6
-//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,nopie,shared
+//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,nopie,shared cflags=,-DBESIDE
+//#Units: 2
 //#Expect: start
 //#Call: list
 #include "scenario.h"
 
+#if defined UNIT && UNIT == 2
+#ifdef BESIDE
+struct conn {
+    long other;
+};
+struct conn beside;
+#endif
+#else
 #ifdef NEW
 struct connection {
     void *next;
@@ -48,3 +58,4 @@ void command(const char *line) {
         list();
     }
 }
+#endif

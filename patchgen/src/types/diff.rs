@@ -34,6 +34,8 @@ pub(super) fn diff(old: &DebugInfo<'_>, a: &Survey, new: &DebugInfo<'_>, b: &Sur
     let (mut gone, mut come) = (a.entries(old, &keys.gone), b.entries(new, &keys.come));
     keep_own(&mut gone, &mut come);
     let (a, b) = (a.entries(old, &keys.differing), b.entries(new, &keys.differing));
+    gone.extend(gone_beside(&a, &b));
+    gone.sort_unstable();
     let mut differing: Vec<Differing> = Vec::new();
     let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
@@ -220,6 +222,21 @@ fn keep_own(gone: &mut Vec<Entry>, come: &mut Vec<Entry>) {
     };
     gone.retain(|e| more(e, &was, &is));
     come.retain(|e| more(e, &is, &was));
+}
+
+/// Types that a unit has no more, of whose name others have and keep another one.
+fn gone_beside(a: &[Entry], b: &[Entry]) -> Vec<Entry> {
+    let shape = |e: &Entry| (e.key, e.shape, e.vtable);
+    let (was, is): (HashSet<_>, HashSet<_>) = (a.iter().map(shape).collect(), b.iter().map(shape).collect());
+    let changed: HashSet<u64> = b.iter().filter(|&e| !was.contains(&shape(e))).map(|e| e.key).collect();
+    let mut left: HashMap<(u64, u64), usize> = HashMap::new();
+    b.iter().for_each(|e| *left.entry((e.key, e.unit_key)).or_default() += 1);
+    for e in a.iter().filter(|&e| is.contains(&shape(e))) {
+        left.entry((e.key, e.unit_key)).and_modify(|left| *left = left.saturating_sub(1));
+    }
+    let another = |e: &&Entry| left.get(&(e.key, e.unit_key)).is_some_and(|&left| left > 0);
+    let gone = a.iter().filter(|&e| e.kind == Kind::Type && !is.contains(&shape(e)) && !changed.contains(&e.key));
+    gone.filter(|e| !another(e)).copied().collect()
 }
 
 type Shape = (u64, u64);
