@@ -32,7 +32,7 @@ pub fn lift(image: &Image) -> Lifted {
     let space = Space::new(image);
     let tls = TlsMap::new(image);
     let mut seeds = functions::discover(image, &space);
-    seeds.par_iter_mut().filter_map(|s| s.piece.as_mut()).for_each(|p| tls::track(image, &tls, p));
+    tls::track_all(image, &tls, &mut seeds);
     let seeds = seeds;
 
     // One function for each seed that isn't a part of another.

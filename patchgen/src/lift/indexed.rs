@@ -5,7 +5,6 @@
 //! outside of its array isn't even formed by the program, only by the compiler for its own use).
 
 use super::decode;
-use super::tls::CALLER_SAVED;
 use super::{CodeRef, Field, Function, InFront, Insn, Slot, Target};
 use crate::addr::Svma;
 use crate::image::{Image, lsda::landing_pads};
@@ -148,6 +147,19 @@ fn held_at(image: &Image, callees: &Callees, f: &Function, reference: &CodeRef, 
     let held = room.entered.iter().map(|&at| (at, room.held[at])).collect();
     Some(Places { held, pushed })
 }
+
+/// Registers that a call may change (psABI, 3.2.1).
+const CALLER_SAVED: [Register; 9] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+];
 
 /// A bit for each general register.
 pub(super) fn bit(register: Register) -> u16 {

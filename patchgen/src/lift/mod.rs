@@ -11,6 +11,7 @@ mod dispatch;
 mod functions;
 mod indexed;
 mod lookups;
+mod offsets;
 mod resolve;
 mod rust;
 mod space;

@@ -97,6 +97,11 @@ impl TlsMap {
     pub fn at_tp(&self, tp_offset: i64) -> Option<SymbolId> {
         self.at(tp_offset.wrapping_add(self.block as i64))
     }
+    /// Whether a variable begins at an offset from the thread pointer.
+    pub fn starts_at_tp(&self, tp_offset: i64) -> bool {
+        let at = tp_offset.wrapping_add(self.block as i64) as u64;
+        self.vars.binary_search_by_key(&at, |v| v.0).is_ok()
+    }
     /// A thread-pointer offset inside this module's block.
     pub fn is_tp_offset(&self, v: i64) -> bool {
         v < 0 && v >= -(self.block as i64)

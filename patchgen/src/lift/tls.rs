@@ -2,11 +2,15 @@
 //! or the address of the module's TLS block.
 
 use super::decode::{Piece, Raw, Use, decoder, is_filler};
+use super::functions::Seed;
+use super::indexed::bit;
+use super::offsets::{self, Meaning};
 use super::resolve::TlsMap;
 use super::{Field, Unprovable};
 use crate::addr::Svma;
-use crate::image::{DynReloc, Image};
+use crate::image::{DynReloc, Image, ImageKind};
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use rayon::prelude::*;
 
 /// Bit sets of the sixteen general registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,28 +49,13 @@ struct Sources {
     descriptors: Vec<u32>,
 }
 
+/// Within so many instructions a function sets up its frame.
+const PROLOGUE: usize = 64;
+
 /// rsp and rbp.
 const FRAME: u16 = 1 << 4 | 1 << 5;
 
 const NONE: State = State { tp: 0, block: 0, distance: 0 };
-
-fn bit(r: Register) -> u16 {
-    let full = r.full_register();
-    if full.is_gpr64() { 1 << full.number() } else { 0 }
-}
-
-/// Registers that a call may change (psABI, 3.2.1).
-pub(super) const CALLER_SAVED: [Register; 9] = [
-    Register::RAX,
-    Register::RCX,
-    Register::RDX,
-    Register::RSI,
-    Register::RDI,
-    Register::R8,
-    Register::R9,
-    Register::R10,
-    Register::R11,
-];
 
 /// Address of the module's own pair of GOT words, as the `lea` before `__tls_get_addr` names it.
 fn is_block_pair(image: &Image, a: Svma) -> bool {
@@ -81,12 +70,45 @@ pub(super) fn names_variable(image: &Image, a: Svma) -> bool {
     image.bytes(a, 1) == Some(&[0x66])
 }
 
+/// What the first part of a function says of the others, into which registers come as they are.
+#[derive(Clone, Copy, Default, Debug)]
+struct Entry {
+    /// It reads the thread pointer.
+    reads: bool,
+    /// rbp points into the frame.
+    frame: bool,
+}
+
 /// Adds references for thread-local operands that have no relocation-like form of their own.
-/// `tables`: targets of jump tables, by instruction offset, where nothing is known of the registers.
-pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
+pub(super) fn track_all(image: &Image, tls: &TlsMap, seeds: &mut [Seed]) {
     if tls.block == 0 {
         return;
     }
+    let entries: Vec<Entry> = seeds
+        .par_iter()
+        .map(|s| s.parent.and_then(|p| seeds[p].piece.as_ref()).map(|p| entry(image, p)).unwrap_or_default())
+        .collect();
+    seeds.par_iter_mut().zip(entries).for_each(|(s, entry)| {
+        if let Some(piece) = &mut s.piece {
+            track(image, tls, piece, entry);
+        }
+    });
+}
+
+fn entry(image: &Image, piece: &Piece) -> Entry {
+    let reads = piece.reads_tp || piece.fs_register;
+    let code = || image.bytes(piece.range.start, piece.range.size()).unwrap_or_default();
+    let frame = || decoder(code(), piece.range.start).into_iter().take(PROLOGUE).any(|i| makes_frame(&i));
+    Entry { reads, frame: reads && frame() }
+}
+
+fn makes_frame(i: &Instruction) -> bool {
+    let of_stack = i.op1_kind() == OpKind::Register && i.op1_register() == Register::RSP
+        || i.mnemonic() == Mnemonic::Lea && i.memory_base() == Register::RSP;
+    matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Lea) && i.op0_register() == Register::RBP && of_stack
+}
+
+fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
     let pair_at: Vec<u32> = piece
         .raws
         .iter()
@@ -100,7 +122,8 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
         piece.raws.iter().filter(|r| tls.dynamic && r.how == Use::Derived && first(r.addr)).map(|r| r.insn).collect();
     let sources = Sources { pairs: pair_at, descriptors };
     let (pair_at, described) = (&sources.pairs, !sources.descriptors.is_empty());
-    if !piece.reads_tp && pair_at.is_empty() && !indexed && !piece.fs_register && !described {
+    let meets_pointer = piece.reads_tp || piece.fs_register || entry.reads;
+    if !meets_pointer && pair_at.is_empty() && !indexed && !described {
         return;
     }
     let Some(bytes) = image.bytes(piece.range.start, piece.range.size()) else { return };
@@ -125,12 +148,11 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
     // Without a source of either there is nothing to follow.
     let followed = piece.reads_tp || !pair_at.is_empty() || described;
     let states = if followed { flow(&code, &sources) } else { vec![NONE; code.len()] };
-    let ever = states.iter().fold(0, |a, s| a | s.tp);
     let by_descriptor = described && describes_block(piece, &sources, &code, &states, tls);
-    let fs_bases = code
-        .iter()
-        .filter(|i| i.segment_prefix() == Register::FS)
-        .fold(0u16, |m, i| m | bit(i.memory_base()) | bit(i.memory_index()));
+    // No linker lets a library have such offsets as numbers.
+    let offset = |v: i64| meets_pointer && image.kind != ImageKind::Shared && tls.is_tp_offset(v);
+    let maybe = if entry.reads { u16::MAX } else { offsets::pointers(&code, is_pointer) };
+    let frame = if entry.frame || code.iter().any(makes_frame) { FRAME } else { bit(Register::RSP) };
     // A filler's operands mean nothing.
     for (n, i) in code.iter().enumerate().filter(|(_, i)| !is_filler(i)) {
         let at = offsets[n];
@@ -165,58 +187,77 @@ pub(super) fn track(image: &Image, tls: &TlsMap, piece: &mut Piece) {
             }
             continue;
         }
+        let mut unclear = |what: &str| piece.bad.push(Unprovable { code: 214, at: Svma(i.ip()), what: what.into() });
         if memory && i.segment_prefix() != Register::FS && at.displacement_size() == 4 && !i.is_ip_rel_memory_operand()
         {
             let base = bit(i.memory_base());
             let disp = i.memory_displacement64() as i64;
-            // An assembler writes a short displacement where it knows the value: four bytes for a small one mean a relocation.
-            let relocated = i8::try_from(disp).is_ok();
-            if base & states[n].tp != 0 {
-                if tls.is_tp_offset(disp) {
-                    add(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp);
-                }
+            let scaled = i.memory_index_scale() != 1;
+            let pointer = states[n].tp & (base | if scaled { 0 } else { bit(i.memory_index()) });
+            let lea = i.mnemonic() == Mnemonic::Lea;
+            // Nobody loads a negative number with it, but one times an index less another.
+            let alone = lea && (registers == 0 || base == 0 && pointer == 0 && registers & maybe == 0);
+            let meaning = match registers {
+                0 if alone => Meaning::Offset,
+                _ if alone && offset(disp) => offsets::meaning(&code, n, |k| states[k].tp, maybe),
+                _ if pointer != 0 => Meaning::Offset,
+                _ => Meaning::Unclear,
+            };
+            if offset(disp) && meaning == Meaning::Offset {
+                add(at.displacement_offset(), Field::Tpoff32, disp, Use::Tp);
             } else if base & states[n].block != 0 && !pair_at.is_empty() {
                 add(at.displacement_offset(), Field::Dtpoff32, disp, Use::Dtp);
-            } else if (relocated && base & ever != 0 && tls.is_tp_offset(disp))
+            } else if (offset(disp)
+                && meaning == Meaning::Unclear
+                && registers & maybe != 0
+                && base & frame == 0
+                && (!lea || i.op0_register().is_gpr64()))
                 || (!pair_at.is_empty() && base & !FRAME != 0 && disp >= 0 && disp < tls.block as i64)
             {
-                piece.bad.push(Unprovable {
-                    code: 214,
-                    at: Svma(i.ip()),
-                    what: "displacement looks like a thread-local offset, but its base isn't known".into(),
-                });
+                unclear("displacement looks like a thread-local offset, but its base isn't known");
             }
         }
         match relaxed_descriptor(&code, n) {
-            Some(0) => piece.bad.push(Unprovable {
-                code: 214,
-                at: Svma(i.ip()),
-                what: "asks for the thread-local block in a way that linkers make of a TLS descriptor".into(),
-            }),
+            Some(0) => unclear("asks for the thread-local block in a way that linkers make of a TLS descriptor"),
             Some(value) if tls.is_tp_offset(value) => {
                 add(at.immediate_offset(), Field::Tpoff32, value, Use::Tp);
                 continue;
             }
             _ => {}
         }
-        if at.immediate_size() == 4
-            && matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Add)
-            && i.op0_kind() == OpKind::Register
-        {
-            let value = i64::from(i.immediate(1) as u32 as i32);
-            let target = bit(i.op0_register());
-            let wide = i.op_kind(1) == OpKind::Immediate32to64;
-            let used = match i.mnemonic() {
-                Mnemonic::Mov => fs_bases & target != 0,
-                _ => states[n].tp & target != 0,
-            };
-            if wide && used && tls.is_tp_offset(value) {
+        if !matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Add) || i.op_count() != 2 {
+            continue;
+        }
+        let wide = i.op_kind(1) == OpKind::Immediate32to64;
+        if !wide && i.op_kind(1) != OpKind::Immediate64 {
+            continue;
+        }
+        let value = i.immediate(1) as i64;
+        let target = if i.op0_kind() == OpKind::Register { bit(i.op0_register()) } else { 0 };
+        let whole = |v: i64| tls.starts_at_tp(v);
+        let what = "loads a number that looks like a thread-local offset, and its use isn't known";
+        if i.mnemonic() == Mnemonic::Add {
+            if offset(value) && states[n].tp & target != 0 {
                 add(at.immediate_offset(), Field::Tpoff32, value, Use::Tp);
-            } else if wide
-                && i.mnemonic() == Mnemonic::Add
-                && (states[n].block & target != 0 && !pair_at.is_empty() || by_descriptor && states[n].any(target))
-            {
+            } else if states[n].block & target != 0 && !pair_at.is_empty() || by_descriptor && states[n].any(target) {
                 add(at.immediate_offset(), Field::Dtpoff32, value, Use::Dtp);
+            } else if offset(value) && target & maybe & !frame != 0 {
+                unclear(what);
+            }
+        } else if offset(value) {
+            let meaning = match target {
+                // Stored as it is.
+                0 if i.memory_base() == Register::None || bit(i.memory_base()) & FRAME == 0 => Meaning::Number,
+                0 => Meaning::Unclear,
+                _ => offsets::meaning(&code, n, |k| states[k].tp, maybe),
+            };
+            match meaning {
+                Meaning::Offset if wide && (value != -1 || whole(value)) => {
+                    add(at.immediate_offset(), Field::Tpoff32, value, Use::Tp);
+                }
+                Meaning::Offset => unclear(what),
+                Meaning::Unclear if value != -1 || whole(value) => unclear(what),
+                _ => {}
             }
         }
     }
@@ -282,20 +323,24 @@ fn flow(code: &[Instruction], sources: &Sources) -> Vec<State> {
         code.iter().enumerate().map(|(k, c)| effect(&mut info, code, sources, k, c)).collect();
     let mut states = vec![top; n];
     let mut work: Vec<usize> = Vec::new();
+    let mut ends = true;
     for k in 0..n {
-        // Entered from somewhere unknown: the start, and what follows an unconditional transfer without a visible predecessor.
-        let ends = k > 0
-            && matches!(
-                code[k - 1].flow_control(),
-                FlowControl::UnconditionalBranch
-                    | FlowControl::IndirectBranch
-                    | FlowControl::Return
-                    | FlowControl::Exception
-            );
+        // Entered from somewhere unknown: the start, and what follows an unconditional transfer without a visible predecessor. Nobody runs
+        // through the filler there.
+        if ends && is_filler(&code[k]) && !targeted[k] && k > 0 {
+            continue;
+        }
         if k == 0 || (ends && !targeted[k]) {
             states[k] = NONE;
             work.push(k);
         }
+        ends = matches!(
+            code[k].flow_control(),
+            FlowControl::UnconditionalBranch
+                | FlowControl::IndirectBranch
+                | FlowControl::Return
+                | FlowControl::Exception
+        );
     }
     while let Some(k) = work.pop() {
         let Transfer { keep, gain, copy, raised } = transfer[k];
@@ -384,7 +429,8 @@ fn effect(
         kill = bit(Register::RAX);
         gain.distance = bit(Register::RAX);
     } else if c.is_call_near() || c.is_call_near_indirect() {
-        kill |= CALLER_SAVED.iter().fold(0, |m, &r| m | bit(r));
+        // What else is read behind it, the callee leaves alone (GCC's `-fipa-ra`).
+        kill |= bit(Register::RAX) | bit(Register::RDX);
         // Nothing but filler stands between the two.
         if (1..=2).any(|d| k >= d && sources.pairs.contains(&((k - d) as u32)) && takes_block(&code[k - d], c)) {
             gain.block = bit(Register::RAX);
