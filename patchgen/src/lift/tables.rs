@@ -44,9 +44,12 @@ impl Body<'_> {
         let (i, s) = self.parts.iter().enumerate().find(|(_, s)| s.range.contains(a))?;
         Some((i as u8, (a.0 - s.range.start.0) as u32))
     }
-    /// `a` is the start of an instruction.
+    /// `a` is the start of an instruction, or the end of a part: there LLVM lets a case lead that is declared unreachable.
     fn lands(&self, a: Svma) -> Option<(u8, u32)> {
-        let (part, offset) = self.place(a)?;
+        let Some((part, offset)) = self.place(a) else {
+            let i = self.parts.iter().position(|s| s.range.end == a)?;
+            return Some((i as u8, self.parts[i].range.size() as u32));
+        };
         let piece = self.parts[usize::from(part)].piece.as_ref()?;
         piece.insns.binary_search_by_key(&offset, |i| i.offset).ok()?;
         Some((part, offset))
