@@ -3,7 +3,7 @@
 use crate::addr::{DataId, FuncId, Svma};
 use crate::check::{self, Calls, Fate, Instances};
 use crate::compare::{self, Cause, ChangeSet, DataDiff, Stamp, Stamps};
-use crate::correlate::{self, Correlation, Scoped, Shared, Side};
+use crate::correlate::{self, Correlation, Scoped, Shared, Side, Units};
 use crate::diag::{Finding, Severity};
 use crate::drift;
 use crate::dwarf::{DebugData, DebugInfo, Variable};
@@ -220,13 +220,15 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     );
     let ((old_info, mut old_survey), (new_info, mut new_survey)) = (was?, is?);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
-    let shared = match debug {
+    let (shared, units) = match debug {
         Some(((x, p), (y, q))) => {
             let was = Scoped { image: a.image, lifted: a.lifted, info: x, variables: p.variables(), parts: p.parts() };
             let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables(), parts: q.parts() };
-            correlate::pair_by_scope(&mut pairs, was, is)
+            let units = Units::of(x, y);
+            let shared = correlate::pair_by_scope(&mut pairs, was, is, &units);
+            (shared, Some(units))
         }
-        None => Shared::unknown(a, b),
+        None => (Shared::unknown(a, b), None),
     };
     let seen = compare::witnesses(a, b, &pairs, stamps, &correlate::doubtful(a, b, &pairs, &shared));
     correlate::settle(a, b, &mut pairs, &shared, &seen);
@@ -235,7 +237,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     [&mut old_survey, &mut new_survey].into_iter().flatten().for_each(Survey::forget_declarations);
     let debug = old_info.as_ref().zip(old_survey.as_ref()).zip(new_info.as_ref().zip(new_survey.as_ref()));
     let mut changes = compare::compare(a, b, &pairs, stamps);
-    while correlate::part(a, b, &mut pairs, &changes) {
+    while correlate::part(a, b, &mut pairs, &changes, units.as_ref()) {
         changes = compare::compare(a, b, &pairs, stamps);
     }
     let mut findings = Vec::new();

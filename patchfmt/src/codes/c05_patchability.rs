@@ -80,8 +80,8 @@ codes! {
         example: "void *memcpy(...) __attribute__((ifunc(\"choose\")));   /* choose() changed */",
     }
     FOLDED_SPLIT = 514 Refuse "functions that shared one address have their own now" {
-        seen: "Names that were one address in the old build are several functions in the new one, and one of them changed.",
-        why: "A detour at the shared address would send the callers of all names to one replacement.",
+        seen: "Names that are one address in one build are several functions in the other, and one of them changed, or another module or a pointer knows its address.",
+        why: "A detour at the shared address would send the callers of all names to one replacement; without one, whoever has a name's old address stays with another function.",
         act: "Link both builds without `--icf=all`, or patch all of them alike.",
         example: "a and b at 0x1000   ->   a at 0x1000, b at 0x1040, changed",
     }

@@ -1,6 +1,6 @@
 //! Constructors (gABI, DT_INIT_ARRAY; the objects of C++ with static storage): a live process has run the old ones. A bundle for the start comes
 //! before those of its modules (the loader refuses it where it can't), so that changed ones are right in it; but nobody ever calls an entry that
-//! only the new array has.
+//! only the new array has, and one that only the old array has is called all the same: at exit, or when the file with the patch in it starts.
 
 use super::instances::Calls;
 use super::{Context, Findings};
@@ -27,6 +27,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             unheard.extend(entry.func());
         }
     }
+    gone(a, findings);
     let changed: BTreeSet<FuncId> = context.set.changed().map(|(_, new, _)| new).collect();
     if changed.is_empty() && unheard.is_empty() {
         return;
@@ -43,6 +44,49 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     for &id in at_start.difference(&heard) {
         refuse_unprepared(context, id, findings);
     }
+}
+
+/// Entries that only the old build has, and what is called beside the arrays.
+fn gone(a: Analysis<'_>, findings: &mut Findings) {
+    for (section, range) in &a.old_image.init_arrays {
+        let of_new = a.new_image.init_arrays.iter().find(|(n, _)| n == section);
+        let after: Vec<Entry> = of_new.map(|(_, r)| entries(a.new_image, a.new, *r)).unwrap_or_default();
+        let is_left = |e: &Entry| after.iter().any(|other| is_among(a, other, std::slice::from_ref(e)));
+        for entry in entries(a.old_image, a.old, *range).into_iter().filter(|e| !is_left(e)) {
+            let name = entry.name(a.old);
+            let when = match section.as_str() {
+                ".fini_array" => "a patched process still calls it when it ends",
+                _ => "a live process has run it, and a file with the patch in it would run it",
+            };
+            findings.add(
+                Severity::Review,
+                codes::INIT_ARRAY,
+                &name,
+                format!("`{name}` is gone from {section}: {when}"),
+            );
+        }
+    }
+    let both = [("DT_INIT", a.old_image.init, a.new_image.init), ("DT_FINI", a.old_image.fini, a.new_image.fini)];
+    for (tag, old, new) in both.into_iter().filter(|(_, old, new)| !is_counterpart(a, *old, *new)) {
+        let name = |lifted: &Lifted, at: Option<Svma>| {
+            at.map_or("nothing".to_owned(), |at| Entry::at(lifted, at).name(lifted))
+        };
+        let (old, new) = (name(a.old, old), name(a.new, new));
+        let message = format!("{tag} leads to `{new}`, and in a patched process still to `{old}`");
+        findings.add(Severity::Review, codes::INIT_ARRAY, &new, message);
+    }
+}
+
+/// Whether DT_INIT or DT_FINI leads to the same function, or to the whole of the same section.
+fn is_counterpart(a: Analysis<'_>, old: Option<Svma>, new: Option<Svma>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return old == new };
+    let section = |image: &'_ Image, at: Svma| -> Option<String> {
+        let section = image.section(image.section_at(at)?);
+        (section.range.start == at).then(|| section.name.clone())
+    };
+    let whole = section(a.old_image, old);
+    (whole.is_some() && whole.as_deref() != Some(".text") && whole == section(a.new_image, new))
+        || is_among(a, &Entry::at(a.new, new), &[Entry::at(a.old, old)])
 }
 
 /// What is set up by a function that doesn't run must not be in the patch: it would be used as it lies in the file.
@@ -118,6 +162,10 @@ enum Entry {
 }
 
 impl Entry {
+    fn at(lifted: &Lifted, at: Svma) -> Entry {
+        lifted.func_at.get(&at).map_or(Entry::Place(at), |&id| Entry::Func(id))
+    }
+
     fn func(&self) -> Option<FuncId> {
         match self {
             Entry::Func(id) => Some(*id),
@@ -156,6 +204,6 @@ fn entries(image: &Image, lifted: &Lifted, range: SvmaRange) -> Vec<Entry> {
         })
         // The ends of a list of the old form.
         .filter(|at| at.0 != 0 && at.0 != u64::MAX)
-        .map(|at| lifted.func_at.get(&at).map_or(Entry::Place(at), |&id| Entry::Func(id)))
+        .map(|at| Entry::at(lifted, at))
         .collect()
 }

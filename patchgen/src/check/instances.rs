@@ -10,7 +10,7 @@ use crate::compare::{Cause, DataChange, DataDiff};
 use crate::dwarf::{DebugInfo, UnitId};
 use crate::image::{DynReloc, Image, ImageError, Import, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations};
-use crate::lift::{Data, DataKind, DataRef, Lifted, Slot, Target};
+use crate::lift::{Data, DataKind, DataRef, Function, Lifted, Slot, Target};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_lambda};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,21 +46,21 @@ pub type Instances = BTreeMap<String, Fate>;
 /// Functions that others than direct calls may enter, and who calls which directly.
 #[derive(Debug)]
 pub struct Calls {
-    /// By function.
+    /// By function: known to data, or to code that does more than call it; known to other modules.
     taken: Vec<bool>,
+    exported: Vec<bool>,
     /// Called function and caller, ascending.
     direct: Vec<(FuncId, FuncId)>,
 }
 
 impl Calls {
     pub fn of(image: &Image, lifted: &Lifted) -> Calls {
+        let exported = |f: &Function| f.names.iter().any(|&s| image.symbol(s).exported);
+        let exported = lifted.functions.iter().map(exported).collect();
         let (mut taken, mut direct) = (vec![false; lifted.functions.len()], Vec::new());
         let mut take = |func: FuncId| taken[func.index()] = true;
         for (i, function) in lifted.functions.iter().enumerate() {
             let caller = FuncId::from(i);
-            if function.names.iter().any(|&s| image.symbol(s).exported) {
-                take(caller);
-            }
             for reference in &function.refs {
                 match reference.target {
                     Target::Func { func, .. } if reference.branch => direct.push((func, caller)),
@@ -80,11 +80,16 @@ impl Calls {
         }
         direct.sort_unstable();
         direct.dedup();
-        Calls { taken, direct }
+        Calls { taken, exported, direct }
     }
 
     /// Its address is known to data, to another module, or to code that does more than call it.
     pub fn address_taken(&self, func: FuncId) -> bool {
+        self.pointed_to(func) || self.exported[func.index()]
+    }
+
+    /// A pointer of this module may lead to it.
+    pub fn pointed_to(&self, func: FuncId) -> bool {
         self.taken[func.index()]
     }
 

@@ -159,6 +159,12 @@ pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation, stamps: &Stamp
     }
 }
 
+/// Whether a function of the new build does what one of the old build does, be they a pair or not.
+pub fn same_code(old: Side<'_>, new: Side<'_>, pairs: &Correlation, (a, b): (FuncId, FuncId)) -> bool {
+    let stamps = Stamps::default();
+    compare_function(&Same::new(old, new, pairs, &stamps), a, b).is_none()
+}
+
 fn compare_data(same: &Same<'_>, old: DataId, new: DataId) -> Option<DataChange> {
     let (a, b) = (&same.old.lifted.data[old.index()], &same.new.lifted.data[new.index()]);
     let change = |diff| Some(DataChange { old, new, diff });

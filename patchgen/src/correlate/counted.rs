@@ -1,15 +1,17 @@
-//! Functions whose names count (lambdas, closures, what is generic over them) where there are several: one more in front gives each the
+//! Functions whose names count (lambdas, closures, what is generic over them, nested functions, static ones in link-time optimisation) where there are several: one more in front gives each the
 //! name of another. Their content says which is which. Where the address of one is held, by live objects perhaps, a wrong pair would run
 //! other code there: what can't be told stays unpaired, so that the old one stays and the new one is carried.
 
 use super::content::{ENOUGH, MARGIN, Shapes, similarity};
 use super::pairing::Pairing;
-use super::{Side, Why, names, stem};
+use super::{Side, Stem, Why, names, stem};
 use crate::addr::FuncId;
-use crate::lift::{CodeRef, Target};
+use crate::image::Binding;
+use crate::lift::{CodeRef, Function, Target};
 use crate::rust_names::is_rust;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// How far calls among such functions are followed to tell them apart.
 const ROUNDS: usize = 6;
@@ -17,7 +19,8 @@ const ROUNDS: usize = 6;
 /// Larger families are compared by equal content and name alone.
 const MANY: usize = 4096;
 
-type Key = (String, Vec<&'static str>);
+/// A stem, and the unit where names count within one.
+type Key = (String, Vec<&'static str>, Option<Arc<str>>);
 
 /// Indices of old and new functions.
 type Members = (Vec<usize>, Vec<usize>);
@@ -37,16 +40,49 @@ impl Crowded {
             for (i, f) in side.lifted.functions.iter().enumerate() {
                 if names::is_counted_function(&f.name) {
                     let s = stem(&f.name);
-                    which(families.entry((s.name, s.kinds)).or_default()).push(i);
+                    which(families.entry((s.name, s.kinds, None)).or_default()).push(i);
                 }
             }
         };
         add(old, |f| &mut f.0);
         add(new, |f| &mut f.1);
+        numbered(old, new, &mut families);
         families.retain(|_, (o, n)| o.len() > 1 || n.len() > 1);
         let old = families.values().flat_map(|f| &f.0).copied().collect();
         let new = families.values().flat_map(|f| &f.1).copied().collect();
         Crowded { families, old, new }
+    }
+}
+
+/// Families of local functions, a number in the name of one of which makes the difference to the others.
+fn numbered(old: Side<'_>, new: Side<'_>, families: &mut BTreeMap<Key, Members>) {
+    let local = |side: Side<'_>, f: &Function| f.names.iter().all(|&n| side.image.symbol(n).binding == Binding::Local);
+    let sides = [old, new];
+    let all = sides.iter().flat_map(|side| &side.lifted.functions);
+    let numbered: BTreeMap<&str, Stem> =
+        all.filter(|f| names::is_numbered_function(&f.name)).map(|f| (f.name.as_str(), stem(&f.name))).collect();
+    let wanted: BTreeSet<&str> = numbered.values().map(|s| s.name.as_str()).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let members = sides.map(|side| {
+        let functions = side.lifted.functions.iter().enumerate();
+        let own =
+            |f: &'_ Function| numbered.get(f.name.as_str()).map_or(f.name.as_str(), |s| s.name.as_str()).to_owned();
+        let found = functions.filter(|(_, f)| local(side, f)).map(|(i, f)| (i, own(f), f.unit.clone()));
+        found.filter(|(_, name, _)| wanted.contains(name.as_str())).collect::<Vec<_>>()
+    });
+    let units = members
+        .each_ref()
+        .map(|list| list.iter().map(|(_, name, unit)| (name.as_str(), unit.as_deref())).collect::<BTreeSet<_>>());
+    for (which, list) in members.iter().enumerate() {
+        for (i, name, unit) in list {
+            // Link-time optimisation makes units up.
+            let kept = units.iter().all(|known| known.contains(&(name.as_str(), unit.as_deref())));
+            let unit = unit.clone().filter(|_| kept);
+            let family = families.entry((name.clone(), Vec::new(), unit)).or_default();
+            if which == 0 { family.0.push(*i) } else { family.1.push(*i) }
+        }
     }
 }
 
@@ -81,7 +117,7 @@ pub(super) fn pair(
     ambiguous: &mut BTreeSet<(u16, String)>,
 ) {
     let (was, is) = (colours(old, shapes, &crowded.old), colours(new, new_shapes, &crowded.new));
-    for ((stem, _), (o, n)) in &crowded.families {
+    for ((stem, ..), (o, n)) in &crowded.families {
         let mut unmoved = o.len() == n.len();
         let mut buckets: BTreeMap<u64, Members> = BTreeMap::new();
         o.iter().for_each(|i| buckets.entry(was[i]).or_default().0.push(*i));

@@ -6,10 +6,12 @@ mod names;
 mod objects;
 mod pairing;
 mod scopes;
+mod units;
 
 pub use names::{Stem, is_counted_function, own_name, stem};
 pub use objects::{Doubtful, doubtful, settle};
 pub use scopes::{Scoped, Shared, pair_by_scope};
+pub use units::{Units, in_others};
 
 use crate::addr::{DataId, FuncId};
 use crate::compare::{ChangeSet, FuncChange};
@@ -273,13 +275,20 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
 /// What stands for the stem of functions that have no names in [`Correlation::ambiguous`].
 pub(crate) const NAMELESS: &str = "functions without names";
 
-/// Takes apart the pairs that were made by order, or of functions without names, which turned out to differ, where the address of one is held:
-/// what calls it through that would run another one's code. What may be one another is ambiguous. Gives whether there were any.
-pub fn part(old: Side<'_>, new: Side<'_>, pairs: &mut Correlation, changes: &ChangeSet) -> bool {
+/// Takes apart the pairs that were made by order, of functions without names or of two units, which turned out to differ, where the address of
+/// one is held: what calls it through that would run another one's code. What may be one another is ambiguous. Gives whether there were any.
+pub fn part(
+    old: Side<'_>,
+    new: Side<'_>,
+    pairs: &mut Correlation,
+    changes: &ChangeSet,
+    units: Option<&Units<'_, '_>>,
+) -> bool {
     let (of, nf) = (&old.lifted.functions, &new.lifted.functions);
     let guessed = |c: &&FuncChange| {
         let why = pairs.func_to_old[c.new.index()].map(|p| p.why);
-        why == Some(Why::Order) || (of[c.old.index()].name.is_empty() && nf[c.new.index()].name.is_empty())
+        let nameless = of[c.old.index()].name.is_empty() && nf[c.new.index()].name.is_empty();
+        why == Some(Why::Order) || nameless || in_others(old, new, units, (c.old, c.new))
     };
     let guessed: Vec<(FuncId, FuncId)> = changes.changed.iter().filter(guessed).map(|c| (c.old, c.new)).collect();
     if guessed.is_empty() {

@@ -66,6 +66,7 @@ fn lasting(name: &str) -> Cow<'_, str> {
     let setup = ["_GLOBAL__sub_I_", "_GLOBAL__sub_D_"].into_iter().find(|p| name.starts_with(p));
     match setup {
         Some(p) => Cow::Borrowed(&name[..p.len() - 1]),
+        None if name.contains(BLOCK) => Cow::Borrowed(name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_')),
         None => counted(name).map_or_else(|| Cow::Borrowed(without_rust_hash(name)), Cow::Owned),
     }
 }
@@ -108,6 +109,20 @@ pub(super) fn may_be_counted(name: &str) -> bool {
     name.contains('.') || is_counted_function(name)
 }
 
+/// Whether its number alone may say which of several local functions it is: GCC's nested functions (`step.0`), those that link-time
+/// optimisation brings together (`helper.lto_priv.0`, clang's `helper.1`), clang's blocks (`run_block_invoke_2`). Clones are made of a function.
+pub(super) fn is_numbered_function(name: &str) -> bool {
+    let suffixed = || {
+        let own = stem(name);
+        let numbered = own.kinds.is_empty() && own.name.len() < name.len();
+        numbered && !name.starts_with("_GLOBAL__") && !name.contains(".llvm.") && !is_counted_function(name)
+    };
+    name.contains(BLOCK) || name.contains('.') && suffixed()
+}
+
+/// Clang's name of the code of a block; of further ones of the function with a number.
+const BLOCK: &str = "_block_invoke";
+
 /// Whether a number or a hash in the name says of which lambda, closure, block or local class it is.
 #[must_use]
 pub fn is_counted_function(name: &str) -> bool {
@@ -117,7 +132,7 @@ pub fn is_counted_function(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_counted_function, own_name, stem};
+    use super::{is_counted_function, is_numbered_function, own_name, stem};
 
     #[test]
     fn scopes_go() {
@@ -156,6 +171,14 @@ mod tests {
         // Rust's version 0.
         assert_eq!(stem("_RNvNvCs1234_1a4tick1N").name, stem("_RNvNvCs1234_1a4ticks_1N").name);
         assert_eq!(stem("_RNCNvCs1234_1a4tick0B3_").name, stem("_RNCNvCs1234_1a4ticks_0B3_").name);
+        // Nested functions, what link-time optimisation brings together, blocks.
+        for name in ["step.0", "helper.lto_priv.3", "helper.1", "run_block_invoke", "run_block_invoke_12"] {
+            assert!(is_numbered_function(name), "{name}");
+        }
+        for name in ["step", "f.constprop.0", "f.part.2", "f.cold", "f.llvm.123", "_ZL5stepi"] {
+            assert!(!is_numbered_function(name), "{name}");
+        }
+        assert_eq!(stem("run_block_invoke_12").name, stem("run_block_invoke").name);
         // Names that count nothing stay as they are.
         for name in ["_ZN12_GLOBAL__N_11fEv", "_ZN4ZLib4openEv", "counter", "_ZSt3minIiERKT_S2_S2_"] {
             assert_eq!(stem(name).name, name);

@@ -12,7 +12,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 /// The functions that refer to each object, ascending.
-fn users(side: Side<'_>) -> Vec<Vec<usize>> {
+pub(super) fn users(side: Side<'_>) -> Vec<Vec<usize>> {
     let threads = thread_variables(side);
     let mut users = vec![Vec::new(); side.lifted.data.len()];
     for (i, f) in side.lifted.functions.iter().enumerate() {

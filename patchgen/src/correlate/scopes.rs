@@ -2,9 +2,10 @@
 //! state would be a wrong patch.
 
 use super::objects::numbered;
+use super::units::{Units, part_variables};
 use super::{Correlation, Pair, Side, Why};
 use crate::addr::{DataId, SectionId, Svma};
-use crate::dwarf::{DebugInfo, Variable};
+use crate::dwarf::{DebugInfo, UnitId, Variable};
 use crate::image::{Image, SectionKind};
 use crate::lift::{Data, DataKind, Lifted};
 use crate::types::VariablePart;
@@ -23,18 +24,18 @@ pub struct Scoped<'a, 'i> {
     pub parts: &'a [VariablePart],
 }
 
-/// Addresses of the variables with each key, in the order of their declarations.
-fn by_scope<'a, 'i: 'a>(side: Scoped<'a, 'i>) -> BTreeMap<Key<'a>, Vec<Svma>> {
-    let mut map: BTreeMap<Key<'a>, Vec<(u32, Svma)>> = BTreeMap::new();
+/// Addresses and units of the variables with each key, in the order of their declarations.
+fn by_scope<'a, 'i: 'a>(side: Scoped<'a, 'i>) -> BTreeMap<Key<'a>, Vec<(Svma, UnitId)>> {
+    let mut map: BTreeMap<Key<'a>, Vec<(u32, Svma, UnitId)>> = BTreeMap::new();
     for variable in side.variables.iter().filter(|v| !v.external) {
         let unit = side.info.unit_name(variable.unit);
         let key = (unit, variable.scope.as_slice(), variable.name.as_str(), variable.tls);
-        map.entry(key).or_default().push((variable.order, variable.svma));
+        map.entry(key).or_default().push((variable.order, variable.svma, variable.unit));
     }
     let ordered = map.into_iter().map(|(key, mut list)| {
         list.sort_unstable();
-        list.dedup_by_key(|(_, at)| *at);
-        (key, list.into_iter().map(|(_, at)| at).collect())
+        list.dedup_by_key(|(_, at, _)| *at);
+        (key, list.into_iter().map(|(_, at, unit)| (at, unit)).collect())
     });
     ordered.collect()
 }
@@ -56,7 +57,8 @@ pub struct Shared {
     /// Parts of a variable that LLVM took apart and numbered: which member one is, its name doesn't say.
     pub old_parts: BTreeSet<DataId>,
     pub new_parts: BTreeSet<DataId>,
-    /// Parts of which debug information says which member they are: paired with the same one of the other build, or with none.
+    /// Of which debug information says what they are: parts that are a member, paired with the same one of the other build or with none; and
+    /// what another unit has a variable of the same name of.
     pub old_told: BTreeSet<DataId>,
     pub new_told: BTreeSet<DataId>,
 }
@@ -89,10 +91,14 @@ fn parts(llvm: bool, lifted: &Lifted, known: &BTreeSet<DataId>) -> BTreeSet<Data
 }
 
 /// Objects of a build that share their key.
-fn shared(lifted: &Lifted, vars: &BTreeMap<Key<'_>, Vec<Svma>>, threads: &BTreeMap<Svma, DataId>) -> BTreeSet<DataId> {
+fn shared(
+    lifted: &Lifted,
+    vars: &BTreeMap<Key<'_>, Vec<(Svma, UnitId)>>,
+    threads: &BTreeMap<Svma, DataId>,
+) -> BTreeSet<DataId> {
     let several = vars.iter().filter(|(_, places)| places.len() > 1);
     several
-        .flat_map(|(key, p)| p.iter().filter_map(|at| if key.3 { threads } else { &lifted.data_at }.get(at)))
+        .flat_map(|(key, p)| p.iter().filter_map(|(at, _)| if key.3 { threads } else { &lifted.data_at }.get(at)))
         .copied()
         .collect()
 }
@@ -105,11 +111,17 @@ fn parts_of(side: Scoped<'_, '_>, threads: &BTreeMap<Svma, DataId>) -> BTreeSet<
 }
 
 /// Pairs data where both builds have exactly one variable of that unit, scope and name. Gives those that aren't the only ones.
-pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'_, '_>) -> Shared {
+pub fn pair_by_scope(
+    pairs: &mut Correlation,
+    old: Scoped<'_, '_>,
+    new: Scoped<'_, '_>,
+    units: &Units<'_, '_>,
+) -> Shared {
     let (old_vars, new_vars) = rayon::join(|| by_scope(old), || by_scope(new));
     let (old_threads, new_threads) = (threads(old), threads(new));
     let (old_scoped, new_scoped) = (old, new);
     let (old, new) = (old.lifted, new.lifted);
+    let gone = part_variables(pairs, old_scoped, new_scoped, units);
     let told = Told::of(old_scoped, new_scoped);
     told.pair(pairs);
     let shared = Shared {
@@ -117,13 +129,19 @@ pub fn pair_by_scope(pairs: &mut Correlation, old: Scoped<'_, '_>, new: Scoped<'
         new: shared(new, &new_vars, &new_threads),
         old_parts: &parts_of(old_scoped, &old_threads) - &told.old,
         new_parts: &parts_of(new_scoped, &new_threads) - &told.new,
-        old_told: told.old,
-        new_told: told.new,
+        old_told: &told.old | &gone.0,
+        new_told: &told.new | &gone.1,
     };
     for (key, places) in &new_vars {
-        let (Some([from]), [to]) = (old_vars.get(key).map(Vec::as_slice), places.as_slice()) else { continue };
+        let (Some(&[(from, unit)]), &[(to, in_unit)]) = (old_vars.get(key).map(Vec::as_slice), places.as_slice())
+        else {
+            continue;
+        };
+        if units.differ(unit, in_unit) {
+            continue;
+        }
         let (was, is) = if key.3 { (&old_threads, &new_threads) } else { (&old.data_at, &new.data_at) };
-        let ids: Option<(DataId, DataId)> = was.get(from).copied().zip(is.get(to).copied());
+        let ids: Option<(DataId, DataId)> = was.get(&from).copied().zip(is.get(&to).copied());
         let Some((from, to)) = ids else { continue };
         let literal = |lifted: &Lifted, id: DataId| lifted.data[id.index()].kind != DataKind::Named;
         if pairs.data_to_new[from.index()].is_some_and(|p| p.new == to) || literal(old, from) || literal(new, to) {

@@ -22,6 +22,9 @@ pub(super) struct Dynamic {
     pub symbolic: bool,
     /// DF_TEXTREL or DT_TEXTREL.
     pub textrel: bool,
+    /// DT_INIT, DT_FINI.
+    pub init: Option<Svma>,
+    pub fini: Option<Svma>,
     /// DT_PLTGOT.
     pub pltgot: Option<Svma>,
     rela: (u64, u64),
@@ -58,6 +61,8 @@ impl Dynamic {
                 elf::DT_PLTRELSZ => out.plt.1 = value,
                 elf::DT_PLTREL => out.plt_is_rel = value == 17,
                 elf::DT_PLTGOT => out.pltgot = Some(Svma(value)),
+                elf::DT_INIT => out.init = Some(Svma(value)),
+                elf::DT_FINI => out.fini = Some(Svma(value)),
                 elf::DT_SYMBOLIC => out.symbolic = true,
                 elf::DT_TEXTREL => out.textrel = true,
                 elf::DT_FLAGS => {

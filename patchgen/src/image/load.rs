@@ -100,6 +100,8 @@ impl Image {
             soname: dynamic.soname,
             needed: dynamic.needed,
             textrel: dynamic.textrel,
+            init: dynamic.init,
+            fini: dynamic.fini,
             pltgot: dynamic.pltgot,
             symbolic: dynamic.symbolic,
             symbols,

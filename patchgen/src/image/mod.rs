@@ -200,6 +200,9 @@ pub struct Image {
     pub needed: Vec<String>,
     /// DT_TEXTREL: the dynamic linker changes code.
     pub textrel: bool,
+    /// DT_INIT, DT_FINI: called beside the arrays.
+    pub init: Option<Svma>,
+    pub fini: Option<Svma>,
     /// DT_PLTGOT: the first of three words that the dynamic linker keeps for itself (x86-64 psABI, 5.2).
     pub pltgot: Option<Svma>,
     /// DF_SYMBOLIC: its own definitions win.

@@ -291,12 +291,19 @@ fn is_literal(name: &str) -> bool {
         || name.starts_with("switch.table.")
         || name.starts_with("reltable.")
         || name.starts_with("__const.")
-        || name.starts_with("anon.")
-        || name.starts_with("alloc_")
         || rest(".str.")
-        || rest("str.")
-        || matches!(name, ".str" | "str")
+        || name == ".str"
         || promoted(name)
+        || hashed(name)
+}
+
+/// Constants that rustc and LLVM name after a hash (`alloc_…`, `anon.….3`). Whoever writes C may call one of his own `alloc_ops`.
+fn hashed(name: &str) -> bool {
+    let name = name.split(".llvm.").next().unwrap_or_default();
+    let hash = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let anonymous = name.strip_prefix("anon.").and_then(|rest| rest.split_once('.'));
+    name.strip_prefix("alloc_").is_some_and(hash)
+        || anonymous.is_some_and(|(text, n)| hash(text) && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A literal that thin link-time optimisation shares between units: `.str.llvm.123`, `.str.4.llvm.123`.

@@ -1,19 +1,20 @@
 //! What reading code back must do with any program, not only those made here.
 
-use super::{Case, Pair, answers, compiled, special};
+use super::{Case, Pair, answers, compiled, folder, special};
 use crate::bundle::{Signer, TOOL_LIMIT, patchgen};
 use crate::process::{run, run_ok};
 use crate::program::Config;
 use crate::self_diff::{self, Verdict};
 use crate::target::{Launch, Target};
 use crate::{Failure, Result, check, paths};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "installed programs equal themselves", hazards: "C1,C20,C21", run: self_diff::check_sample },
     Case { name: "loads relaxed in one build", hazards: "C9", run: relaxed },
     Case { name: "copied by the program", hazards: "D4", run: copied },
+    Case { name: "files of one name in two directories", hazards: "C5", run: same_file },
     Case { name: "stripped, equals itself", hazards: "C21", run: stripped },
 ];
 
@@ -42,6 +43,46 @@ fn relaxed() -> Result<()> {
 fn relaxed_calls(image: &Path) -> Result<usize> {
     let code = run_ok(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(image), TOOL_LIMIT)?;
     Ok(code.stdout.lines().filter(|line| line.contains("addr32 call")).count())
+}
+
+/// A symbol table has the names of files without their directories. What is only called goes its way; a pointer to the one function must not
+/// lead to the other, nor may the one variable begin with the other's value.
+fn same_file() -> Result<()> {
+    let source = paths::programs().join("special/same_file.c");
+    for (flag, code) in [("-DHELD", "HP0301"), ("-DCALLED", "HP0407")] {
+        let build = |define: &str| -> Result<PathBuf> {
+            let folder = folder("same-file")?.join(flag).join(define);
+            let mut objects = Vec::new();
+            for directory in ["1", "2"] {
+                let directory = (folder.join(directory), format!("-DDIRECTORY={directory}"));
+                std::fs::create_dir_all(&directory.0)?;
+                std::fs::copy(&source, directory.0.join("same_file.c"))?;
+                let mut compiler = Command::new("gcc");
+                compiler.current_dir(&directory.0).args([
+                    "-g",
+                    "-O2",
+                    "-fPIC",
+                    flag,
+                    &directory.1,
+                    &format!("-D{define}"),
+                    "-I",
+                ]);
+                compiler.arg(paths::programs().join("driver")).args(["-c", "same_file.c"]);
+                run_ok(&mut compiler, TOOL_LIMIT)?;
+                objects.push(directory.0.join("same_file.o"));
+            }
+            let library = folder.join("library.so");
+            let mut link = Command::new("gcc");
+            link.args(["-shared", "-Wl,--build-id=sha1", "-o"]).arg(&library).args(&objects);
+            run_ok(&mut link, TOOL_LIMIT)?;
+            Ok(library)
+        };
+        let (old, new) = (build("OLD")?, build("NEW")?);
+        let mut diff = patchgen()?;
+        let output = run(diff.args(["diff", "--old"]).arg(&old).arg("--new").arg(&new), TOOL_LIMIT)?;
+        check!(output.text().contains(code), "{flag}: expected {code}: {}", output.describe());
+    }
+    Ok(())
 }
 
 /// A program without names equals itself, where its code has a variable by a member's address, too.
