@@ -381,6 +381,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
     let (found, if_moved) = &compared.moving;
     let none = Migrations::new();
     let debug = (compared.old.debug.as_ref(), compared.new.debug.as_ref());
+    let exchanged = check::exchanged(analysis, debug)?;
     let close = |fresh: bool, moving: bool, fixed: &BTreeMap<DataId, String>| {
         let (instances, migrations) = if moving { (if_moved, &found.migrations) } else { (&compared.instances, &none) };
         // Before `main` there are no frames to wait for.
@@ -392,9 +393,9 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         let choices = Choices { holders: &holders, fresh, replace, reset, migrations, fixed };
         let set = include::close(analysis, &mut binder, choices);
         let mut findings = compared.findings.clone();
-        findings.extend(set.findings.iter().cloned());
-        findings
-            .extend(migrate::lasting(analysis, &set, debug)?.into_iter().map(|(id, why)| outlived(analysis, id, &why)));
+        findings.extend(set.findings.iter().chain(&exchanged).cloned());
+        let lasting = migrate::lasting(analysis, &set, debug)?.into_iter();
+        findings.extend(lasting.map(|(id, why)| outlived(analysis, id, set.moved.contains(&id), &why)));
         findings.extend(check::check(check::Context {
             analysis,
             set: &set,
@@ -448,17 +449,14 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
     Ok(Plan { set, patch, findings, start_only })
 }
 
-/// A constant that gets another place, and of which a live pointer may know the old one.
-fn outlived(analysis: Analysis<'_>, constant: DataId, why: &str) -> Finding {
+/// A constant that gets another place, itself or what is in it, and of which a live pointer may know the old one.
+fn outlived(analysis: Analysis<'_>, constant: DataId, moved: bool, why: &str) -> Finding {
     let name = analysis.new.data[constant.index()].name.clone();
-    Finding {
-        severity: Severity::Start,
-        code: codes::POINTER_TABLE.0,
-        message: format!("`{name}` gets another place, and live pointers may lead to the old one: {why}"),
-        symbol: name,
-        place: None,
-        help: None,
-    }
+    let message = match moved {
+        true => format!("`{name}` gets another place, and live pointers may lead to the old one: {why}"),
+        false => format!("what is in `{name}` changes places, and live pointers may lead there: {why}"),
+    };
+    Finding { severity: Severity::Start, code: codes::POINTER_TABLE.0, message, symbol: name, place: None, help: None }
 }
 
 /// Adds the source line of each finding's function.

@@ -26,7 +26,7 @@ codes! {
         example: "const int limit = 5;   ->   int limit = 5;",
     }
     POINTER_TABLE = 405 Start "live pointers may lead to an object that gets another place" {
-        seen: "An object has another place in the patched process, as one that changed its size, and a writable variable holds its address; or a constant does, or a function that may have stored, passed on or returned it.",
+        seen: "An object has another place in the patched process, as one that changed its size, and a writable variable holds its address; or a constant does, or a function that may have stored, passed on or returned it. Or it lies in a constant table in which something changes places.",
         why: "Code that follows the pointer would find the old object, and read it by the new one's length; code that names it finds the new one.",
         act: "Use the bundle at start, or keep the object's size.",
         example: "const char names[8][4]; const char *first = names[0];   ->   names[9][4]",
@@ -38,7 +38,7 @@ codes! {
         example: "puts(\"built \" __DATE__);   /* --ignore-text '[A-Z][a-z]{2} [ 0-9]\\d \\d{4}' */",
     }
     DATA_REMOVED = 407 Start "a variable is gone where another one came" {
-        seen: "A function uses a variable that only the new build has, and used one of the same size that only the old build has. Or both have the same name, in functions of different names or parameters.",
+        seen: "A function uses a variable that only the new build has, and used one that only the old build has. Or both have the same name, in functions of different names or parameters, or in different units.",
         why: "If it is the same variable under another name, the process has a value in the old one, and the new one would begin anew.",
         act: "Use the bundle at start, or keep the name.",
         example: "static struct conn *list;   ->   static struct conn *connections;   /* empty */",

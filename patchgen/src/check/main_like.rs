@@ -10,7 +10,8 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     for (old, cause) in context.set.changed().map(|(old, _, cause)| (old, cause)).chain(idle) {
         let name = &context.analysis.old.functions[old.index()].name;
         if name == "main" {
-            let why = if matches!(cause, Cause::Reader | Cause::Holder) { cause.word() } else { "changed" };
+            let why =
+                if matches!(cause, Cause::Reader | Cause::Holder | Cause::Caller) { cause.word() } else { "changed" };
             let message = format!(
                 "`main` {why}: it is on the stack as long as the process lives, so only a start finds it inactive"
             );

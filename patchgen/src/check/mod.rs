@@ -29,6 +29,7 @@ use patchfmt::codes::Code;
 use std::collections::BTreeSet;
 
 pub use instances::{Calls, Fate, Instances, instances};
+pub use outlived::exchanged;
 pub use producers::producers;
 
 /// What a rule looks at.

@@ -1,12 +1,17 @@
-//! Functions that only the old build has, and that a live pointer may know: they stay callable, and go on calling what changes. They were compiled
-//! for the old version of that.
+//! Functions that only the old build has, and that a live pointer may know: they stay callable, and go on calling and reading what changes. They were
+//! compiled for the old version of that; and who calls them by the pointer may be new, and give them what the new one in their place takes.
 
 use super::left::{func_of, separate};
 use super::{Context, Findings};
-use crate::addr::FuncId;
+use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::Cause;
 use crate::correlate::{Side, Why, in_others};
-use crate::diag::Severity;
+use crate::diag::{Finding, Severity};
+use crate::dwarf::DebugInfo;
+use crate::image::{ImageError, SectionKind};
+use crate::include::Analysis;
+use crate::lift::{Lifted, describes_class};
+use crate::types::{Signatures, signatures_at};
 use patchfmt::codes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +19,11 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
     let (before, after) = (Side { image: a.old_image, lifted: a.old }, Side { image: a.new_image, lifted: a.new });
     let changed: BTreeMap<FuncId, Cause> = context.set.changed().map(|(old, _, cause)| (old, cause)).collect();
+    let constant = |d: &DataId| {
+        let datum = &a.old.data[d.index()];
+        !matches!(datum.section, SectionKind::Data | SectionKind::Bss) && !describes_class(&datum.name)
+    };
+    let overwritten: BTreeSet<DataId> = context.set.edits.iter().map(|e| e.old).filter(constant).collect();
     for caller in callable(context) {
         let caller = &a.old.functions[caller.index()];
         let callees: BTreeSet<FuncId> = caller.refs.iter().filter_map(|r| func_of(&r.target)).collect();
@@ -37,7 +47,73 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             );
             findings.add(Severity::Start, codes::STORED_PROTOTYPE, &callee.name, message);
         }
+        let read: BTreeSet<DataId> = caller.refs.iter().filter_map(|r| r.target.data()).collect();
+        for data in read.intersection(&overwritten) {
+            let name = &a.old.data[data.index()].name;
+            let message = format!(
+                "`{name}` is overwritten, and `{}`, which only the old build has and a live pointer may lead to, reads it",
+                caller.name
+            );
+            findings.add(Severity::Start, codes::STORED_PROTOTYPE, name, message);
+        }
     }
+}
+
+/// Functions whose address the old build stores where the new one stores that of another one, with another prototype: old pointers to them last.
+///
+/// # Errors
+/// When debug information is damaged.
+pub fn exchanged(
+    a: Analysis<'_>,
+    debug: (Option<&DebugInfo<'_>>, Option<&DebugInfo<'_>>),
+) -> Result<Vec<Finding>, ImageError> {
+    let (Some(was), Some(is)) = debug else { return Ok(Vec::new()) };
+    let gone = |f: &FuncId| a.pairs.func_to_new[f.index()].is_none();
+    let come = |f: &FuncId| a.pairs.func_to_old[f.index()].is_none();
+    let in_code = |lifted: &Lifted, id: FuncId| -> BTreeSet<FuncId> {
+        let refs = lifted.functions[id.index()].refs.iter().filter(|r| !r.branch);
+        refs.filter_map(|r| func_of(&r.target)).collect()
+    };
+    let in_data = |lifted: &Lifted, id: DataId| -> BTreeSet<FuncId> {
+        lifted.data[id.index()].refs.iter().filter_map(|r| func_of(&r.target)).collect()
+    };
+    let code = a.changes.changed.iter().map(|c| (in_code(a.old, c.old), in_code(a.new, c.new)));
+    let data = a.changes.data_changed.iter().map(|c| (in_data(a.old, c.old), in_data(a.new, c.new)));
+    let mut pairs: Vec<(BTreeSet<FuncId>, BTreeSet<FuncId>)> = code.chain(data).collect();
+    for (before, after) in &mut pairs {
+        before.retain(gone);
+        after.retain(come);
+    }
+    pairs.retain(|(before, after)| !before.is_empty() && !after.is_empty());
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entry = |lifted: &Lifted, f: FuncId| lifted.functions[f.index()].parts[0].start;
+    let before: BTreeSet<Svma> = pairs.iter().flat_map(|p| &p.0).map(|&f| entry(a.old, f)).collect();
+    let after: BTreeSet<Svma> = pairs.iter().flat_map(|p| &p.1).map(|&f| entry(a.new, f)).collect();
+    let (before, after) = (signatures_at(was, &before)?, signatures_at(is, &after)?);
+    let call = |s: &Signatures, at: Svma| s.calls.get(&at).copied();
+    let mut found = BTreeSet::new();
+    for (old, new) in &pairs {
+        let calls: BTreeSet<u64> = new.iter().filter_map(|&f| call(&after, entry(a.new, f))).collect();
+        let other =
+            |f: &&FuncId| call(&before, entry(a.old, **f)).is_some_and(|c| !calls.is_empty() && !calls.contains(&c));
+        found.extend(old.iter().filter(other).copied());
+    }
+    let finding = |id: FuncId| {
+        let name = a.old.functions[id.index()].name.clone();
+        Finding {
+            severity: Severity::Review,
+            code: codes::STORED_PROTOTYPE.0,
+            message: format!(
+                "`{name}` is gone where the address of a function with another prototype came: who calls it by a live pointer may be new"
+            ),
+            symbol: name,
+            place: None,
+            help: None,
+        }
+    };
+    Ok(found.into_iter().map(finding).collect())
 }
 
 /// The old build's functions that have no counterpart, as far as they can still be entered.

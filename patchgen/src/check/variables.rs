@@ -1,6 +1,7 @@
 //! Variables that keep their value, but not in the way that the new code takes for granted: what had several names and is several now, or was
 //! several and is one; what is set up at its first use in one build only, or together with what is set up already; what may have another name.
 
+use super::left::func_of;
 use super::{Context, Findings};
 use crate::addr::{DataId, FuncId, SymbolId};
 use crate::correlate::{Pair, own_name};
@@ -8,6 +9,7 @@ use crate::diag::Severity;
 use crate::image::{Binding, Image, SectionKind};
 use crate::include::{Analysis, threads};
 use crate::lift::{Data, DataKind, Lifted, Slot, Target, is_linker_symbol};
+use foldhash::fast::FixedState;
 use patchfmt::codes;
 use std::collections::{BTreeSet, HashMap};
 
@@ -29,41 +31,88 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// A variable that only the old build has, where a function that both have uses one instead that only the new build has, or one of that name is
-/// in another scope (a function that got another name or other parameters): it may be the same, and would begin anew.
+/// A variable that only the old build has, where a function that both have uses one instead that only the new build has, itself or by functions
+/// that are gone or new, or one of that name is in another scope (a function that got another name or other parameters, another unit): it may be
+/// the same, alone or as a member of that, and would begin anew.
 fn renamed(a: Analysis<'_>, findings: &mut Findings) {
-    let state = |d: &Data| {
-        d.kind == DataKind::Named
-            && !d.name.starts_with("_ZGV")
-            && matches!(d.section, SectionKind::Data | SectionKind::Bss)
-    };
-    let alone = |lifted: &Lifted, pairs: &[Option<Pair<DataId>>], function: FuncId| -> BTreeSet<DataId> {
-        let used = lifted.functions[function.index()].refs.iter().filter_map(|r| r.target.data());
-        used.filter(|d| pairs[d.index()].is_none() && state(&lifted.data[d.index()])).collect()
-    };
+    let gone = Alone::of(a.old_image, a.old, &a.pairs.data_to_new, &a.pairs.func_to_new);
+    let come = Alone::of(a.new_image, a.new, &a.pairs.data_to_old, &a.pairs.func_to_old);
     let mut found = BTreeSet::new();
     for change in &a.changes.changed {
-        let gone = alone(a.old, &a.pairs.data_to_new, change.old);
-        let come = alone(a.new, &a.pairs.data_to_old, change.new);
-        found.extend(gone.iter().flat_map(|&g| come.iter().map(move |&c| (g, c))));
+        let gone = gone.used(change.old);
+        if !gone.is_empty() {
+            let come = come.used(change.new);
+            found.extend(gone.iter().flat_map(|&g| come.iter().map(move |&c| (g, c))));
+        }
     }
     let mut by_name: HashMap<String, Vec<DataId>> = HashMap::new();
-    for &id in a.changes.gone_data.iter().filter(|d| state(&a.old.data[d.index()])) {
+    for &id in a.changes.gone_data.iter().filter(|&&d| gone.is_state(d)) {
         by_name.entry(own_name(&a.old.data[id.index()].name)).or_default().push(id);
     }
-    for &id in a.changes.new_data.iter().filter(|d| state(&a.new.data[d.index()])) {
+    for &id in a.changes.new_data.iter().filter(|&&d| come.is_state(d)) {
         let same = by_name.get(&own_name(&a.new.data[id.index()].name));
         found.extend(same.into_iter().flatten().map(|&gone| (gone, id)));
     }
     for (gone, come) in found {
-        let (gone, come) = (&a.old.data[gone.index()], &a.new.data[come.index()]);
-        if gone.range.size() == come.range.size() && gone.unit == come.unit {
-            let message = format!(
-                "`{}` is gone where `{}` came: if that is the same variable, its live value would be lost",
-                gone.name, come.name
-            );
-            findings.add(Severity::Start, codes::DATA_REMOVED, &gone.name, message);
+        let (gone, come) = (&a.old.data[gone.index()].name, &a.new.data[come.index()].name);
+        let message = format!(
+            "`{gone}` is gone where `{come}` came: if that is the same variable, or holds it, its live value would be lost"
+        );
+        findings.add(Severity::Start, codes::DATA_REMOVED, gone, message);
+    }
+}
+
+/// The variables and functions that only one of the builds has.
+struct Alone<'a> {
+    image: &'a Image,
+    lifted: &'a Lifted,
+    threads: HashMap<SymbolId, DataId, FixedState>,
+    data: &'a [Option<Pair<DataId>>],
+    functions: &'a [Option<Pair<FuncId>>],
+}
+
+impl<'a> Alone<'a> {
+    fn of(
+        image: &'a Image,
+        lifted: &'a Lifted,
+        data: &'a [Option<Pair<DataId>>],
+        functions: &'a [Option<Pair<FuncId>>],
+    ) -> Alone<'a> {
+        Alone { image, lifted, threads: threads(lifted), data, functions }
+    }
+
+    /// Whether it has a value that a process may have given it.
+    fn is_state(&self, id: DataId) -> bool {
+        let d = &self.lifted.data[id.index()];
+        let writable =
+            matches!(d.section, SectionKind::Data | SectionKind::Bss | SectionKind::Tdata | SectionKind::Tbss);
+        writable && d.kind == DataKind::Named && !d.name.starts_with("_ZGV") && !d.name.starts_with("__tls_guard")
+    }
+
+    /// Those that a function uses, itself or by other functions that only this build has.
+    fn used(&self, function: FuncId) -> BTreeSet<DataId> {
+        let (mut found, mut seen, mut todo) = (BTreeSet::new(), BTreeSet::from([function]), vec![function]);
+        while let Some(id) = todo.pop() {
+            for target in self.lifted.functions[id.index()].refs.iter().map(|r| &r.target) {
+                let variable = target.data().or_else(|| self.thread(target));
+                found.extend(variable.filter(|&d| self.data[d.index()].is_none() && self.is_state(d)));
+                let called = func_of(target).filter(|f| self.functions[f.index()].is_none());
+                todo.extend(called.filter(|&f| seen.insert(f)));
+            }
         }
+        found
+    }
+
+    /// The thread-local variable of this image that is meant.
+    fn thread(&self, target: &Target) -> Option<DataId> {
+        let symbol = thread_symbol(target).or_else(|| {
+            let Target::Slot(Slot::TpOff(of) | Slot::TlsGd(of) | Slot::TlsDesc(of)) = target else { return None };
+            let name = &self.image.import(of.import?).name;
+            let ids = self.image.tls_symbol_ids();
+            let mut exported = (ids.start.0..ids.end.0).map(SymbolId).filter(|&s| self.image.symbol(s).exported);
+            exported.find(|&s| self.image.symbol(s).name == *name)
+        });
+        self.threads.get(&symbol?).copied()
     }
 }
 
@@ -95,7 +144,7 @@ fn first_use(a: Analysis<'_>, findings: &mut Findings) {
 /// it, and one that had no guard would be set up anew.
 fn first_use_in_thread(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
-    let threads = threads(a);
+    let threads = threads(a.new);
     for &id in context.set.functions.keys() {
         let function = &a.new.functions[id.index()];
         let used: BTreeSet<DataId> =

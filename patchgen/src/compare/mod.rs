@@ -56,6 +56,8 @@ pub enum Cause {
     Reader,
     /// Its code is the same, but an instance of a type whose layout changed may be in its frame.
     Holder,
+    /// Only the old build has it, and it calls what changes.
+    Caller,
     /// Could not be proven the same.
     Unproven,
 }
@@ -75,6 +77,7 @@ impl Cause {
             Cause::Unwind => "exception table or unwind data",
             Cause::Reader => "reads data that change",
             Cause::Holder => "may hold a value of a changed type",
+            Cause::Caller => "is gone and calls what changes",
             Cause::Unproven => "not proven the same",
         }
     }

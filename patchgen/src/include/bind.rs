@@ -225,7 +225,7 @@ impl<'a> Binder<'a> {
             stubs,
             canonical: old.canonical.iter().map(|(id, at)| (import_key(&old.imports[id.index()]), *at)).collect(),
             slots: old_slots(old),
-            threads: threads(analysis),
+            threads: threads(analysis.new),
             old_names,
             old_exports,
             new_exports: exported.map(|s| (s.name.as_str(), s.svma)).collect(),

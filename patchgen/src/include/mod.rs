@@ -119,7 +119,7 @@ pub struct InPlace {
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {
     pub old: FuncId,
-    /// [`Cause::Reader`] or [`Cause::Holder`].
+    /// [`Cause::Reader`], [`Cause::Holder`] or [`Cause::Caller`].
     pub cause: Cause,
 }
 

@@ -1,11 +1,11 @@
 //! Binds thread-local variables: those of the old build by their place in its block, new ones to storage that the loader has for every thread.
 
 use super::bind::{OldSlot, TlsVar, unbound};
-use super::{Analysis, Binder, Place, SlotKey, ThreadForm, Unbound};
+use super::{Binder, Place, SlotKey, ThreadForm, Unbound};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
 use crate::image::{Image, SectionKind};
-use crate::lift::{Slot, Target, ThreadSlot};
+use crate::lift::{Lifted, Slot, Target, ThreadSlot};
 use foldhash::fast::FixedState;
 use patchfmt::codes;
 use std::collections::HashMap;
@@ -19,9 +19,9 @@ enum Variable {
     New { data: DataId, offset: i64 },
 }
 
-/// The new build's thread-local variables, by their symbols.
-pub fn threads(analysis: Analysis<'_>) -> HashMap<SymbolId, DataId, FixedState> {
-    let data = analysis.new.data.iter().enumerate();
+/// A build's thread-local variables, by their symbols.
+pub fn threads(lifted: &Lifted) -> HashMap<SymbolId, DataId, FixedState> {
+    let data = lifted.data.iter().enumerate();
     let own = data.filter(|(_, d)| matches!(d.section, SectionKind::Tdata | SectionKind::Tbss));
     own.flat_map(|(i, d)| d.names.iter().map(move |&name| (name, DataId::from(i)))).collect()
 }

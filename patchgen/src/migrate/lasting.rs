@@ -1,8 +1,11 @@
-//! Constants that get another place although old code and live pointers may know the one that they had.
+//! Constants that get another place although old code and live pointers may know the one that they had, and such that are overwritten so that
+//! something in them gets another place.
 //!
-//! The old constant stays, with its old bytes and its old length. New code that meets its address somewhere else than in its own references
-//! would read it by the new length, or take it for another object than the one that it names.
+//! An old constant that stays has its old bytes and its old length. New code that meets its address somewhere else than in its own references
+//! would read it by the new length, or take it for another object than the one that it names. Where a row of a table goes to the place of another
+//! one, a pointer to the row leads to the other one.
 
+use super::rows::change_places;
 use super::{Pointers, Side, users};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::dwarf::DebugInfo;
@@ -12,8 +15,8 @@ use crate::lift::{DataKind, Lifted};
 use crate::types::{self, Signatures};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Of the constants that `set` moves: why somebody may have the address of the old one, in words, by the new build's object. The same is
-/// looked for in the new build, since a revert gives the old place back its meaning.
+/// Of the constants that `set` moves, or whose rows it moves: why somebody may have an address in the old one, in words, by the new build's object.
+/// The same is looked for in the new build, since a revert gives the old place back its meaning.
 ///
 /// # Errors
 /// When debug information is damaged.
@@ -28,7 +31,9 @@ pub fn lasting(
     };
     let pair = |&id: &DataId| Some((analysis.pairs.data_to_old.get(id.index()).copied().flatten()?.old, id));
     let known = |&(old, new): &(DataId, DataId)| constant(analysis.old, old) && constant(analysis.new, new);
-    let moved: Vec<(DataId, DataId)> = set.moved.iter().filter_map(pair).filter(known).collect();
+    let overwritten = set.edits.iter().map(|e| (e.old, e.new)).filter(|e| !set.moved.contains(&e.1));
+    let reordered = overwritten.filter(known).filter(|&(old, new)| change_places(analysis, old, new));
+    let moved: Vec<(DataId, DataId)> = set.moved.iter().filter_map(pair).filter(known).chain(reordered).collect();
     if moved.is_empty() {
         return Ok(BTreeMap::new());
     }

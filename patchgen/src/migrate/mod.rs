@@ -5,6 +5,7 @@
 
 mod escape;
 mod lasting;
+mod rows;
 mod strays;
 
 pub use lasting::lasting;

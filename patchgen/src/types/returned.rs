@@ -31,6 +31,8 @@ pub const MOST: u64 = 6;
 pub struct Signatures {
     /// By entry.
     pub returned: BTreeMap<Svma, Returned>,
+    /// By entry, of those in C and C++: hash of how arguments and result go.
+    pub calls: BTreeMap<Svma, u64>,
     /// By symbol, of what other units may see too: with how many arguments in registers they are called at most.
     pub taken: BTreeMap<String, u64>,
     /// By symbol, of the same ones: which of these arguments are pointers, one bit each from the lowest on.
@@ -92,6 +94,11 @@ fn in_units(
             }
             let here = DieRef { unit, offset: node.offset };
             let Some((_, declared)) = view.declared(here) else { continue };
+            if info.is_c(unit)
+                && let Some(call) = shapes.call(here)
+            {
+                out.calls.insert(entry, call);
+            }
             let how = match node.ty.or(declared.ty) {
                 None => Returned::Nothing,
                 ty => match (shapes.bare(ty), shapes.size(ty)) {

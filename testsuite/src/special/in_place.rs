@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "edited, killed and in use", hazards: "S1,S13", run: || killed_and_busy("edits") },
     Case { name: "edited, 32 threads, 60 cycles", hazards: "S4,S6", run: || hammer("edits") },
     Case { name: "overwritten constant, busy reader", hazards: "D4,S1", run: || busy("steps") },
+    Case { name: "gone function, jumped to and busy", hazards: "D13,S1", run: || busy("jumped") },
     Case { name: "overwritten constant, killed and in use", hazards: "D4,S13", run: || killed_and_busy("steps") },
     Case { name: "overwritten constant, 32 threads, 60 cycles", hazards: "D4,S4", run: || hammer("steps") },
     Case { name: "edited over replaced", hazards: "S12", run: over_replaced },
