@@ -2,7 +2,8 @@
 //#Hazard: D6
 //#Matrix: opt=-O2 cflags=--cfg=middle,--cfg=niche,--cfg=members,--cfg=behind
 //#Expect: start
-//#Expect[cflags=--cfg=behind]: live
+//#Expect[cflags=--cfg=behind]: safe
+//#Accept: HP0219
 //#Call: put 3
 //#Call: put 7
 use std::ffi::{c_char, CStr};

@@ -235,6 +235,12 @@ const COPYING: &[&str] = &[
 /// Compilers that describe only what a unit defines, and what that refers to.
 const SILENT: &[&str] = &["clang", "rustc"];
 
+/// What names of its library's types have in them.
+const RUST_LIBRARY: &[&str] = &["core::", "std::", "alloc::"];
+
+/// Where it is said to have been built, by its makers and by Debian.
+const RUST_SOURCES: &[&str] = &["/rustc/", "/rust/deps/", "/usr/src/rustc-"];
+
 /// Versions of symbols of libraries that have no others which do.
 const KNOWN: &[&str] = &["GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_"];
 
@@ -391,7 +397,16 @@ impl Judge<'_> {
             place.is_some() && c.units.iter().all(|unit| file(unit) == place)
         };
         let private = changes.iter().all(own);
-        let reaches = |&&pair: &&_| self.may_touch(pair, units.as_ref(), private);
+        let silent: BTreeSet<&str> = match private {
+            true => BTreeSet::new(),
+            // Rust's library knows no types but its own.
+            false if RUST_LIBRARY.iter().any(|library| name.contains(library)) => self.silent.clone(),
+            false => {
+                let others = |unit: &&str| !RUST_SOURCES.iter().any(|path| unit.starts_with(path));
+                self.silent.iter().copied().filter(others).collect()
+            }
+        };
+        let reaches = |&&pair: &&_| self.may_touch(pair, units.as_ref(), &silent);
         let blind: Vec<_> = self.changed.iter().filter(reaches).collect();
         let holds = |at| self.old.fixed.get(name).is_some_and(|all| all.contains_key(&at));
         let mut tables = self.tables.about(units.as_ref(), holds).peekable();
@@ -425,12 +440,16 @@ impl Judge<'_> {
         }
     }
 
-    /// A changed function that is in one of `units`, or of which no unit is known, or whose unit needn't say what it knows of a type that isn't
-    /// `private` to them.
-    fn may_touch(&self, pair: (Option<FuncId>, FuncId), units: Option<&BTreeSet<&str>>, private: bool) -> bool {
+    /// A changed function that is in one of `units`, or of which no unit is known, or whose unit is `silent` about the type.
+    fn may_touch(
+        &self,
+        pair: (Option<FuncId>, FuncId),
+        units: Option<&BTreeSet<&str>>,
+        silent: &BTreeSet<&str>,
+    ) -> bool {
         let Some(units) = units else { return true };
         let within = |frame: Option<&Frame<'_>>| match frame.and_then(|f| f.units.as_ref()) {
-            Some(own) => own.iter().any(|u| units.contains(u) || (!private && self.silent.contains(u))),
+            Some(own) => own.iter().any(|u| units.contains(u) || silent.contains(u)),
             None => true,
         };
         let (old, new) = self.frames_of(pair);

@@ -368,17 +368,24 @@ fn untyped(shapes: &mut Shapes<'_, '_>) -> Vec<Svma> {
     all.map(|(_, entry)| entry).collect()
 }
 
-/// Whether a function has several parameters, one of them a `void *`, of constants or not.
+/// Whether a function has several parameters, one of them a `const void *`, or a `void *` that it doesn't give back as `realloc` does.
 pub(super) fn takes_bytes(shapes: &mut Shapes<'_, '_>, at: DieRef) -> bool {
     let declared = shapes.view.declared(at);
     let Some((of, index)) = declared.and_then(|(at, _)| shapes.view.get(at)) else { return false };
     let parameters: Vec<_> =
         of.children(index).map(|c| of.node(c)).filter(|n| n.tag == dw::DW_TAG_formal_parameter).collect();
+    // None: no such pointer; else whether it is to constants.
     let mut to_void = |ty| {
-        let pointer = shapes.bare(ty).filter(|b| b.node().tag == dw::DW_TAG_pointer_type);
-        pointer.is_some_and(|b| shapes.bare(b.node().ty).is_none())
+        let pointer = shapes.bare(ty).filter(|b| b.node().tag == dw::DW_TAG_pointer_type)?;
+        let target = pointer.node().ty;
+        if shapes.bare(target).is_some() {
+            return None;
+        }
+        Some(target.and_then(|at| shapes.view.node(at)).is_some_and(|n| n.tag == dw::DW_TAG_const_type))
     };
-    parameters.len() > 1 && parameters.iter().any(|n| to_void(n.ty))
+    let gives_back = to_void(of.node(index).ty) == Some(false);
+    let takes = |to_constants| to_constants || !gives_back;
+    parameters.len() > 1 && parameters.iter().filter_map(|n| to_void(n.ty)).any(takes)
 }
 
 fn short_hash(name: &[u8]) -> u32 {

@@ -33,11 +33,20 @@ impl Name {
         if self.name == other.name && units {
             // Rust's closures and what wraps them; a hash says which instance of another function it is.
             let closure = is_hashed(&self.name) && self.name.contains("$u7b$");
-            let counts = closure || counted(&self.name).is_some();
+            let counts = closure || counted(&self.name).is_some() || numbered(&self.name);
             return Some(if counts { Match::Counted } else { Match::Exact });
         }
         (stem(&self.name) == stem(&other.name)).then_some(Match::Stem)
     }
+}
+
+/// Whether a name is one of several by a number alone: nested functions, locals of units that were linked as one, blocks.
+fn numbered(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some((front, _)) = name.rsplit_once('.').filter(|(_, last)| number(last)) else {
+        return name.rsplit_once("_block_invoke_").is_some_and(|(_, last)| number(last));
+    };
+    !front.contains('.') || front.ends_with(".lto_priv")
 }
 
 /// Whether a name ends in the hash that rustc gives one: `17h<16 digits>E`.
@@ -132,5 +141,12 @@ mod tests {
         assert_eq!(a.compare(&name("_ZZ4tickiE1m")), None);
         assert_eq!(name("_ZZL4tickiENK3$_0clEi").compare(&name("_ZZL4tickiENK3$_1clEi")), Some(Match::Stem));
         assert_eq!(name("_ZN4ZLib4openEv").compare(&name("_ZN4ZLib4openEv")), Some(Match::Exact));
+        let itself = |text: &str| name(text).compare(&name(text));
+        for counts in ["step.0", "helper.lto_priv.2", "run_block_invoke_3"] {
+            assert_eq!(itself(counts), Some(Match::Counted), "{counts}");
+        }
+        for alone in ["step", "step.constprop.0", "run.part.1", "run_block_invoke"] {
+            assert_eq!(itself(alone), Some(Match::Exact), "{alone}");
+        }
     }
 }
