@@ -19,7 +19,7 @@ const UNSHOWN: &[(&[u16], &str)] = &[
     ),
     (&[210], "the compilers at hand write no table without proven bounds"),
     (&[216], "scenarios at fixed addresses take it or a live bundle, whichever is right"),
-    (&[303, 511, 514], "scenarios of names and folding take any right end"),
+    (&[303, 511], "scenarios of names and folding take any right end"),
     (&[406], "the scenario of texts that are left out looks at the bundle"),
     (&[601, 602, 603, 604], "the compilers at hand write nothing of the kind"),
     (&[608, 609], "needs a patch beyond the format's limits"),

@@ -3,7 +3,7 @@
 //#Hazard: D12,D13
 //#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,shared cflags=-DOTHER,-DTABLE,-DALIKE,-DSAME_TABLE
 //#Expect: live
-//#Expect[cflags=-DOTHER]: refuse HP0517
+//#Expect[cflags=-DOTHER]: start
 //#Expect[cflags=-DTABLE]: start
 //#Warm: set
 //#After: call 5 => 500

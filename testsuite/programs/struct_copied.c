@@ -1,7 +1,7 @@
 // Instances of a structure are in frames only, but their bytes go through a queue, a pipe, or what another library keeps: what is in there when the
 // patch comes has the old form. A library's function that takes something else of it doesn't matter, where that is declared.
 //#Hazard: D6
-//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DQUEUE,-DWRITABLE,-DPIPE,-DLENT,-DFOREIGN,-DSUMMED
+//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DQUEUE,-DWRITABLE,-DSLOT,-DPIPE,-DLENT,-DFOREIGN,-DSUMMED
 //#Flags: -l:libz.so.1
 //#Expect: start
 //#Expect[cflags=-DSUMMED]: live
@@ -30,16 +30,24 @@ struct message {
 static char queue[4096];
 static unsigned in, out;
 
-#ifdef WRITABLE
+#if defined WRITABLE || defined SLOT
 #define BYTES void *
 #else
 #define BYTES const void *
 #endif
 
-NOINLINE void push(BYTES bytes, unsigned size) {
+#ifdef SLOT
+NOINLINE void *
+#else
+NOINLINE void
+#endif
+push(char *to, BYTES bytes, unsigned size) {
     for (unsigned i = 0; i < size; i++)
-        queue[(in + i) % sizeof queue] = ((const char *)bytes)[i];
+        to[(in + i) % sizeof queue] = ((const char *)bytes)[i];
     in += size;
+#ifdef SLOT
+    return to + in;
+#endif
 }
 
 NOINLINE void pull(void *bytes, unsigned size) {
@@ -54,7 +62,7 @@ static int last;
 #endif
 
 #ifdef LENT
-static NOINLINE void hand_over(const struct message *m) { push(m, sizeof *m); }
+static NOINLINE void hand_over(const struct message *m) { push(queue, m, sizeof *m); }
 #endif
 
 NOINLINE void put(int x) {
@@ -72,7 +80,7 @@ NOINLINE void put(int x) {
 #elif defined SUMMED
     last = (int)(crc32(0, (const unsigned char *)&m, sizeof m) % 1000);
 #else
-    push(&m, sizeof m);
+    push(queue, &m, sizeof m);
 #endif
 }
 

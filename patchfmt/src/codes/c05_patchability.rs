@@ -98,7 +98,7 @@ codes! {
         example: "if (setjmp(env) == 0) run();   /* longjmp after the patch returns into the old code */",
     }
     STORED_PROTOTYPE = 517 Review "the prototype of a function changed whose address is stored" {
-        seen: "Parameters or return type differ, and the function's address is in data. Or a function whose address is stored gives way to one of another name and prototype. Or what changed is called or read by one that only the old build has, and whose address is known (severity start).",
+        seen: "Parameters or return type differ, and the function's address is in data. Or (severity start) a function whose address is stored gives way to one of another name and prototype, or what changed is called or read by one that only the old build has, and whose address is known.",
         why: "Callers through a stored pointer, and old functions that stay, may have been compiled for the old prototype, or for the registers that the old code took and spared.",
         act: "Accept if every caller is replaced too. Start: use the bundle at start, or keep the function's name.",
         example: "struct ops o = { .open = my_open };   /* my_open(const char *)   ->   my_open(const char *, int) */",

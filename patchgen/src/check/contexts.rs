@@ -18,7 +18,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
     for (old, _, cause) in context.set.changed() {
         let function = &a.old.functions[old.index()];
-        if is_resumed(&function.name) && !matches!(cause, Cause::Holder | Cause::Reader | Cause::Caller) {
+        if is_resumed(&function.name) && !matches!(cause, Cause::Holder | Cause::Reader) {
             let message = format!(
                 "`{}` changed, which goes on with a coroutine: one that is suspended has the old code's places and numbers",
                 function.name

@@ -230,6 +230,10 @@ const COPYING: &[&str] = &[
     "msgsnd",
     "lsearch",
     "tsearch",
+    // Of C++: to a stream, and to a string.
+    "_ZNSo5writeEPKcl",
+    "_ZNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEE9_M_appendEPKcm",
+    "_ZNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEE10_M_replaceEmmPKcm",
 ];
 
 /// Compilers that describe only what a unit defines, and what that refers to.

@@ -31,7 +31,9 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             let callee = &a.old.functions[id.index()];
             let prototype = context.types.is_some_and(|t| t.prototypes.iter().any(|p| p.symbol == callee.name));
             let pair = a.pairs.func_to_new[id.index()];
-            let guessed = pair.is_some_and(|p| p.why == Why::Order || in_others(before, after, None, (p.old, p.new)));
+            // Lambdas that are held are paired by what they do, or refused.
+            let by_order = |why| why == Why::Order && !callee.name.starts_with("_Z");
+            let guessed = pair.is_some_and(|p| by_order(p.why) || in_others(before, after, None, (p.old, p.new)));
             let why = match cause {
                 _ if prototype => "its prototype",
                 _ if guessed => "its being the same function",
@@ -103,7 +105,7 @@ pub fn exchanged(
     let finding = |id: FuncId| {
         let name = a.old.functions[id.index()].name.clone();
         Finding {
-            severity: Severity::Review,
+            severity: Severity::Start,
             code: codes::STORED_PROTOTYPE.0,
             message: format!(
                 "`{name}` is gone where the address of a function with another prototype came: who calls it by a live pointer may be new"

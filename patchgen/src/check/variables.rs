@@ -42,7 +42,10 @@ fn renamed(a: Analysis<'_>, findings: &mut Findings) {
         let gone = gone.used(change.old);
         if !gone.is_empty() {
             let come = come.used(change.new);
-            found.extend(gone.iter().flat_map(|&g| come.iter().map(move |&c| (g, c))));
+            // A number may have become narrower; what is more than a number can't be in something smaller.
+            let size = |lifted: &Lifted, id: DataId| lifted.data[id.index()].range.size();
+            let holds = |(g, c): &(DataId, DataId)| size(a.old, *g) <= 8 || size(a.new, *c) >= size(a.old, *g);
+            found.extend(gone.iter().flat_map(|&g| come.iter().map(move |&c| (g, c))).filter(holds));
         }
     }
     let mut by_name: HashMap<String, Vec<DataId>> = HashMap::new();

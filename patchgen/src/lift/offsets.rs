@@ -94,11 +94,13 @@ fn meets(i: &Instruction, holds: u16, pointer: u16) -> bool {
     let registers = bit(i.memory_base()) | bit(i.memory_index());
     let memory = i.op_kinds().any(|k| k == OpKind::Memory);
     let of_thread = memory && i.segment_prefix() == Register::FS;
+    // One that is negative is the offset itself, and the register an index.
+    let distance = i.memory_displacement64().cast_signed();
     let sum = i.mnemonic() == Mnemonic::Add && i.op0_kind() == OpKind::Register;
     let second = if sum && i.op1_kind() == OpKind::Register { bit(i.op1_register()) } else { 0 };
     let first = if sum { bit(i.op0_register()) } else { 0 };
-    of_thread && (registers & holds != 0 || first & holds != 0)
-        || memory && registers & holds != 0 && registers & pointer != 0
+    of_thread && (registers & holds != 0 && distance >= 0 || first & holds != 0 && registers == 0 && distance == 0)
+        || memory && registers & holds != 0 && registers & pointer != 0 && distance >= 0
         || first & holds != 0 && second & pointer != 0
         || first & pointer != 0 && second & holds != 0
 }

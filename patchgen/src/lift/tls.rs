@@ -194,7 +194,7 @@ fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
             let disp = i.memory_displacement64() as i64;
             let scaled = i.memory_index_scale() != 1;
             let pointer = states[n].tp & (base | if scaled { 0 } else { bit(i.memory_index()) });
-            let lea = i.mnemonic() == Mnemonic::Lea;
+            let lea = i.mnemonic() == Mnemonic::Lea && i.op0_register().is_gpr64();
             // Nobody loads a negative number with it, but one times an index less another.
             let alone = lea && (registers == 0 || base == 0 && pointer == 0 && registers & maybe == 0);
             let meaning = match registers {

@@ -5,7 +5,7 @@ use super::hash::{hash_of, inside, of_bytes};
 use super::holders::Wanted;
 use super::shape::Shapes;
 use crate::addr::Svma;
-use crate::dwarf::die::{Home, is_aggregate};
+use crate::dwarf::die::{Home, Node, is_aggregate};
 use crate::dwarf::vars::View;
 use crate::dwarf::{DebugInfo, DieRef, Reading, Spare, Table, UnitId, Variable};
 use crate::image::ImageError;
@@ -368,7 +368,7 @@ fn untyped(shapes: &mut Shapes<'_, '_>) -> Vec<Svma> {
     all.map(|(_, entry)| entry).collect()
 }
 
-/// Whether a function has several parameters, one of them a `const void *`, or a `void *` that it doesn't give back as `realloc` does.
+/// Whether a function has several parameters, one of them a `const void *`, or a `void *` that it doesn't take and give back as `realloc` does.
 pub(super) fn takes_bytes(shapes: &mut Shapes<'_, '_>, at: DieRef) -> bool {
     let declared = shapes.view.declared(at);
     let Some((of, index)) = declared.and_then(|(at, _)| shapes.view.get(at)) else { return false };
@@ -384,8 +384,10 @@ pub(super) fn takes_bytes(shapes: &mut Shapes<'_, '_>, at: DieRef) -> bool {
         Some(target.and_then(|at| shapes.view.node(at)).is_some_and(|n| n.tag == dw::DW_TAG_const_type))
     };
     let gives_back = to_void(of.node(index).ty) == Some(false);
-    let takes = |to_constants| to_constants || !gives_back;
-    parameters.len() > 1 && parameters.iter().filter_map(|n| to_void(n.ty)).any(takes)
+    let taken: Vec<bool> = parameters.iter().filter_map(|n| to_void(n.ty)).collect();
+    let is_pointer = |n: &&&Node<'_>| shapes.bare(n.ty).is_some_and(|b| b.node().tag == dw::DW_TAG_pointer_type);
+    let reallocates = gives_back && taken == [false] && parameters.iter().filter(is_pointer).count() == 1;
+    parameters.len() > 1 && !taken.is_empty() && !reallocates
 }
 
 fn short_hash(name: &[u8]) -> u32 {
