@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// Paths of the units of both builds, by the names of their files.
 #[derive(Debug)]
 pub struct Units<'a, 'i> {
-    old: (&'a DebugInfo<'i>, HashMap<String, Vec<PathBuf>>),
-    new: (&'a DebugInfo<'i>, HashMap<String, Vec<PathBuf>>),
+    old: (&'a DebugInfo<'i>, HashMap<String, BTreeSet<PathBuf>>),
+    new: (&'a DebugInfo<'i>, HashMap<String, BTreeSet<PathBuf>>),
 }
 
 fn file_name(path: &Path) -> String {
@@ -25,10 +25,11 @@ fn common(a: &Path, b: &Path) -> usize {
     a.components().rev().zip(b.components().rev()).take_while(|(x, y)| x == y).count()
 }
 
-fn paths(info: &DebugInfo<'_>) -> HashMap<String, Vec<PathBuf>> {
-    let mut out: HashMap<String, Vec<PathBuf>> = HashMap::new();
+fn paths(info: &DebugInfo<'_>) -> HashMap<String, BTreeSet<PathBuf>> {
+    // Link-time optimisation gives many units one name.
+    let mut out: HashMap<String, BTreeSet<PathBuf>> = HashMap::new();
     for path in info.unit_ids().map(|id| info.unit_path(id)) {
-        out.entry(file_name(&path)).or_default().push(path);
+        out.entry(file_name(&path)).or_default().insert(path);
     }
     out
 }
@@ -42,8 +43,11 @@ impl<'a, 'i> Units<'a, 'i> {
     /// Whether a unit of the old build is another one than that of the new build, as both builds have another that is nearer to one of them.
     pub fn differ(&self, old: UnitId, new: UnitId) -> bool {
         let (from, to) = (self.old.0.unit_path(old), self.new.0.unit_path(new));
+        if from == to {
+            return false;
+        }
         let alike = common(&from, &to);
-        let nearer = |path: &Path, among: &HashMap<String, Vec<PathBuf>>| {
+        let nearer = |path: &Path, among: &HashMap<String, BTreeSet<PathBuf>>| {
             among.get(&file_name(path)).is_some_and(|list| list.iter().any(|other| common(path, other) > alike))
         };
         nearer(&from, &self.new.1) || nearer(&to, &self.old.1)
