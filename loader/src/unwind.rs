@@ -127,7 +127,7 @@ pub fn announce(entry: Entry, on_control_thread: bool, report: &mut Report) -> R
         let asked = || symbols.find(FIND, b"") == Ok(Some(own()));
         // libgcc's unwinder, linked into the module itself, or into one whose exceptions come through it. Without a call in the new code there is
         // no such frame.
-        let calls = entry.new_sites().iter().any(|site| unit.text < *site && *site - unit.text <= unit.text_len);
+        let calls = entry.new_sites().iter().any(|site| unit.is_called_from(*site));
         if calls && !asked() && symbols.any_imports_without(FIND, REGISTER) {
             return Err(report.refuse(codes::UNWINDER, format_args!("a module has an unwinder of its own")));
         }

@@ -1,12 +1,15 @@
 //! Two runs of the same scenario at once would each remove what the other one builds: they take turns.
 
-use crate::{Result, paths};
+use crate::{Result, fail, paths};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// No scenario takes longer.
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// A scenario's turn. It ends with the value, or with the process.
 #[derive(Debug)]
@@ -20,10 +23,16 @@ impl Turn {
         let mut hasher = DefaultHasher::new();
         (paths::scratch()?, scenario).hash(&mut hasher);
         let address = SocketAddr::from_abstract_name(format!("hpatch-scenario/{:016x}", hasher.finish()))?;
+        let begun = Instant::now();
         loop {
             match UnixDatagram::bind_addr(&address) {
                 Ok(name) => return Ok(Turn { _name: name }),
-                Err(error) if error.kind() == ErrorKind::AddrInUse => thread::sleep(Duration::from_millis(100)),
+                Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < LONGEST => {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    fail!("another run has been at `{scenario}` in the same tree for {} s", LONGEST.as_secs());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -33,7 +42,6 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn the_second_waits_for_the_first() {

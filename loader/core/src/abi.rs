@@ -327,6 +327,14 @@ pub struct Func {
     pub reserved: u32,
 }
 
+impl Unit {
+    /// Whether the avma is a return site of its text: behind a call.
+    #[must_use]
+    pub fn is_called_from(&self, site: u64) -> bool {
+        self.text < site && site - self.text <= self.text_len
+    }
+}
+
 impl Func {
     /// A detour leads to other code.
     #[must_use]

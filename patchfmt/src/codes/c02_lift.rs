@@ -41,9 +41,9 @@ codes! {
         example: "f:  ud2; .byte 0x06        # no 64-bit instruction begins with 06",
     }
     UNKNOWN_TLS = 214 Refuse "a thread-local reference could not be named" {
-        seen: "An offset from the thread pointer belongs to no thread-local variable.",
+        seen: "An offset from the thread pointer belongs to no thread-local variable; or a negative number, in a function that reads thread-local variables, may be one.",
         why: "Reading the wrong thread-local variable would corrupt a thread's state.",
-        act: "Keep symbols of thread-local variables; don't compute with `%fs:` by hand.",
+        act: "Keep symbols of thread-local variables; don't compute with `%fs:` by hand. A plain number: move its computation out of the function that uses them.",
         example: "mov %fs:0xfffffffffffffff4,%eax    # no thread-local variable has that offset",
     }
     OPAQUE_CHANGED = 215 Refuse "a function of unknown shape changed" {

@@ -74,15 +74,15 @@ codes! {
         example: "int main(void) { for (;;) serve_one(); }   /* patch serve_one, not main */",
     }
     IFUNC_RESOLVER = 513 Refuse "the resolver of an indirect function changed" {
-        seen: "Code that chose an implementation when the program was loaded differs.",
+        seen: "Code that chose an implementation when the program was loaded differs, or chooses nothing any more; or code that it called (where others call it too, severity review).",
         why: "The choice was made already and isn't made again.",
         act: "Patch the implementations, not the resolver; or restart.",
         example: "void *memcpy(...) __attribute__((ifunc(\"choose\")));   /* choose() changed */",
     }
-    FOLDED_SPLIT = 514 Refuse "functions that shared one address have their own now" {
+    FOLDED_SPLIT = 514 Refuse "names of one address part, or join" {
         seen: "Names that are one address in one build are several functions in the other, and one of them changed, or another module or a pointer knows its address.",
         why: "A detour at the shared address would send the callers of all names to one replacement; without one, whoever has a name's old address stays with another function.",
-        act: "Link both builds without `--icf=all`, or patch all of them alike.",
+        act: "Keep aliases and versions as they are; link both builds without `--icf=all`, or patch all of them alike.",
         example: "a and b at 0x1000   ->   a at 0x1000, b at 0x1040, changed",
     }
     IDENTITY = 515 Refuse "old and new aren't two builds of one thing" {

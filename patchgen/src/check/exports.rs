@@ -3,7 +3,7 @@
 
 use super::{Context, Findings};
 use crate::diag::Severity;
-use crate::image::{Binding, Symbol};
+use crate::image::{Binding, DynReloc, Symbol};
 use patchfmt::codes;
 use std::collections::BTreeSet;
 
@@ -18,8 +18,10 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     }
     let a = context.analysis;
     let from_elsewhere: BTreeSet<&str> = a.old_image.imports.iter().map(|i| i.name.as_str()).collect();
-    let own =
-        |s: &&Symbol| s.binding != Binding::Local && from_elsewhere.contains(s.name.as_str()) && !old.contains(&s.name);
+    // What is copied into the program is another module's all the same.
+    let copied = |s: &Symbol| matches!(a.new_image.dynamic.get(&s.svma), Some(DynReloc::Copy { .. }));
+    let other = |s: &Symbol| from_elsewhere.contains(s.name.as_str()) && !old.contains(&s.name);
+    let own = |s: &&Symbol| s.binding != Binding::Local && other(s) && !copied(s);
     for name in a.new_image.symbols.iter().filter(own).map(|s| &s.name).collect::<BTreeSet<_>>() {
         let message =
             format!("`{name}` was another module's and is the program's own now: old code goes on with the other one");

@@ -5,13 +5,14 @@
 
 use super::{Context, Findings};
 use crate::addr::FuncId;
-use crate::compare::same_code;
+use crate::compare::{Stamps, same_code};
 use crate::correlate::{Side, is_counted_function, stem};
 use crate::diag::Severity;
 use crate::image::{Binding, Image, Symbol, SymbolKind};
 use crate::lift::Lifted;
 use foldhash::fast::FixedState;
 use patchfmt::codes;
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 type Key<'a> = (&'a str, Option<&'a str>);
@@ -62,6 +63,10 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let of_new = joined.iter().flat_map(|&new| names(a.new_image, a.new, new));
     let wanted = shared.iter().chain(&changed).flat_map(|&old| names_of(old)).chain(of_new).map(key).collect();
     let (was, is) = (owners(a.old_image, a.old, &wanted), owners(a.new_image, a.new, &wanted));
+    let (before, after) = (Side { image: a.old_image, lifted: a.old }, Side { image: a.new_image, lifted: a.new });
+    let stamps = Stamps::default();
+    // Most builds have none to compare.
+    let same = LazyCell::new(|| same_code(before, after, a.pairs, &stamps));
     let concerned: BTreeSet<FuncId> = was.values().flatten().copied().collect();
     for old in concerned {
         let function = &a.old.functions[old.index()];
@@ -86,9 +91,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             let (&[other], true) = (ids.as_slice(), is_telling(symbol) && known && was[&key(symbol)].len() == 1) else {
                 continue;
             };
-            let (before, after) =
-                (Side { image: a.old_image, lifted: a.old }, Side { image: a.new_image, lifted: a.new });
-            if same_code(before, after, a.pairs, (old, other)) {
+            if same(old, other) {
                 continue;
             }
             let stays = match new {

@@ -8,7 +8,7 @@ use crate::addr::{FuncId, Svma, SvmaRange};
 use crate::diag::Severity;
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
 use crate::include::Analysis;
-use crate::lift::{Function, Lifted, Slot, Target};
+use crate::lift::{Function, Lifted, Target};
 use patchfmt::codes;
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             format!("`{name}` changed and runs before all others only: a live process has what the old one set up");
         findings.add(Severity::Start, codes::INIT_ARRAY, name, message);
     }
-    let heard = reached(a, first.difference(&unheard), &at_start);
+    let heard = reached(a, first.difference(&unheard), |f| at_start.contains(&f));
     for &id in at_start.difference(&heard) {
         refuse_unprepared(context, id, findings);
     }
@@ -93,7 +93,7 @@ fn is_counterpart(a: Analysis<'_>, old: Option<Svma>, new: Option<Svma>) -> bool
 fn refuse_unprepared(context: Context<'_>, id: FuncId, findings: &mut Findings) {
     let a = context.analysis;
     let function = &a.new.functions[id.index()];
-    let written: BTreeSet<_> = function.refs.iter().filter_map(|r| data_of(&r.target)).collect();
+    let written: BTreeSet<_> = function.refs.iter().filter_map(|r| r.target.data()).collect();
     for data in written.into_iter().filter(|d| context.set.data.contains(d)) {
         let datum = &a.new.data[data.index()];
         if matches!(datum.section, SectionKind::Data | SectionKind::Bss) {
@@ -128,30 +128,26 @@ pub(super) fn starters(a: Analysis<'_>, first: &BTreeSet<FuncId>) -> BTreeSet<Fu
     found
 }
 
-/// What the calls of `from` lead to, as far as it is among `within`.
-fn reached<'a>(a: Analysis<'_>, from: impl Iterator<Item = &'a FuncId>, within: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
+/// What the calls of `from` lead to in the new image, as far as it is `within`.
+pub(super) fn reached<'a>(
+    a: Analysis<'_>,
+    from: impl Iterator<Item = &'a FuncId>,
+    within: impl Fn(FuncId) -> bool,
+) -> BTreeSet<FuncId> {
     let mut found: BTreeSet<FuncId> = from.copied().collect();
     let mut todo: Vec<FuncId> = found.iter().copied().collect();
     while let Some(caller) = todo.pop() {
-        let next = called(&a.new.functions[caller.index()]).filter(|c| within.contains(c));
+        let next = called(&a.new.functions[caller.index()]).filter(|&c| within(c));
         todo.extend(next.filter(|&c| found.insert(c)));
     }
     found
 }
 
-pub(super) fn called(function: &Function) -> impl Iterator<Item = FuncId> + '_ {
+fn called(function: &Function) -> impl Iterator<Item = FuncId> + '_ {
     function.refs.iter().filter_map(|r| match r.target {
         Target::Func { func, .. } if r.branch => Some(func),
         _ => None,
     })
-}
-
-fn data_of(target: &Target) -> Option<crate::addr::DataId> {
-    match target {
-        Target::Data { data, .. } => Some(*data),
-        Target::Slot(Slot::Address(inner)) => data_of(inner),
-        _ => None,
-    }
 }
 
 /// An entry of an array.

@@ -248,6 +248,10 @@ const RUST_SOURCES: &[&str] = &["/rustc/", "/rust/deps/", "/usr/src/rustc-"];
 /// Versions of symbols of libraries that have no others which do.
 const KNOWN: &[&str] = &["GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_"];
 
+fn is_known(import: &Import) -> bool {
+    import.version.as_ref().is_some_and(|v| KNOWN.iter().any(|library| v.starts_with(library)))
+}
+
 /// Such, and those of the old image that take a `const void *`, by all their names.
 fn copying<'a>(analysis: Analysis<'a>, was: &Survey) -> BTreeSet<&'a str> {
     let (image, old) = (analysis.old_image, analysis.old);
@@ -301,10 +305,12 @@ pub fn instances(
     let entry = |lifted: &Lifted, func: FuncId| lifted.functions[func.index()].parts[0].start;
     let old_entries = changed.iter().filter_map(|(func, _)| Some(entry(analysis.old, (*func)?))).collect();
     let new_entries = changed.iter().map(|(_, func)| entry(analysis.new, *func)).collect();
+    let foreign = analysis.old_image.imports.iter().filter(|i| !is_known(i)).map(|i| i.name.as_str()).collect();
+    let nobody = BTreeSet::new();
     // Instances that are alive are the old build's.
     let (before, after) = rayon::join(
-        || frames(old, was, &names, &old_entries, Reach::Everywhere),
-        || frames(new, is, &names, &new_entries, Reach::Asked),
+        || frames(old, was, &names, &old_entries, &foreign, Reach::Everywhere),
+        || frames(new, is, &names, &new_entries, &nobody, Reach::Asked),
     );
     let moving = Moving::of(analysis, migrations);
     let tables = Tables::of(analysis, (new, is), migrations);
@@ -506,9 +512,8 @@ impl Judge<'_> {
 
     /// Of the C library and the compilers' own it is known; of others, what they are declared to take says so.
     fn may_copy(&self, import: &Import) -> bool {
-        let known = import.version.as_ref().is_some_and(|v| KNOWN.iter().any(|library| v.starts_with(library)));
-        let takes = || self.old.foreign.get(&import.name).copied().unwrap_or(true);
-        self.copying.contains(import.name.as_str()) || (!known && takes())
+        let takes = || self.old.foreign.get(import.name.as_str()).copied().unwrap_or(true);
+        self.copying.contains(import.name.as_str()) || (!is_known(import) && takes())
     }
 
     /// Functions in whose frames instances are, as (old, new).

@@ -40,7 +40,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
                 open(format!("`{}`, which changes, refers to it", caller.name));
             }
         }
-        if let Some(d) = old.refs.iter().filter_map(|r| data_of(&r.target)).find(|d| data.contains(d)) {
+        if let Some(d) = old.refs.iter().filter_map(|r| r.target.data()).find(|d| data.contains(d)) {
             open(format!("it refers to `{}`, which changes", a.old.data[d.index()].name));
         }
         let Some(types) = context.types else {
@@ -70,14 +70,6 @@ pub(super) fn func_of(target: &Target) -> Option<FuncId> {
     match target {
         Target::Func { func, .. } => Some(*func),
         Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => func_of(inner),
-        _ => None,
-    }
-}
-
-fn data_of(target: &Target) -> Option<DataId> {
-    match target {
-        Target::Data { data, .. } => Some(*data),
-        Target::Slot(Slot::Address(inner)) => data_of(inner),
         _ => None,
     }
 }

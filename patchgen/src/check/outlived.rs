@@ -9,7 +9,7 @@ use crate::correlate::{Side, Why, in_others};
 use crate::diag::{Finding, Severity};
 use crate::dwarf::DebugInfo;
 use crate::image::{ImageError, SectionKind};
-use crate::include::Analysis;
+use crate::include::{Analysis, Overwritten};
 use crate::lift::{Lifted, describes_class};
 use crate::types::{Signatures, signatures_at};
 use patchfmt::codes;
@@ -23,7 +23,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
         let datum = &a.old.data[d.index()];
         !matches!(datum.section, SectionKind::Data | SectionKind::Bss) && !describes_class(&datum.name)
     };
-    let overwritten: BTreeSet<DataId> = context.set.edits.iter().map(|e| e.old).filter(constant).collect();
+    let overwritten = Overwritten::of(a, context.set.edits.iter().map(|e| e.old).filter(constant));
     for caller in callable(context) {
         let caller = &a.old.functions[caller.index()];
         let callees: BTreeSet<FuncId> = caller.refs.iter().filter_map(|r| func_of(&r.target)).collect();
@@ -49,14 +49,12 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             );
             findings.add(Severity::Start, codes::STORED_PROTOTYPE, &callee.name, message);
         }
-        let read: BTreeSet<DataId> = caller.refs.iter().filter_map(|r| r.target.data()).collect();
-        for data in read.intersection(&overwritten) {
-            let name = &a.old.data[data.index()].name;
+        if overwritten.is_read_by(caller) {
             let message = format!(
-                "`{name}` is overwritten, and `{}`, which only the old build has and a live pointer may lead to, reads it",
+                "`{}`, which only the old build has and a live pointer may lead to, reads a constant that is overwritten",
                 caller.name
             );
-            findings.add(Severity::Start, codes::STORED_PROTOTYPE, name, message);
+            findings.add(Severity::Start, codes::STORED_PROTOTYPE, &caller.name, message);
         }
     }
 }

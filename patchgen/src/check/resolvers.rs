@@ -1,6 +1,6 @@
 //! Indirect functions (STT_GNU_IFUNC): their resolver ran when the process started and doesn't run again.
 
-use super::initialisers::{called, starters};
+use super::initialisers::{reached, starters};
 use super::{Context, Findings};
 use crate::addr::FuncId;
 use crate::diag::Severity;
@@ -15,7 +15,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     if before.is_empty() && after.is_empty() {
         return;
     }
-    let reached = reached(a.new, &after);
+    let reached = reached(a, after.iter(), |_| true);
     // Worked out only where it is asked for: most changes are nowhere near.
     let mut only = None;
     for (old, new, _) in context.set.changed() {
@@ -48,14 +48,4 @@ fn resolvers(image: &Image, lifted: &Lifted) -> BTreeSet<FuncId> {
         _ => None,
     }));
     out
-}
-
-/// What calls from them lead to.
-fn reached(lifted: &Lifted, from: &BTreeSet<FuncId>) -> BTreeSet<FuncId> {
-    let mut found = from.clone();
-    let mut todo: Vec<FuncId> = found.iter().copied().collect();
-    while let Some(caller) = todo.pop() {
-        todo.extend(called(&lifted.functions[caller.index()]).filter(|&c| found.insert(c)));
-    }
-    found
 }

@@ -162,10 +162,15 @@ pub fn compare(old: Side<'_>, new: Side<'_>, pairs: &Correlation, stamps: &Stamp
     }
 }
 
-/// Whether a function of the new build does what one of the old build does, be they a pair or not.
-pub fn same_code(old: Side<'_>, new: Side<'_>, pairs: &Correlation, (a, b): (FuncId, FuncId)) -> bool {
-    let stamps = Stamps::default();
-    compare_function(&Same::new(old, new, pairs, &stamps), a, b).is_none()
+/// Says whether a function of the new build does what one of the old build does, be they a pair or not.
+pub fn same_code<'a>(
+    old: Side<'a>,
+    new: Side<'a>,
+    pairs: &'a Correlation,
+    stamps: &'a Stamps,
+) -> impl Fn(FuncId, FuncId) -> bool + 'a {
+    let same = Same::new(old, new, pairs, stamps);
+    move |a, b| compare_function(&same, a, b).is_none()
 }
 
 fn compare_data(same: &Same<'_>, old: DataId, new: DataId) -> Option<DataChange> {

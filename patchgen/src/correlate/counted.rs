@@ -1,5 +1,5 @@
-//! Functions whose names count (lambdas, closures, what is generic over them, nested functions, static ones in link-time optimisation) where there are several: one more in front gives each the
-//! name of another. Their content says which is which. Where the address of one is held, by live objects perhaps, a wrong pair would run
+//! Functions whose names count (lambdas, closures, what is generic over them, nested functions, static ones in link-time optimisation) where there
+//! are several: one more in front gives each the name of another. Their content says which is which. Where the address of one is held, by live objects perhaps, a wrong pair would run
 //! other code there: what can't be told stays unpaired, so that the old one stays and the new one is carried.
 
 use super::content::{ENOUGH, MARGIN, Shapes, similarity};

@@ -40,8 +40,10 @@ fn by_scope<'a, 'i: 'a>(side: Scoped<'a, 'i>) -> BTreeMap<Key<'a>, Vec<(Svma, Un
     ordered.collect()
 }
 
-/// Thread-local variables by their offset in the block.
-fn threads(side: Scoped<'_, '_>) -> BTreeMap<Svma, DataId> {
+/// Thread-local variables of a build, by their offset in its block.
+pub(super) type Threads = BTreeMap<Svma, DataId>;
+
+fn threads(side: Scoped<'_, '_>) -> Threads {
     let Some((template, ..)) = side.image.tls else { return BTreeMap::new() };
     let data = side.lifted.data.iter().enumerate();
     let own = data.filter(|(_, d)| matches!(d.section, SectionKind::Tdata | SectionKind::Tbss));
@@ -121,7 +123,7 @@ pub fn pair_by_scope(
     let (old_threads, new_threads) = (threads(old), threads(new));
     let (old_scoped, new_scoped) = (old, new);
     let (old, new) = (old.lifted, new.lifted);
-    let gone = part_variables(pairs, old_scoped, new_scoped, units);
+    let gone = part_variables(pairs, (old_scoped, &old_threads), (new_scoped, &new_threads), units);
     let told = Told::of(old_scoped, new_scoped);
     told.pair(pairs);
     let shared = Shared {

@@ -1,8 +1,9 @@
 //! Units of the source, by their whole paths: what has one name in two units is two things.
 
+use super::scopes::Threads;
 use super::{Correlation, Scoped, Side, Why, objects};
 use crate::addr::{DataId, FuncId, Svma};
-use crate::dwarf::{DebugInfo, UnitId};
+use crate::dwarf::{DebugInfo, UnitId, Variable};
 use crate::image::Binding;
 use crate::lift::Function;
 use crate::rust_names::is_rust;
@@ -77,15 +78,16 @@ pub fn in_others(old: Side<'_>, new: Side<'_>, units: Option<&Units<'_, '_>>, (a
 /// Takes apart pairs of variables that are of two units, where no function says that the one is the other. Gives what was paired.
 pub(super) fn part_variables(
     pairs: &mut Correlation,
-    old: Scoped<'_, '_>,
-    new: Scoped<'_, '_>,
+    (old, old_threads): (Scoped<'_, '_>, &Threads),
+    (new, new_threads): (Scoped<'_, '_>, &Threads),
     units: &Units<'_, '_>,
 ) -> (BTreeSet<DataId>, BTreeSet<DataId>) {
-    let unit_of = |side: Scoped<'_, '_>| -> BTreeMap<DataId, UnitId> {
-        let own = side.variables.iter().filter(|v| !v.external && !v.tls && !is_rust(&v.name));
-        own.filter_map(|v| Some((*side.lifted.data_at.get(&v.svma)?, v.unit))).collect()
+    let unit_of = |side: Scoped<'_, '_>, threads: &Threads| -> BTreeMap<DataId, UnitId> {
+        let own = side.variables.iter().filter(|v| !v.external && !is_rust(&v.name));
+        let at = |v: &Variable| if v.tls { threads.get(&v.svma) } else { side.lifted.data_at.get(&v.svma) }.copied();
+        own.filter_map(|v| Some((at(v)?, v.unit))).collect()
     };
-    let (was, is) = (unit_of(old), unit_of(new));
+    let (was, is) = (unit_of(old, old_threads), unit_of(new, new_threads));
     let named = pairs.data_to_new.iter().flatten().filter(|p| p.why == Why::LocalName);
     let known = named.filter_map(|p| Some((p.old, p.new, *was.get(&p.old)?, *is.get(&p.new)?)));
     let doubted: Vec<(DataId, DataId)> =
@@ -95,11 +97,17 @@ pub(super) fn part_variables(
     }
     let (before, after) =
         (Side { image: old.image, lifted: old.lifted }, Side { image: new.image, lifted: new.lifted });
-    let (before, after) = (objects::users(before), objects::users(after));
+    // A function that may be of the other unit itself is no witness.
+    let of_one = |f: &usize| {
+        pairs.func_to_new[*f]
+            .map(|p| p.new)
+            .filter(|&new| !in_others(before, after, Some(units), (FuncId::from(*f), new)))
+    };
+    let (users, new_users) = (objects::users(before), objects::users(after));
     let mut gone = (BTreeSet::new(), BTreeSet::new());
     for (a, b) in doubted {
-        let user = |f: &usize| pairs.func_to_new[*f].is_some_and(|p| after[b.index()].contains(&p.new.index()));
-        if !before[a.index()].iter().any(user) {
+        let user = |f: &usize| of_one(f).is_some_and(|new| new_users[b.index()].contains(&new.index()));
+        if !users[a.index()].iter().any(user) {
             pairs.data_to_new[a.index()] = None;
             pairs.data_to_old[b.index()] = None;
             gone.0.insert(a);

@@ -20,35 +20,49 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn waited_for(analysis: Analysis<'_>, set: &PatchSet, holders: &[(FuncId, FuncId)]) -> Vec<Idle> {
     let mut idle: BTreeMap<FuncId, Cause> = BTreeMap::new();
     let constant = |id: DataId| !matches!(analysis.old.data[id.index()].section, SectionKind::Data | SectionKind::Bss);
-    let overwritten: BTreeSet<DataId> = set.edits.iter().map(|e| e.old).filter(|&id| constant(id)).collect();
-    // A library's code comes to what it exports through the dynamic linker.
-    let names =
-        overwritten.iter().flat_map(|id| &analysis.old.data[id.index()].names).map(|&s| analysis.old_image.symbol(s));
-    let exported: BTreeSet<&str> = names.filter(|s| s.exported).map(|s| s.name.as_str()).collect();
-    let by_name = |target: &Target| match *target {
-        Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => {
-            exported.contains(analysis.old_image.import(import).name.as_str())
-        }
-        _ => false,
-    };
-    if !overwritten.is_empty() {
-        for (index, function) in analysis.old.functions.iter().enumerate() {
-            let read = |r: &&CodeRef| {
-                let others = r.alternatives.iter().map(|a| a.0);
-                r.target.data().into_iter().chain(others).any(|d| overwritten.contains(&d)) || by_name(&r.target)
-            };
-            let mut named = function.refs.iter().filter(read);
-            if named.any(|r| !analysis.old.means_mark(analysis.old_image, function, r)) {
-                idle.insert(FuncId::from(index), Cause::Reader);
-            }
-        }
-    }
+    let overwritten = Overwritten::of(analysis, set.edits.iter().map(|e| e.old).filter(|&id| constant(id)));
+    let readers = analysis.old.functions.iter().enumerate().filter(|(_, f)| overwritten.is_read_by(f));
+    idle.extend(readers.map(|(index, _)| (FuncId::from(index), Cause::Reader)));
     idle.extend(holders.iter().map(|&(old, _)| (old, Cause::Holder)));
     let changed: BTreeSet<FuncId> = set.changed().map(|(old, _, _)| old).collect();
     let calls = |id: &FuncId| called(&analysis.old.functions[id.index()]).any(|(callee, _)| changed.contains(&callee));
     idle.extend(jumped_to(analysis).into_iter().filter(calls).map(|old| (old, Cause::Caller)));
     idle.retain(|old, _| !changed.contains(old));
     idle.into_iter().map(|(old, cause)| Idle { old, cause }).collect()
+}
+
+/// Data of the old build that are written over.
+#[derive(Debug)]
+pub struct Overwritten<'a> {
+    analysis: Analysis<'a>,
+    data: BTreeSet<DataId>,
+    /// A library's code comes to what it exports through the dynamic linker.
+    exported: BTreeSet<&'a str>,
+}
+
+impl<'a> Overwritten<'a> {
+    pub fn of(analysis: Analysis<'a>, data: impl Iterator<Item = DataId>) -> Overwritten<'a> {
+        let data: BTreeSet<DataId> = data.collect();
+        let names = data.iter().flat_map(|id| &analysis.old.data[id.index()].names);
+        let symbols = names.map(|&s| analysis.old_image.symbol(s)).filter(|s| s.exported);
+        Overwritten { analysis, exported: symbols.map(|s| s.name.as_str()).collect(), data }
+    }
+
+    /// Whether a function of the old build names some of them.
+    pub fn is_read_by(&self, function: &Function) -> bool {
+        let (image, lifted) = (self.analysis.old_image, self.analysis.old);
+        let by_name = |target: &Target| match *target {
+            Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => {
+                self.exported.contains(image.import(import).name.as_str())
+            }
+            _ => false,
+        };
+        let read = |r: &&CodeRef| {
+            let others = r.alternatives.iter().map(|a| a.0);
+            r.target.data().into_iter().chain(others).any(|d| self.data.contains(&d)) || by_name(&r.target)
+        };
+        !self.data.is_empty() && function.refs.iter().filter(read).any(|r| !lifted.means_mark(image, function, r))
+    }
 }
 
 /// Functions that only the old build has, and to which others jump, or that are called by such.

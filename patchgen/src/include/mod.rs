@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use bases::spans;
 pub use bind::{Binder, LEA, LOAD, SlotKey, ThreadForm, Unbound, follows};
 pub use closure::{Choices, close};
+pub use idle::Overwritten;
 pub use literals::carried_size;
 pub use threads::threads;
 pub use unwind::{Cie, Lsda, TYPE_ENCODING, Unwind, unwind_of};

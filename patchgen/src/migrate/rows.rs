@@ -6,7 +6,6 @@ use crate::image::Image;
 use crate::include::Analysis;
 use crate::lift::{Data, Lifted, Slot, Target, describes_class};
 use foldhash::fast::FixedState;
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher as _;
 
 /// The fewest bytes that tell one row of a table from another.
@@ -30,18 +29,19 @@ pub(super) fn change_places(analysis: Analysis<'_>, old: DataId, new: DataId) ->
         &|d| data.get(d.index()).copied().flatten().map(|p: Pair<DataId>| p.old),
     );
     let (Some(before), Some(after)) = (before, after) else { return true };
-    let differ: BTreeSet<usize> = (0..before.len()).filter(|&i| before.get(i) != after.get(i)).collect();
-    let windows = |bytes: &[u8]| -> BTreeMap<Vec<u8>, BTreeSet<usize>> {
-        let mut found: BTreeMap<Vec<u8>, BTreeSet<usize>> = BTreeMap::new();
-        for (at, window) in bytes.windows(WINDOW).enumerate() {
-            if window.iter().any(|b| *b != 0) && differ.range(at..at + WINDOW).next().is_some() {
-                found.entry(window.to_vec()).or_default().insert(at);
-            }
-        }
-        found
-    };
-    let there = windows(&after);
-    windows(&before).iter().any(|(window, places)| there.get(window).is_some_and(|now| !now.is_subset(places)))
+    let (was, is) = (windows(&before, &after), windows(&after, &before));
+    let known = |window: u32| was.get(was.partition_point(|w| w.0 < window)).is_some_and(|w| w.0 == window);
+    is.iter().any(|w| known(w.0) && was.binary_search(w).is_err())
+}
+
+/// What is where `others` has something else, zeros apart, with the place, ascending.
+fn windows(bytes: &[u8], others: &[u8]) -> Vec<(u32, usize)> {
+    let both = bytes.windows(WINDOW).zip(others.windows(WINDOW)).enumerate();
+    let differ = both.filter(|(_, (own, other))| own != other);
+    let numbers = differ.filter_map(|(at, (own, _))| Some((u32::from_ne_bytes(own.try_into().ok()?), at)));
+    let mut found: Vec<(u32, usize)> = numbers.filter(|(window, _)| *window != 0).collect();
+    found.sort_unstable();
+    found
 }
 
 /// The bytes of a constant, with a number for what each of its addresses denotes in both builds.

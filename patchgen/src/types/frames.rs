@@ -41,8 +41,8 @@ pub struct Frames<'n> {
     pub fixed: BTreeMap<String, BTreeMap<Svma, (String, bool)>>,
     /// By type: global variables that are declared to hold one.
     pub declared: BTreeMap<String, BTreeSet<String>>,
-    /// Functions that are declared only, by their names in object files, and whether they take bytes of any type.
-    pub foreign: BTreeMap<String, bool>,
+    /// Of the functions of other modules that were asked for: whether they take bytes of any type, where they are declared.
+    pub foreign: BTreeMap<&'n str, bool>,
 }
 
 /// One entry of a function: an abstract one that knows one of the types, or one with code.
@@ -60,10 +60,10 @@ type Outside = BTreeMap<String, BTreeSet<String>>;
 
 /// What units say of variables that hold one of the types, and of functions that they don't have.
 #[derive(Default)]
-struct Holding {
+struct Holding<'n> {
     fixed: BTreeMap<String, BTreeMap<Svma, (String, bool)>>,
     declared: Outside,
-    foreign: BTreeMap<String, bool>,
+    foreign: BTreeMap<&'n str, bool>,
 }
 
 impl Frames<'_> {
@@ -89,21 +89,23 @@ pub enum Reach {
 }
 
 /// Looks for the types in `names` (qualified, as [`super::LayoutChange::name`] has them), and for the functions that begin at one of
-/// `entries`.
+/// `entries`, and for functions of other modules, by their names in object files.
 pub fn frames<'n>(
     info: &'n DebugInfo<'_>,
     survey: &Survey,
     names: &'n BTreeSet<String>,
     entries: &BTreeSet<Svma>,
+    foreign: &BTreeSet<&'n str>,
     reach: Reach,
 ) -> Result<Frames<'n>, ImageError> {
     let (wanted, tables) = (Wanted::new(names), Spare::default());
-    let of_unit = |unit: u32| -> Result<(Vec<Part<'n>>, Outside, Holding), ImageError> {
+    let of_unit = |unit: u32| -> Result<(Vec<Part<'n>>, Outside, Holding<'n>), ImageError> {
         tables.with(|table| {
             info.read_into(unit, Reading::Frames, table).map_err(|e| crate::dwarf::malformed(info.path(), e))?;
             let mut search = Search {
                 finder: Finder::new(View { info, unit, local: table, reading: Reading::Full }, &wanted),
                 entries,
+                foreign,
                 outside: BTreeMap::new(),
                 holding: Holding::default(),
                 parts: Vec::new(),
@@ -224,8 +226,9 @@ impl<'n> Frame<'n> {
 struct Search<'a, 'i, 'n> {
     finder: Finder<'a, 'i, 'n>,
     entries: &'a BTreeSet<Svma>,
+    foreign: &'a BTreeSet<&'n str>,
     outside: Outside,
-    holding: Holding,
+    holding: Holding<'n>,
     parts: Vec<Part<'n>>,
 }
 
@@ -405,9 +408,10 @@ impl<'a, 'i, 'n> Search<'a, 'i, 'n> {
     fn declaration(&mut self, at: DieRef) {
         let linkage = super::linkage(&self.finder.shapes.view, at).filter(|name| !name.is_empty());
         let named = self.finder.shapes.view.declared(at).map(|(_, node)| node.name.bytes());
-        if let Some(name) = linkage.or(named) {
+        let name = linkage.or(named).and_then(|name| std::str::from_utf8(name).ok());
+        if let Some(&name) = name.and_then(|name| self.foreign.get(name)) {
             let takes = super::index::takes_bytes(&mut self.finder.shapes, at);
-            *self.holding.foreign.entry(String::from_utf8_lossy(name).into_owned()).or_default() |= takes;
+            *self.holding.foreign.entry(name).or_default() |= takes;
         }
     }
 

@@ -5,9 +5,18 @@ typedef int (*function)(int);
 extern function taken;
 void second(void);
 
+#ifdef THREADS
+#define THREAD __thread
+#else
+#define THREAD
+#endif
+
 #if (DIRECTORY == 2) == defined NEW
-static int state;
+static THREAD int state;
 static NOINLINE int helper(int x) {
+#ifdef WITHIN
+    state += x;
+#endif
     return DIRECTORY == 1 ? x + 100 : x * 7777;
 }
 #ifdef HELD
@@ -15,7 +24,11 @@ static NOINLINE int helper(int x) {
 #else
 #define HOLD printf("%d\n", helper(1))
 #endif
+#ifdef WITHIN
+#define COUNT
+#else
 #define COUNT printf("%d\n", ++state)
+#endif
 #else
 #define HOLD
 #define COUNT

@@ -55,17 +55,17 @@ fn without_signals() -> Result<()> {
     let pair = Pair::make("edits", "without-signals")?;
     let mut target = pair.start()?;
     let pid = target.pid().to_string();
-    let apply = |step: Option<&str>| {
+    let apply = |step: Option<&str>, seconds: &str| {
         let mut command = Command::new("env");
         command.args(["--ignore-signal=CHLD", "--block-signal"]).arg(paths::tool("hpatch")?);
-        command.args(["apply", "--timeout", "1", "--pid", &pid]).arg(&pair.bundle);
+        command.args(["apply", "--timeout", seconds, "--pid", &pid]).arg(&pair.bundle);
         command.envs(step.map(|step| ("HPATCH_TEST_KILL", step)));
-        run(&mut command, Duration::from_secs(20))
+        run(&mut command, Duration::from_secs(40))
     };
     target.ask("enter")?;
-    apply(None)?.expect(7)?;
+    apply(None, "1")?.expect(7)?;
     check!(target.ask("leave")? == "left", "the thread didn't leave");
-    let output = apply(Some("written"))?;
+    let output = apply(Some("written"), "30")?;
     if output.code() == Some(0) {
         left_out(RELEASE);
         target.revert("fix")?.expect(0)?;
@@ -73,7 +73,7 @@ fn without_signals() -> Result<()> {
         output.expect(8)?;
     }
     target.verify()?.expect(0)?;
-    apply(None)?.expect(0)?;
+    apply(None, "30")?.expect(0)?;
     target.verify()?.expect(0)?;
     target.finish()
 }

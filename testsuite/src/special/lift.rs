@@ -49,7 +49,8 @@ fn relaxed_calls(image: &Path) -> Result<usize> {
 /// lead to the other, nor may the one variable begin with the other's value.
 fn same_file() -> Result<()> {
     let source = paths::programs().join("special/same_file.c");
-    for (flag, code) in [("-DHELD", "HP0301"), ("-DCALLED", "HP0407")] {
+    let rows = [("-DHELD", "HP0301"), ("-DCALLED", "HP0407"), ("-DWITHIN", "HP0407"), ("-DTHREADS", "HP0407")];
+    for (flag, code) in rows {
         let build = |define: &str| -> Result<PathBuf> {
             let folder = folder("same-file")?.join(flag).join(define);
             let mut objects = Vec::new();

@@ -22,7 +22,7 @@ const TOLD: &[u8] = b"__register_frame_info";
 /// HP1110.
 pub fn check(target: &Target, patch: &Patch) -> Result<()> {
     // Those of functions that stay where they are aren't new code.
-    let calls = |u: &Unit| patch.new_sites.iter().any(|site| u.text < *site && *site - u.text <= u.text_len);
+    let calls = |u: &Unit| patch.new_sites.iter().any(|site| u.is_called_from(*site));
     let calling: Vec<u64> = patch.units.iter().filter(|(u, _)| calls(u)).map(|(u, _)| u.lo).collect();
     if calling.is_empty() {
         return Ok(());
