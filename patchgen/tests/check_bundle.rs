@@ -251,3 +251,72 @@ fn vectors_are_no_tables() {
         }
     }
 }
+
+/// Tables of a `switch`, by clang: of jumps, with entries in between that lead to the function's end, and of distances to texts, most of them empty.
+const TABLES: &str = r#"
+#include <stdio.h>
+#define NOINLINE __attribute__((noinline))
+volatile int seen[8];
+NOINLINE int step(unsigned k)
+{
+    switch (k) {
+    case 0: case 5: seen[1] = 11; return 1;
+    case 1: seen[2] = 12; return 4;
+    case 2: seen[3] = 13; return 9;
+    case 6: seen[4] = 14; return 16;
+    case 7: seen[5] = 15; return 25;
+    default: __builtin_unreachable();
+    }
+}
+NOINLINE const char *mostly(int k)
+{
+    switch (k) {
+    case 0: return "";
+    case 1: return "";
+    case 2: return "";
+    case 3: return "b";
+    case 4: return "c";
+    default: return "d";
+    }
+}
+NOINLINE int changed(int x)
+{
+#ifdef NEW
+    x += 12345;
+#endif
+    return step(x & 7);
+}
+int main(int argc, char **argv) { return changed(argc) + puts(mostly(argc)); }
+"#;
+
+/// Pair of [`TABLES`], and what `check-bundle` says once its new build is another one.
+fn tables(change: impl Fn(&Pair)) -> String {
+    let pair = Pair::build(TABLES, "clang", "-O2 -fPIE -pie");
+    let agrees = || pair.patchgen("check-bundle", &["fix.hpatch"]);
+    assert_eq!(agrees().status.code(), Some(0), "{}", String::from_utf8_lossy(&agrees().stdout));
+    change(&pair);
+    String::from_utf8_lossy(&agrees().stdout).into_owned()
+}
+
+#[test]
+fn equal_distances_to_another_text_are_found() {
+    let text = tables(|pair| {
+        pair.bench.write("x.c", &TABLES.replace("return \"b\"", "return \"a\""));
+        pair.bench.run("clang", "-g -O2 -fPIE -pie -Wl,--build-id -DNEW x.c -o new");
+    });
+    assert!(text.contains("differs: mostly"), "{text}");
+}
+
+#[test]
+fn another_jump_behind_a_hole_is_found() {
+    let text = tables(|pair| {
+        let mut bytes = std::fs::read(pair.path("new")).expect("an image");
+        let word = |at: usize| bytes[at..at + 4].to_vec();
+        let is_table =
+            |&at: &usize| word(at) == word(at + 20) && word(at + 12) == word(at + 16) && word(at) != word(at + 12);
+        let table = section(&bytes, ".rodata").step_by(4).find(is_table).expect("a jump table");
+        bytes.copy_within(table + 4..table + 8, table + 20);
+        std::fs::write(pair.path("new"), bytes).expect("written");
+    });
+    assert!(text.contains("differs: step"), "{text}");
+}

@@ -112,10 +112,12 @@ fn scan(prover: &mut Prover<'_>) {
         }
         texts.function(&insns);
     }
+    let tables = texts.looked_up(n, &cuts);
+    prover.looked_up = tables.values().flatten().copied().collect();
+    prover.tables = tables.into_iter().map(|(table, targets)| (table, 4 * targets.len() as u64)).collect();
+    cuts.extend(&prover.looked_up);
     prover.rust = rust::is_there(n);
     if prover.rust {
-        prover.looked_up = texts.looked_up(n, &cuts);
-        cuts.extend(&prover.looked_up);
         prover.texts = texts.ends(n, &cuts);
     }
     (prover.starts, prover.cuts) = (starts, cuts);

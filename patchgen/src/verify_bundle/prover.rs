@@ -29,8 +29,10 @@ pub struct Prover<'a> {
     pub rust: bool,
     /// Ends of its texts without a zero behind them.
     pub texts: BTreeMap<u64, u64>,
-    /// Texts that its tables of distances lead to.
+    /// Where its tables of distances lead.
     pub looked_up: BTreeSet<u64>,
+    /// These tables' size by their start: code adds an entry to the address.
+    pub tables: BTreeMap<u64, u64>,
     /// Code that must be equal although no symbol says that it is the same function.
     pub pending_code: VecDeque<(u64, u64)>,
     /// Constants that were referred to, with their size.
@@ -67,6 +69,7 @@ impl<'a> Prover<'a> {
             rust: false,
             texts: BTreeMap::new(),
             looked_up: BTreeSet::new(),
+            tables: BTreeMap::new(),
             pending_code: VecDeque::new(),
             pending_data: VecDeque::new(),
             references: 0,
@@ -251,12 +254,18 @@ impl<'a> Prover<'a> {
         // LLVM's table of the distances to what a function looks up (`RelLookupTableConverter`).
         let mut of_distances = self.n.objects_at(n, false).filter(|o| o.name.name.starts_with("reltable."));
         let relative = of_distances.any(|o| o.start == n);
+        if self.tables.get(&n) == Some(&size) {
+            return if self.distances(p, n, size, 4) { Ok(()) } else { self.disagree(p, n) };
+        }
         self.content(p, n, size)
             .or_else(|differs| if relative && self.distances(p, n, size, 4) { Ok(()) } else { Err(differs) })
     }
 
     /// Constants without a symbol: by content.
     fn anonymous(&mut self, p: u64, n: u64, how: Use) -> Proof {
+        if let Some(&size) = self.tables.get(&n).filter(|_| how.width.is_none()) {
+            return if self.distances(p, n, size, size) { Ok(()) } else { self.disagree(p, n) };
+        }
         let len = how.width.unwrap_or_else(|| self.extent(p, n));
         self.content(p, n, len).or_else(|differs| {
             // The first distance may look like a short text.
@@ -398,15 +407,21 @@ impl<'a> Prover<'a> {
                 (None, None) => {}
                 _ => return Err(format!("an address at {} in only one of them", self.n.describe(b))),
             }
-            if self.n.fixed && b.is_multiple_of(8) && len - at >= 8 {
+            if self.n.fixed && len - at >= 8 {
                 let (x, y) = (self.p.word(a), self.n.word(b));
                 if let (Some(x), Some(y)) = (x, y)
                     && self.n.mapped(y)
                     && self.p.mapped(x)
-                    && self.place(x, y, Use::default()).is_ok()
                 {
-                    at += 8;
-                    continue;
+                    let same = self.place(x, y, Use::default());
+                    if same.is_ok() {
+                        at += 8;
+                        continue;
+                    }
+                    // Of something that begins there: equal numbers are addresses of two things.
+                    if b.is_multiple_of(8) && !self.n.writable(b) && self.n.begins(y) {
+                        return same.map_err(|e| format!("in the data of {}: {e}", self.n.describe(b)));
+                    }
                 }
             }
             let (x, y) = (self.p.bytes(a, 1), self.n.bytes(b, 1));

@@ -32,7 +32,7 @@ pub(super) fn is_there(world: &World) -> bool {
 pub(super) struct Texts {
     /// Lengths that were seen beside an address, for each time that it was taken.
     lengths: BTreeMap<u64, Vec<Vec<u64>>>,
-    /// Where tables of distances begin: what a `match` is made of that gives texts.
+    /// Where tables of distances begin: what a `match` is made of that gives texts, and clang's arrays of addresses.
     tables: BTreeSet<u64>,
 }
 
@@ -59,15 +59,22 @@ impl Texts {
         }
     }
 
-    /// What the tables of distances lead to.
-    pub fn looked_up(&self, world: &World, cuts: &BTreeSet<u64>) -> BTreeSet<u64> {
-        let constant = |at: &u64| world.mapped(*at) && !world.writable(*at);
+    /// What each table of distances leads to. Something begins where an entry leads forward.
+    pub fn looked_up(&self, world: &World, cuts: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u64>> {
         let of = |&table: &u64| {
-            let end = cuts.range(table + 1..).next().copied().unwrap_or(table);
-            let entry = move |at: u64| world.signed32(at).filter(|d| *d != 0).map(|d| table.wrapping_add_signed(d));
-            (table..end).step_by(4).map_while(entry).take_while(constant).collect::<Vec<u64>>()
+            let mut end = cuts.range(table + 1..).next().copied().unwrap_or(table);
+            let mut targets = Vec::new();
+            for at in (table..).step_by(4) {
+                let distance = world.signed32(at).filter(|d| *d != 0 && at + 4 <= end);
+                let Some(to) = distance.map(|d| table.wrapping_add_signed(d)).filter(|to| world.mapped(*to)) else {
+                    break;
+                };
+                end = if to > table { end.min(to) } else { end };
+                targets.push(to);
+            }
+            (!targets.is_empty() && table + 4 * targets.len() as u64 <= end).then_some((table, targets))
         };
-        self.tables.iter().flat_map(of).collect()
+        self.tables.iter().filter_map(of).collect()
     }
 
     /// Ends of the texts of which every reference, in code and in data, has a length that leads to where something else begins.

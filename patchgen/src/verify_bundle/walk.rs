@@ -325,13 +325,13 @@ impl Walker<'_, '_> {
         }
         if filled || (self.prover.n.fixed && self.prover.n.mapped(n)) {
             // Code makes numbers of many bits that are the same in both; the middle of a function isn't meant by one.
-            if !filled && x == y && self.prover.n.executable(n) && !self.known(n) {
+            if !filled && x == y && self.prover.n.executable(n) && !self.prover.n.begins(n) {
                 return Ok(());
             }
             self.prover.references += 1;
             let result = self.prover.place(p, n, Use::default());
             // A number that only looks like an address.
-            let number = !filled && x == y && !self.known(n);
+            let number = !filled && x == y && !self.prover.n.begins(n);
             return if number { Ok(()) } else { result };
         }
         if x == y || self.relative_to_thread(x, y) {
@@ -346,12 +346,6 @@ impl Walker<'_, '_> {
             return Ok(());
         }
         Err(format!("immediate 0x{x:x} instead of 0x{y:x}"))
-    }
-
-    /// Whether a symbol of the new image begins there.
-    fn known(&self, n: u64) -> bool {
-        self.prover.n.functions.contains_key(&n)
-            || self.prover.n.objects_at(n, false).any(|o| o.start == n && o.size > 0)
     }
 
     fn relative_to_thread(&self, x: i64, y: i64) -> bool {
@@ -419,7 +413,7 @@ impl Walker<'_, '_> {
             self.prover.references += 1;
             let how = Use { width: how.width.filter(|_| *base == 0) };
             let result = if self.table(p, n) { Ok(()) } else { self.prover.place(p, n, how) };
-            let number = !self.filled(a, a.disp) && d == e && *base != 0 && !self.known(n);
+            let number = !self.filled(a, a.disp) && d == e && *base != 0 && !self.prover.n.begins(n);
             return if number { Ok(()) } else { result };
         }
         if d == e || self.relative_to_thread(*d, *e) {
@@ -440,14 +434,17 @@ impl Walker<'_, '_> {
             let related = holder.is_some_and(|(start, f)| start == self.entry || names::is_part(&f.names));
             related && self.prover.starts.contains(&to)
         };
+        // There LLVM lets a case lead that is declared unreachable: nothing runs there.
+        let end_of = |to: u64| ends(world, self.entry, to);
         let relative = |w: &World, table: u64, i: u64| Some(table.wrapping_add_signed(w.signed32(table + i * 4)?));
         let absolute = |w: &World, table: u64, i: u64| match w.slots.get(&(table + i * 8)) {
             Some(Slot::Addr(to)) => Some(*to),
             Some(_) => None,
             None => w.word(table + i * 8),
         };
-        let by_four = relative(world, n, 0).is_some_and(own);
-        if !by_four && !absolute(world, n, 0).is_some_and(own) {
+        let leads = |to: u64| own(to) || end_of(to);
+        let by_four = relative(world, n, 0).is_some_and(leads);
+        if !by_four && !absolute(world, n, 0).is_some_and(leads) {
             return false;
         }
         if !self.tables.insert((p, n)) {
@@ -457,8 +454,11 @@ impl Walker<'_, '_> {
         let entry = |w: &World, table: u64, i: u64| if by_four { relative(w, table, i) } else { absolute(w, table, i) };
         let mut pairs = Vec::new();
         for i in (0..).take_while(|i| n + i * step < end) {
-            let Some(to) = entry(world, n, i).filter(|to| own(*to)) else { break };
-            pairs.push((entry(self.prover.p, p, i).unwrap_or(0), to));
+            match entry(world, n, i) {
+                Some(to) if own(to) => pairs.push((entry(self.prover.p, p, i).unwrap_or(0), to)),
+                Some(to) if end_of(to) => {}
+                _ => break,
+            }
         }
         self.prover.references += pairs.len() as u64;
         self.queue.extend(pairs);

@@ -172,6 +172,11 @@ impl World {
         self.detours.get(&at).copied().unwrap_or(at)
     }
 
+    /// Whether a symbol begins there.
+    pub fn begins(&self, at: u64) -> bool {
+        self.functions.contains_key(&at) || self.objects_at(at, false).any(|o| o.start == at && o.size > 0)
+    }
+
     /// Objects that hold `at`; with `end`, those that end there.
     pub fn objects_at(&self, at: u64, end: bool) -> impl Iterator<Item = &Object> {
         // Objects seldom overlap; a bounded look back is enough for those that do.
