@@ -3,6 +3,7 @@
 use super::data::{self, FOLDED_PAST};
 use super::decode::{Piece, Raw, Use, starts_with_filler};
 use super::functions::{self, Seed, order_names};
+use super::lookups::Bodies;
 use super::resolve::{CodeMap, Resolver, TlsMap};
 use super::space::Space;
 use super::steps::{self, Step};
@@ -65,16 +66,16 @@ pub fn lift(image: &Image) -> Lifted {
 
     let marks = data::marks(image, &seeds);
     let named = tables::objects(image);
-    let tables = |g: &Vec<usize>| {
-        let body = Body { parts: g.iter().map(|&s| &seeds[s]).collect() };
-        tables::find(image, &space, &body, &marks, &named)
-    };
-    let found: Vec<Vec<Found>> = groups.par_iter().map(tables).collect();
+    let bodies: Vec<Body> = groups.iter().map(|g| Body { parts: g.iter().map(|&s| &seeds[s]).collect() }).collect();
+    let tables = |body| tables::find(image, &space, body, &marks, &named);
+    let found: Vec<Vec<Found>> = bodies.par_iter().map(tables).collect();
     let table_starts: HashSet<Svma> = found.iter().flatten().map(|f| f.table.at).collect();
     let mut table_ranges: Vec<SvmaRange> = found.iter().flatten().map(|f| table_range(&f.table)).collect();
     table_ranges.sort_unstable();
 
-    let built = data::build(image, &space, &seeds, &code, &table_ranges);
+    let bodies = Bodies { bodies, found: &found };
+    let built = data::build(image, &space, &seeds, (&code, &bodies), &table_ranges);
+    drop(bodies);
     let resolver = Resolver::new(image, &space, &code, &built.objects, &tls);
     // What was decoded goes over into the functions: there would else be room for all of it twice.
     let mut seeds: Vec<Option<Seed>> = seeds.into_iter().map(Some).collect();

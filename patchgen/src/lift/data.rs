@@ -2,7 +2,7 @@
 
 use super::decode::Use;
 use super::functions::{Seed, order_names};
-use super::lookups::{Lookup, lookup_tables, named_lookups};
+use super::lookups::{Bodies, Lookup, lookup_tables, named_lookups};
 use super::resolve::{CodeMap, is_linker_symbol};
 use super::rust::{self, Ends, Forms};
 use super::space::{Space, Span};
@@ -134,6 +134,12 @@ impl Objects {
         near.into_iter().map(|i| self.named[i])
     }
 
+    /// The stretch, without what lies behind the start of the next named object.
+    pub fn up_to_named(&self, stretch: SvmaRange) -> SvmaRange {
+        let next = self.named.get(self.named.partition_point(|o| o.0 <= stretch.start));
+        SvmaRange { end: next.map_or(stretch.end, |o| o.0.min(stretch.end)), ..stretch }
+    }
+
     /// The named object whose last byte is just before `a`.
     pub fn ending_at(&self, a: Svma) -> Option<(Svma, Svma, DataId)> {
         let i = self.named.partition_point(|o| o.0 < a);
@@ -183,7 +189,13 @@ fn starts(seeds: &[Seed]) -> impl Iterator<Item = Svma> {
 }
 
 /// `tables`: address ranges of proven jump tables, ascending.
-pub(super) fn build(image: &Image, space: &Space, seeds: &[Seed], code: &CodeMap, tables: &[SvmaRange]) -> Built {
+pub(super) fn build(
+    image: &Image,
+    space: &Space,
+    seeds: &[Seed],
+    (code, bodies): (&CodeMap, &Bodies<'_>),
+    tables: &[SvmaRange],
+) -> Built {
     let mut data = Vec::new();
     named(image, space, &mut data);
     arrays(image, space, &mut data);
@@ -200,7 +212,7 @@ pub(super) fn build(image: &Image, space: &Space, seeds: &[Seed], code: &CodeMap
     objects.by_end = objects.named.iter().enumerate().map(|(i, o)| (o.1, i as u32)).collect();
     objects.by_end.sort_unstable();
     objects.spans = space.spans().iter().filter(|s| holds_data(s.kind)).copied().collect();
-    anonymous(image, space, seeds, code, tables, &mut data, &mut objects);
+    anonymous(image, space, seeds, (code, bodies), tables, &mut data, &mut objects);
     let mut data_at = BTreeMap::new();
     for (i, d) in data.iter().enumerate() {
         data_at.entry(d.range.start).or_insert_with(|| DataId::from(i));
@@ -344,7 +356,7 @@ fn anonymous(
     image: &Image,
     space: &Space,
     seeds: &[Seed],
-    code: &CodeMap,
+    (code, bodies): (&CodeMap, &Bodies<'_>),
     tables: &[SvmaRange],
     data: &mut Vec<Data>,
     objects: &mut Objects,
@@ -373,8 +385,8 @@ fn anonymous(
     }
     places.sort_unstable();
     places.dedup();
-    let mut lookups = lookup_tables(image, space, seeds, tables, &places);
-    let own = named_lookups(image, space, tables, data);
+    let mut lookups = lookup_tables(image, space, bodies, tables, &places, objects);
+    let own = named_lookups(image, space, bodies, tables, data);
     places.extend(own.iter().flat_map(|(_, l)| &l.targets).map(|t| Place { at: t.0, width: 0 }));
     objects.lookups.extend(own.into_iter().map(|(id, l)| (id, l.targets)));
     lookups.sort_by_key(|l| l.range.start);

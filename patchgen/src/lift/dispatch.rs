@@ -1,5 +1,5 @@
-//! Whether code uses an address as that of a jump table: it adds what it loads there to the address itself (LLVM and GCC, position-independent
-//! code). Any other constant may hold a number that would lead into the function, too.
+//! Whether code uses an address as that of a table of distances, to its own cases or to data: it adds what it loads there to the address itself
+//! (LLVM and GCC, position-independent code). Any other constant may hold numbers that would lead somewhere, too.
 
 use super::decode::decoder;
 use super::indexed::{bit, copies, is_conditional, on_stack, writes};
@@ -192,7 +192,7 @@ fn sums_up(i: &Instruction, held: Held) -> bool {
         Mnemonic::Add if i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Register => {
             both(i.op0_register(), i.op1_register())
         }
-        Mnemonic::Lea => both(i.memory_base(), i.memory_index()),
+        Mnemonic::Lea => i.memory_index_scale() == 1 && both(i.memory_base(), i.memory_index()),
         _ => false,
     }
 }

@@ -7,7 +7,7 @@
 use super::decode::{self, Piece, Raw, Use};
 use super::resolve::CodeMap;
 use super::space::Space;
-use crate::addr::{Svma, SvmaRange};
+use crate::addr::Svma;
 use crate::image::{DynReloc, Image, SectionKind};
 use iced_x86::OpKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,23 +25,6 @@ pub(super) type Ends = BTreeMap<u64, u64>;
 pub(super) fn is_there(image: &Image) -> bool {
     let comment = image.sections.iter().position(|s| s.name == ".comment");
     comment.is_some_and(|i| image.section_bytes(i.into()).windows(RUSTC.len()).any(|w| w == RUSTC))
-}
-
-/// The distances between two places, where they are nothing but distances to constants, and filler: what rustc makes of a `match` that gives
-/// texts.
-pub(super) fn distances(
-    image: &Image,
-    space: &Space,
-    (at, end): (Svma, Svma),
-    entry: impl Fn(u64) -> Option<Svma>,
-) -> Option<Vec<Svma>> {
-    let size = end.0.saturating_sub(at.0);
-    let table = SvmaRange { start: at, end };
-    let leads = |a: &Svma| space.at(*a).is_some_and(|s| s.kind == SectionKind::Rodata) && !table.contains(*a);
-    let targets: Vec<Svma> = (0..size / 4).map_while(|k| entry(k).filter(leads)).collect();
-    let rest = 4 * targets.len() as u64;
-    let filler = rest == size || image.bytes(at.plus(rest), size - rest).is_some_and(|b| b.iter().all(|b| *b == 0));
-    (targets.len() >= 2 && filler).then_some(targets)
 }
 
 const RUSTC: &[u8] = b"rustc version ";
