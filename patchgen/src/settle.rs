@@ -95,12 +95,28 @@ fn words(
     let settle = |id: &DataId| {
         let datum = &new.data[id.index()];
         let typed = parts.get(&datum.range.start);
-        let word = |at: u32| match typed.map_or(Part::Either, |parts| parts.word(u64::from(at))) {
-            Part::Address => Some(Word::Address),
-            Part::Number => Some(Word::Number),
-            Part::Either => None,
+        let word = |at: u32| {
+            let parts = typed?;
+            // In packed structures addresses lie anywhere.
+            let straddles =
+                !datum.range.start.plus(u64::from(at)).0.is_multiple_of(8) && !parts.may_begin(u64::from(at));
+            match parts.word(u64::from(at)) {
+                Part::Address => Some(Word::Address),
+                Part::Number => Some(Word::Number),
+                Part::Either => straddles.then_some(Word::Number),
+            }
         };
-        let of = |r: &DataRef| Some((r.at, word(r.at).or_else(|| new.in_class_data(datum, r))?));
+        // An address that lies in nothing that is known may be of another object than the one beside it.
+        let known = |r: &DataRef| match r.target {
+            Target::Data { data, offset } => {
+                u64::try_from(offset).is_ok_and(|o| o <= new.data[data.index()].range.size())
+            }
+            _ => true,
+        };
+        let of = |r: &DataRef| {
+            let meaning = word(r.at).or_else(|| new.in_class_data(datum, r))?;
+            (meaning == Word::Number || known(r)).then_some((r.at, meaning))
+        };
         (*id, datum.ambiguous.iter().filter_map(of).collect())
     };
     Ok(open.iter().map(settle).collect())

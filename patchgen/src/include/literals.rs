@@ -1,7 +1,7 @@
 //! Constants of the new code that stand, byte for byte, in the old image's read-only data; and how much of one must be carried.
 
 use crate::addr::{DataId, Svma};
-use crate::image::{Image, SectionKind};
+use crate::image::Image;
 use crate::lift::{Data, DataKind, Lifted};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
@@ -15,10 +15,13 @@ pub struct Literals<'a> {
     by_bytes: HashMap<&'a [u8], Vec<(Svma, DataKind)>, FixedState>,
 }
 
-/// The bytes of a constant that holds no pointers.
+/// The bytes of a constant that holds no pointers, and nothing that may be one: there equal bytes of the old image denote something else.
 fn content<'a>(image: &'a Image, datum: &Data) -> Option<&'a [u8]> {
-    let plain = datum.section == SectionKind::Rodata && datum.refs.is_empty();
-    if plain && datum.kind != DataKind::Blob { image.bytes(datum.range.start, datum.range.size()) } else { None }
+    if datum.is_plain_constant() && datum.kind != DataKind::Blob {
+        image.bytes(datum.range.start, datum.range.size())
+    } else {
+        None
+    }
 }
 
 /// Bytes of a datum that are carried: a nameless literal with the zeros behind it, up to the next datum.

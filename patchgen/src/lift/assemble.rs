@@ -717,20 +717,21 @@ fn data_refs(resolver: &Resolver<'_>, data: &mut [Data]) {
     });
 }
 
-/// Aligned words that hold exactly the start of something.
+/// Words that would denote something if they were addresses: aligned ones, and of what may be a packed structure all.
 fn words(resolver: &Resolver<'_>, d: &mut Data, address: impl Fn(&Data, Svma) -> Target) {
     let Some(bytes) = resolver.image.bytes(d.range.start, d.range.size()) else { return };
-    let skew = (d.range.start.0.wrapping_neg() % 8) as usize;
-    for (k, word) in bytes.get(skew..).unwrap_or_default().chunks_exact(8).enumerate() {
+    let packed = d.kind != DataKind::Constant && !is_class_table(&d.name);
+    for (at, word) in bytes.windows(8).enumerate() {
+        let aligned = d.range.start.plus(at as u64).0.is_multiple_of(8);
         let value = u64::from_le_bytes(word.try_into().unwrap_or_default());
-        let at = (skew + 8 * k) as u32;
-        if value == 0 || resolver.space.at(Svma(value)).is_none() || d.refs.iter().any(|r| r.at == at) {
+        if !aligned && !packed || value == 0 || resolver.space.at(Svma(value)).is_none() {
             continue;
         }
+        let at = at as u32;
         let target = address(d, Svma(value));
-        if matches!(target, Target::Unknown(_) | Target::Slot(Slot::TlsLd)) {
-            continue;
+        let known = || d.refs.iter().any(|r| r.at == at);
+        if !matches!(target, Target::Unknown(_) | Target::Slot(Slot::TlsLd)) && !known() {
+            d.ambiguous.push(DataRef { at, field: Field::Abs64, target });
         }
-        d.ambiguous.push(DataRef { at, field: Field::Abs64, target });
     }
 }

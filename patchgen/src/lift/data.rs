@@ -491,6 +491,9 @@ fn may_be_tail(image: &Image, &(start, end, _): &(Svma, Svma, DataId)) -> bool {
 
 /// Words of a fixed-address executable that hold the start of a literal.
 fn pointers(image: &Image, space: &Space, places: &mut Vec<Place>) {
+    let constants = || space.spans().iter().filter(|s| s.kind == SectionKind::Rodata).map(|s| s.range);
+    let first = constants().next().map_or(0, |r| r.start.0);
+    let texts = first..constants().next_back().map_or(0, |r| r.end.0);
     for span in
         space.spans().iter().filter(|s| matches!(s.kind, SectionKind::Rodata | SectionKind::Relro | SectionKind::Data))
     {
@@ -508,6 +511,12 @@ fn pointers(image: &Image, space: &Space, places: &mut Vec<Place>) {
             run.retain(|&v| all || is_literal_start(image, space, Svma(v)));
             places.extend(run.drain(..).map(|at| Place { at, width: 0 }));
         }
+        // In packed structures they lie anywhere.
+        let anywhere =
+            bytes.windows(8).enumerate().filter(|(at, _)| !span.range.start.plus(*at as u64).0.is_multiple_of(8));
+        let values = anywhere.map(|(_, w)| u64::from_le_bytes(w.try_into().unwrap_or_default()));
+        let literal = |v: &u64| texts.contains(v) && is_literal_start(image, space, Svma(*v));
+        places.extend(values.filter(literal).map(|at| Place { at, width: 0 }));
     }
 }
 

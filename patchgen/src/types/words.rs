@@ -56,6 +56,12 @@ impl Parts {
         if first == Part::Number && others.all(|(_, part)| part == Part::Number) { Part::Number } else { Part::Either }
     }
 
+    /// Whether an address may begin at `at`: a scalar holds a whole one, from its start.
+    pub fn may_begin(&self, at: u64) -> bool {
+        let holder = self.by_start.range(..=at).next_back().filter(|(_, (end, _))| *end > at);
+        self.unclear || holder.is_none_or(|(start, (end, _))| *start == at || end - start > WORD)
+    }
+
     fn add(&mut self, start: u64, size: u64, part: Part) {
         let end = start.saturating_add(size);
         let across = self.by_start.range(..end).next_back().is_some_and(|(_, other)| other.0 > start);
@@ -175,6 +181,8 @@ mod tests {
         let words = [0, 8, 16, 24, 28, 36, 4].map(|at| parts.word(at));
         use Part::{Address, Either, Number};
         assert_eq!(words, [Address, Number, Either, Either, Address, Either, Either]);
+        assert!([0, 16, 28, 36].iter().all(|&at| parts.may_begin(at)));
+        assert!([1, 4, 20, 30].iter().all(|&at| !parts.may_begin(at)));
         parts.add(30, 2, Part::Number);
         assert_eq!(parts.word(0), Part::Either);
     }
