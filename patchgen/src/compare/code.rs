@@ -118,8 +118,12 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
         }
         worst = worst.max(Some(d));
     };
-    let mut xs = a.f.insns.iter().filter(|i| !i.is_nop());
-    let mut ys = b.f.insns.iter().filter(|i| !i.is_nop());
+    // What isn't known to be code may be data, in which nothing is filler but what follows it.
+    let opaque = a.f.opaque && b.f.opaque;
+    let end = |f: &Function| f.insns.iter().rposition(|i| !i.is_nop()).map_or(0, |last| last + 1);
+    let (m, n) = (end(a.f), end(b.f));
+    let mut xs = a.f.insns[..m].iter().filter(|i| opaque || !i.is_nop());
+    let mut ys = b.f.insns[..n].iter().filter(|i| opaque || !i.is_nop());
     loop {
         match (xs.next(), ys.next()) {
             (None, None) => break,
@@ -156,6 +160,13 @@ pub(super) fn compare_function(same: &Same<'_>, old: FuncId, new: FuncId) -> Opt
     }
     if !super::unwind::same_unwind(same, a.f, b.f, &|s, t| a.place(s) == b.place(t)) {
         return change(Cause::Unwind, None, "exception tables or unwind data differ".into());
+    }
+    let filler = |x: &Body<'_>, from: usize| -> Vec<u8> {
+        x.f.insns[from..].iter().flat_map(|i| x.bytes(i).iter().copied()).collect()
+    };
+    let (x, y) = (filler(&a, m), filler(&b, n));
+    if opaque && x.len() == y.len() && x != y {
+        return change(Cause::Unproven, None, "bytes at its end differ".into());
     }
     // Bytes that no instruction was made of: equal as they are, or not at all.
     let undecoded = |f: &Function| f.unprovable.iter().any(|u| u.code == 213);

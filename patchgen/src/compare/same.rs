@@ -153,9 +153,6 @@ impl<'a> Same<'a> {
             }
             (Target::Import(a), Target::Import(b)) => self.imports(*a, *b),
             (Target::Slot(a), Target::Slot(b)) => self.slots(a, b, assumed),
-            // A GOT load that the linker relaxed in one of the builds: the caller has compared the instruction forms.
-            (Target::Slot(Slot::Address(a)), b) => site.access != Access::Branch && self.target(a, b, IN_DATA, assumed),
-            (a, Target::Slot(Slot::Address(b))) => site.access != Access::Branch && self.target(a, b, IN_DATA, assumed),
             (Target::Data { data: a, offset: oa }, Target::Data { data: b, offset: ob }) => {
                 self.data((*a, *oa), (*b, *ob), site, assumed)
             }

@@ -10,7 +10,7 @@ use super::steps::{self, Step};
 use super::tables::{self, Body, Found};
 use super::{
     Access, CodeRef, Data, DataKind, DataRef, Field, Function, InFront, Insn, JumpTable, LARGEST, Lifted, Readings,
-    Slot, Target, Unprovable, chosen, indexed, is_class_table, tls,
+    Slot, Target, Unprovable, chosen, indexed, is_class_table, tls, traps,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -208,6 +208,7 @@ impl Assembler<'_> {
         }
         f.insns.shrink_to_fit();
         f.refs.shrink_to_fit();
+        traps::keep(image, &mut f);
         let kind = |t: &Target| match t {
             Target::Data { data, .. } => Some(self.data[data.index()].kind),
             _ => None,

@@ -19,6 +19,7 @@ mod stacks;
 mod steps;
 mod tables;
 mod tls;
+mod traps;
 
 pub use assemble::{displaced, lift};
 pub use functions::is_cold_name;
