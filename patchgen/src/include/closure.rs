@@ -2,10 +2,10 @@
 
 use super::alignment::Alignments;
 use super::bind::Unbound;
-use super::idle;
 use super::runs::pointed_to;
 use super::unwind::unwind_of;
 use super::{Analysis, Binder, Edit, InPlace, Migrations, PatchSet, Place, Role, SlotKey};
+use super::{idle, labels};
 use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, CodeEdit, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
@@ -59,6 +59,7 @@ pub struct Choices<'c> {
 pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choices<'_>) -> PatchSet {
     let shared = if choices.replace { BTreeSet::new() } else { shared_code(analysis) };
     let held = pointed_to(analysis.new);
+    let astray = labels::readers(analysis);
     // What comes out if no constant is carried for the sake of its neighbours.
     let mut plain: Option<PatchSet> = None;
     // Objects that get another place because of where the old build has them, with the alignment that they need.
@@ -76,6 +77,7 @@ pub fn close<'a>(analysis: Analysis<'a>, binder: &mut Binder<'a>, choices: Choic
             stragglers: BTreeSet::new(),
         };
         closure.seed_data(choices);
+        astray.iter().for_each(|&(old, new)| closure.replace(old, new, Cause::Reader));
         realigned.iter().for_each(|(&id, &needed)| closure.note_realigned(id, needed));
         closure.seed_functions(&|change| if choices.replace { None } else { editable(analysis, &shared, change) });
         if choices.replace {

@@ -8,6 +8,7 @@ mod bases;
 mod bind;
 mod closure;
 mod idle;
+mod labels;
 mod literals;
 mod neighbours;
 mod runs;
