@@ -209,7 +209,7 @@ fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
                 add(at.displacement_offset(), Field::Dtpoff32, disp, Use::Dtp);
             } else if (offset(disp)
                 && meaning == Meaning::Unclear
-                && registers & maybe != 0
+                && (alone || registers & maybe != 0)
                 && base & frame == 0
                 && (!lea || i.op0_register().is_gpr64()))
                 || (!pair_at.is_empty() && base & !FRAME != 0 && disp >= 0 && disp < tls.block as i64)
