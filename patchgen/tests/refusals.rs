@@ -195,3 +195,28 @@ fn a_vtable_that_grew() {
     bench.run("g++", "-g -O1 -Wl,--build-id -w -fPIE -pie -DNEW x.cc -o new");
     assert!(codes(&bench, &[]).contains("HP0518"));
 }
+
+/// A thread-local variable of another version is another one.
+#[test]
+fn versions_of_thread_local_variables() {
+    let bench = Bench::new();
+    let library =
+        "__asm__(\".symver old_n, n@V1\"); __asm__(\".symver new_n, n@@V2\"); __thread int old_n = 1, new_n = 2;";
+    bench.write("v.c", library);
+    bench.write("v.map", "V1 { global: n; }; V2 { global: n; } V1;");
+    bench.run("gcc", "-O1 -fPIC -shared v.c -Wl,--version-script=v.map -Wl,-soname,libv.so -o libv.so");
+    let program = "extern __thread int n_; __asm__(\".symver n_, n@\" PICK(\"V1\", \"V2\"));
+        NOINLINE int f(int x) { return x * 3 + n_; } int main(int c, char **v) { return f(c); }";
+    bench.write("x.c", &format!("{HEAD}{program}"));
+    for (name, define) in [("old", ""), ("new", "-DNEW")] {
+        bench.run("gcc", &format!("-g -O1 -fPIE -pie -Wl,--build-id {define} x.c libv.so -o {name}"));
+    }
+    let out = Command::new(env!("CARGO_BIN_EXE_patchgen"))
+        .args(["build", "--old", "old", "--new", "new", "-o", "x.hpatch"])
+        .current_dir(bench.dir.path())
+        .output()
+        .expect("patchgen runs");
+    let said = [out.stdout, out.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert_eq!(out.status.code(), Some(4), "{said}");
+    assert!(said.contains("no such GOT entry"), "{said}");
+}

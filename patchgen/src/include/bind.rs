@@ -89,7 +89,8 @@ pub(super) enum OldSlot {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum TlsVar {
-    Import(String),
+    /// Name, version, and what is added.
+    Import(String, Option<String>, i64),
     Own(i64),
 }
 
@@ -147,9 +148,14 @@ fn import_key(import: &Import) -> (&str, Option<&str>) {
     (import.name.as_str(), import.version.as_deref())
 }
 
+/// Another module's variable.
+pub(super) fn imported(import: &Import, addend: i64) -> TlsVar {
+    TlsVar::Import(import.name.clone(), import.version.clone(), addend)
+}
+
 fn tls_var(image: &Image, import: Option<ImportId>, offset: i64) -> TlsVar {
     match import {
-        Some(i) => TlsVar::Import(image.imports[i.index()].name.clone()),
+        Some(i) => imported(&image.imports[i.index()], offset),
         None => TlsVar::Own(offset),
     }
 }

@@ -1,6 +1,6 @@
 //! Binds thread-local variables: those of the old build by their place in its block, new ones to storage that the loader has for every thread.
 
-use super::bind::{OldSlot, TlsVar, unbound};
+use super::bind::{OldSlot, TlsVar, imported, unbound};
 use super::{Binder, Place, SlotKey, ThreadForm, Unbound};
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::stem;
@@ -149,7 +149,7 @@ impl Binder<'_> {
                 return Ok(Place::Slot(SlotKey::NewThread { form, data, offset }));
             }
             (Some(Variable::Old(at)), _) => TlsVar::Own(at),
-            (None, Some(i)) => TlsVar::Import(self.new_import(*i).name.clone()),
+            (None, Some(i)) => imported(self.new_import(*i), *offset),
             (None, None) => return no_segment(),
         };
         let name = || self.thread_name(*import, *symbol);
@@ -163,12 +163,12 @@ impl Binder<'_> {
                 let own = base.map(|(word, base)| SlotKey::ThreadOffset { word, delta: at.wrapping_sub(base) });
                 self.tls_slot(&OldSlot::TpOff(var), own, name)
             }
-            (ThreadForm::Offset, TlsVar::Import(_)) => self.old_slot(&OldSlot::TpOff(var), name),
+            (ThreadForm::Offset, TlsVar::Import(..)) => self.old_slot(&OldSlot::TpOff(var), name),
             (ThreadForm::Pair, TlsVar::Own(at)) => {
                 let own = self.thread_pair(*at);
                 self.tls_slot(&OldSlot::Gd(var), own, name)
             }
-            (ThreadForm::Pair, TlsVar::Import(_)) => self.old_slot(&OldSlot::Gd(var), name),
+            (ThreadForm::Pair, TlsVar::Import(..)) => self.old_slot(&OldSlot::Gd(var), name),
             _ => self.old_slot(&OldSlot::Desc(var), name),
         }
     }
