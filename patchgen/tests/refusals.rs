@@ -33,6 +33,16 @@ const CASES: &[Case] = &[
          int main(int c, char **v) { return f(c); }",
     ),
     case("HP0218", "-pie -fPIE|-pie -fPIE -fno-tree-vrp", MAIN),
+    // The bound check lets more through than the entries that lead into the function.
+    case(
+        "HP0210",
+        "-pie -fPIE",
+        r#"NOINLINE int g(int x) { return puts("g"); } NOINLINE int h(int x) { return puts("h"); } int f(int x);
+         asm(".text\n.globl f\n.type f,@function\nf: .cfi_startproc\n cmp $3,%edi\n ja 1f\n mov %edi,%edi\n lea .Ltable(%rip),%rax\n"
+             "movslq (%rax,%rdi,4),%rcx\n add %rax,%rcx\n jmp *%rcx\n 1: mov $1,%eax\n ret\n 2: mov $2,%eax\n ret\n .cfi_endproc\n.size f,.-f\n"
+             ".section .rodata\n.balign 4\n.Ltable: .long 1b-.Ltable, 2b-.Ltable, g-.Ltable, " PICK("g", "h") "-.Ltable\n.text\n");
+         int main(int c, char **v) { return f(c); }"#,
+    ),
     case(
         "HP0212",
         "-pie -fPIE",

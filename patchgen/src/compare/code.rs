@@ -313,7 +313,7 @@ pub(super) fn reference(
     }
     let meaning = match (&r.target, &s.target) {
         (Target::Table(i), Target::Table(j)) => match (a.f.tables.get(*i as usize), b.f.tables.get(*j as usize)) {
-            (Some(t), Some(u)) => same_table(a, b, t, u),
+            (Some(t), Some(u)) => same_table(same, a, b, t, u),
             _ => false,
         },
         // A place of the function itself: by instruction, since filler moves offsets.
@@ -474,10 +474,21 @@ fn same_place(same: &Same<'_>, (f, pf, of): (FuncId, u8, u32), (g, pg, og): (Fun
     a.place((pf, of)) == b.place((pg, og))
 }
 
-fn same_table(a: &Body<'_>, b: &Body<'_>, t: &JumpTable, u: &JumpTable) -> bool {
+fn same_table(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, t: &JumpTable, u: &JumpTable) -> bool {
+    let function = |side: Side<'_>, at: Svma| {
+        let (_, &func) = side.lifted.func_at.range(..=at).next_back()?;
+        let range = side.lifted.functions[func.index()].parts[0];
+        range.contains(at).then(|| (func, 0, (at.0 - range.start.0) as u32))
+    };
+    let beyond = |(&s, &t): (&Svma, &Svma)| {
+        let places = function(same.old, s).zip(function(same.new, t));
+        places.is_some_and(|(s, t)| same.functions(s.0, t.0) && same_place(same, s, t))
+    };
     t.field == u.field
         && t.entries.len() == u.entries.len()
         && t.entries.iter().zip(&u.entries).all(|(&s, &t)| a.place(s) == b.place(t))
+        && t.beyond.len() == u.beyond.len()
+        && t.beyond.iter().zip(&u.beyond).all(beyond)
 }
 
 /// A tail call that is short in one of the builds. None: not such a pair.

@@ -181,7 +181,7 @@ impl Assembler<'_> {
             f.tables.push(t.table);
         }
         f.tables.sort_by_key(|t| t.at);
-        f.unprovable.extend(tables::check_bounds(image, self.body, &insns, &f.tables));
+        f.unprovable.extend(tables::check_bounds(image, self.body, &insns, &mut f.tables));
         let large_model = self.body.parts.iter().any(|s| image.dynamic_in(s.range).next().is_some());
         if large_model {
             f.unprovable.push(Unprovable {

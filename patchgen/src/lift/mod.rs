@@ -217,6 +217,8 @@ pub struct JumpTable {
     pub field: Field,
     /// Targets inside the function, as (part, offset).
     pub entries: Vec<(u8, u32)>,
+    /// Where those lead that the check before the jump lets through behind the last of them.
+    pub beyond: Vec<Svma>,
 }
 
 /// One instruction, as comparison needs it. Decoded again with iced-x86 where more is wanted.

@@ -168,7 +168,8 @@ fn extent(
     let gap = next.0 - stop.0;
     let filler = || image.bytes(stop, gap).is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0));
     let whole = object.map_or_else(|| gap < FILLER && filler(), |o| o.start == at && o.end == stop);
-    Some(Found { table: JumpTable { at, field, entries }, cut_at: cut.then_some(next), doubtful: false, whole })
+    let table = JumpTable { at, field, entries, beyond: Vec::new() };
+    Some(Found { table, cut_at: cut.then_some(next), doubtful: false, whole })
 }
 
 /// Compares each recovered table with the bound check before the jump that uses it. `insns`: what was decoded of each part.
@@ -176,7 +177,7 @@ pub(super) fn check_bounds(
     image: &Image,
     body: &Body<'_>,
     insns: &[Option<Vec<Insn>>],
-    tables: &[JumpTable],
+    tables: &mut [JumpTable],
 ) -> Vec<Unprovable> {
     let mut bad = Vec::new();
     for (seed, insns) in body.parts.iter().zip(insns) {
@@ -187,9 +188,8 @@ pub(super) fn check_bounds(
             let raws = &piece.raws;
             let lo = raws.partition_point(|r| (r.insn as usize) < from);
             let hi = raws.partition_point(|r| r.insn as usize <= jump);
-            let Some(table) = raws[lo..hi].iter().rev().find_map(|r| tables.iter().find(|t| t.at.0 == r.addr)) else {
-                continue;
-            };
+            let found = raws[lo..hi].iter().rev().find_map(|r| tables.iter().position(|t| t.at.0 == r.addr));
+            let Some(table) = found.map(|n| &mut tables[n]) else { continue };
             let start = insns[from].offset;
             let stop = insns[jump].offset;
             let Some(bytes) = image.bytes(piece.range.start.plus(u64::from(start)), u64::from(stop - start)) else {
@@ -198,6 +198,9 @@ pub(super) fn check_bounds(
             if let Some(bound) = bound(bytes, piece.range.start.plus(u64::from(start)))
                 && (table.entries.len() as u64) < bound
             {
+                let code = |a: &Svma| image.kind_at(*a) == Some(SectionKind::Text);
+                let behind = (table.entries.len() as u64..bound).map_while(|k| entry(image, table.at, k, table.field));
+                table.beyond = behind.take_while(code).collect();
                 bad.push(Unprovable {
                     code: 210,
                     at: piece.range.start.plus(u64::from(stop)),
