@@ -50,7 +50,7 @@ pub fn compile(program: &Program, config: &Config, folder: &Path) -> Result<Buil
 /// Compiles one build, with these macros defined (in Rust: as `cfg`s, in lower case).
 pub fn build(program: &Program, config: &Config, folder: &Path, defines: &[&str]) -> Result<Build> {
     std::fs::create_dir_all(folder)?;
-    let driver = compile_driver(config, folder)?;
+    let driver = compile_driver(program, config, folder)?;
     let mut objects = Vec::new();
     match program.source.extension().and_then(|e| e.to_str()) {
         Some("rs") => objects.push(compile_rust(program, config, folder, defines)?),
@@ -141,11 +141,12 @@ pub fn separate_debug(image: &Path, debug: &Path) -> Result<()> {
 }
 
 /// The driver is the same in both builds: it reads commands and calls the program's `command`.
-fn compile_driver(config: &Config, folder: &Path) -> Result<PathBuf> {
+fn compile_driver(program: &Program, config: &Config, folder: &Path) -> Result<PathBuf> {
     let object = folder.join("driver.o");
     let mut compiler = Command::new(config.value("cc"));
     compiler.arg("-g").arg(format!("-gdwarf-{}", config.value("dwarf"))).args(["-O2", "-c", "-o"]).arg(&object);
     compiler.arg(position(config));
+    compiler.args(program.flags.iter().filter(|flag| flag.starts_with("-D")));
     compiler.arg(paths::programs().join("driver/driver.c"));
     process::run_ok(&mut compiler, LIMIT)?;
     Ok(object)

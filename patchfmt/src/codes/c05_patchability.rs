@@ -26,8 +26,8 @@ codes! {
         example: "nm -D libx.so.old: conn_close      nm -D libx.so.new: (nothing)",
     }
     INIT_ARRAY = 505 Review "initialisers changed" {
-        seen: "A constructor, or a function that only constructors call, changed; or .init_array, .preinit_array or .fini_array has a new entry; or thread-local objects are set up at their first use that weren't before.",
-        why: "Constructors of the old build have run in a live process. A bundle at start comes before those of its modules, so that changed ones run as they are now (then this is severity start); a new entry is never called. Threads that run have set up their objects, all of a unit's together (severity start). Where such a one sets up a variable that is new, this is severity refuse.",
+        seen: "A constructor, or a function that only constructors call, changed; or .init_array, .preinit_array or .fini_array has a new entry; or thread-local objects are set up at their first use that weren't before. Or a new variable, which other functions read, is set only by what `main` calls once, outside of all loops.",
+        why: "Constructors of the old build have run in a live process. A bundle at start comes before those of its modules, so that changed ones run as they are now (then this is severity start); a new entry is never called. Threads that run have set up their objects, all of a unit's together; and what `main` has left behind isn't called again (severity start). Where such a one sets up a variable that is new, this is severity refuse.",
         act: "Accept if the process doesn't need what the new initialiser does; or set the variable up at its first use, as a static local.",
         example: "static std::map<int, int> limits{{1, 10}};   /* new: who fills it in a process that has started? */",
     }

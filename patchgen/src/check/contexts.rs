@@ -4,8 +4,8 @@
 use super::{Context, Findings};
 use crate::compare::Cause;
 use crate::diag::Severity;
-use crate::image::Import;
-use crate::lift::{Slot, Target};
+use crate::image::{Image, Import};
+use crate::lift::{Function, Slot, Target};
 use patchfmt::codes;
 
 /// Imports that save the context of their caller.
@@ -25,22 +25,21 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             );
             findings.add(Severity::Start, codes::NONLOCAL_JUMP, &function.name, message);
         }
-        let import = |target: &Target| match target {
-            Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => {
-                Some(&a.old_image.imports[id.index()])
-            }
-            _ => None,
-        };
-        let saver = function
-            .refs
-            .iter()
-            .filter_map(|r| import(&r.target))
-            .find(|i: &&Import| SAVERS.contains(&i.name.as_str()));
-        if let Some(saver) = saver {
+        if let Some(saver) = saver(a.old_image, function) {
             let message = format!("`{}` calls `{}`, and changed", function.name, saver.name);
             findings.add(Severity::Review, codes::NONLOCAL_JUMP, &function.name, message);
         }
     }
+}
+
+/// What a function calls that saves its context.
+pub(super) fn saver<'a>(image: &'a Image, function: &Function) -> Option<&'a Import> {
+    let import = |target: &Target| match target {
+        Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => Some(&image.imports[id.index()]),
+        _ => None,
+    };
+    let mut imports = function.refs.iter().filter_map(|r| import(&r.target));
+    imports.find(|i| SAVERS.contains(&i.name.as_str()))
 }
 
 fn is_resumed(name: &str) -> bool {

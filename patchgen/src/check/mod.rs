@@ -13,6 +13,8 @@ mod left;
 mod linker_sets;
 mod main_like;
 mod outlived;
+mod paths;
+mod prepared;
 mod producers;
 mod resolvers;
 mod static_unwinder;
@@ -57,6 +59,7 @@ const RULES: &[Rule] = &[
     contexts::rule,
     vtables::rule,
     variables::rule,
+    prepared::rule,
     main_like::rule,
     types::rule,
     left::rule,

@@ -48,6 +48,11 @@ const NEVER_RETURN: [&str; 17] = [
     "_ZSt9terminatev",
 ];
 
+/// Whether an imported function never comes back to who calls it.
+pub(crate) fn never_returns(import: &str) -> bool {
+    NEVER_RETURN.contains(&import)
+}
+
 /// Whether the address in a reference may be one that the code adds something to. True where that isn't seen.
 /// `step`: the instruction that computes another address of it at a constant distance, for which the same is asked.
 pub(super) fn is_indexed(
@@ -382,7 +387,7 @@ impl Walk<'_> {
             Some(Target::Import(import) | Target::Slot(Slot::Import { import, .. })) => import,
             _ => return false,
         };
-        NEVER_RETURN.contains(&self.image.imports[import.index()].name.as_str())
+        never_returns(&self.image.imports[import.index()].name)
     }
 
     /// The registers that don't hold it any more after a call. A compiler may know which ones a function of the same unit leaves alone (GCC's

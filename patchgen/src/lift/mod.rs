@@ -23,6 +23,7 @@ mod traps;
 
 pub use assemble::{displaced, lift};
 pub use functions::is_cold_name;
+pub(crate) use indexed::never_returns;
 pub use resolve::is_linker_symbol;
 pub use stacks::switches_stacks;
 

@@ -14,15 +14,15 @@ use iced_x86::{
 use std::collections::{BTreeMap, HashMap};
 
 /// A set of general registers, by their number.
-type Regs = u16;
+pub type Regs = u16;
 
-const RAX: Regs = 1;
+pub const RAX: Regs = 1;
 const RDX: Regs = 1 << 2;
 /// rdi, rsi, rdx, rcx, r8, r9, and r10 for the static chain.
-const ARGUMENTS: Regs = 1 << 7 | 1 << 6 | RDX | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 10;
+pub const ARGUMENTS: Regs = 1 << 7 | 1 << 6 | RDX | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 10;
 /// In the order in which a caller fills them.
 const IN_ORDER: [Regs; MOST as usize] = [1 << 7, 1 << 6, RDX, 1 << 1, 1 << 8, 1 << 9];
-const CALLER_SAVED: Regs = RAX | ARGUMENTS | 1 << 11;
+pub const CALLER_SAVED: Regs = RAX | ARGUMENTS | 1 << 11;
 
 /// Calls that are followed into one another at most.
 const DEPTH: u32 = 12;
@@ -498,7 +498,7 @@ impl<'a> Walk<'_, 'a> {
 }
 
 /// What an instruction that goes on to the next one does with the address, which it makes anew if `made`; in words where that isn't followed.
-fn through(
+pub fn through(
     factory: &mut InstructionInfoFactory,
     i: &Instruction,
     made: bool,
@@ -559,15 +559,15 @@ fn is_glibc(version: &str) -> bool {
     version.starts_with("GLIBC_")
 }
 
-fn bit(register: Register) -> Option<Regs> {
+pub fn bit(register: Register) -> Option<Regs> {
     let full = register.full_register();
     full.is_gpr64().then(|| 1 << full.number())
 }
 
-fn reads(access: OpAccess) -> bool {
+pub fn reads(access: OpAccess) -> bool {
     matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
-fn writes(access: OpAccess) -> bool {
+pub fn writes(access: OpAccess) -> bool {
     matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }

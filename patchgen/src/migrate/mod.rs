@@ -8,6 +8,7 @@ mod lasting;
 mod rows;
 mod strays;
 
+pub(crate) use escape::{ARGUMENTS, CALLER_SAVED, RAX, Regs, bit, reads, through, writes};
 pub use lasting::lasting;
 pub use strays::strays;
 
