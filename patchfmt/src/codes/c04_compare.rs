@@ -3,7 +3,7 @@
 codes! {
     INITIAL_VALUE = 401 Note "the initial value of a variable changed" {
         seen: "A writable global has another initial value in the new build.",
-        why: "The process has been using the variable: its live value is kept, and the new code sees that.",
+        why: "The process has been using the variable: its live value is kept, and the new code sees that. Where the old one has zeros and the new one addresses (one more row in a table), and a function that uses it changed, this is severity start: it may go where the addresses lead.",
         act: "If the live value has to change, restart, or let new code set it.",
         example: "int limit = 100;   ->   int limit = 200;   /* stays at whatever it is now */",
     }

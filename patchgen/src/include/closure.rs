@@ -7,10 +7,10 @@ use super::unwind::unwind_of;
 use super::{Analysis, Binder, Edit, InPlace, Migrations, PatchSet, Place, Role, SlotKey};
 use super::{idle, labels};
 use crate::addr::{DataId, FuncId};
-use crate::compare::{Cause, CodeEdit, DataDiff, FuncChange};
+use crate::compare::{Cause, CodeEdit, DataChange, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, Data, DataKind, Target};
+use crate::lift::{CodeRef, Data, DataKind, Field, Slot, Target};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -222,6 +222,15 @@ impl<'a> Closure<'a, '_> {
                 || matches!(old.section, SectionKind::Data | SectionKind::Bss);
             let tls = matches!(new.section, SectionKind::Tdata | SectionKind::Tbss);
             let name = new.name.clone();
+            let asked = choices.reset.contains(&change.new);
+            let kept = !tls && writable && !asked && change.diff == DataDiff::Content;
+            let relied = if kept { self.relied_on(change) } else { None };
+            if let Some(user) = relied {
+                let message = format!(
+                    "`{name}` begins with addresses where it had zeros, and `{user}` may count on them; a live process keeps the zeros"
+                );
+                self.finding(Severity::Start, codes::INITIAL_VALUE, &name, message);
+            }
             let plan = match change.diff {
                 _ if tls => {
                     self.finding(
@@ -234,7 +243,7 @@ impl<'a> Closure<'a, '_> {
                 }
                 _ if choices.migrations.contains_key(&change.new) => DataPlan::Move,
                 DataDiff::Content if self.binder.moved.contains(&change.new) => DataPlan::Move,
-                DataDiff::Content if writable && choices.reset.contains(&change.new) => {
+                DataDiff::Content if writable && asked => {
                     self.finding(
                         Severity::Review,
                         codes::VALUE_RESET,
@@ -245,6 +254,7 @@ impl<'a> Closure<'a, '_> {
                     );
                     if fresh { DataPlan::Edit } else { DataPlan::Reset }
                 }
+                DataDiff::Content if writable && !fresh && relied.is_some() => DataPlan::Keep,
                 DataDiff::Content if writable && !fresh => {
                     self.finding(
                         Severity::Note,
@@ -295,6 +305,33 @@ impl<'a> Closure<'a, '_> {
             }
         }
         self.seed_moved(&moved);
+    }
+
+    /// A changed or new function that uses a variable with addresses in its initial value where there was nothing: a row more in a table, or
+    /// a pointer that leads somewhere from the start.
+    fn relied_on(&self, change: &DataChange) -> Option<&'a str> {
+        let a = self.analysis;
+        let (old, new) = (&a.old.data[change.old.index()], &a.new.data[change.new.index()]);
+        let nothing = |at: u32| {
+            let bytes = a.old_image.bytes(old.range.start.plus(u64::from(at)), 8);
+            let address = old.refs.iter().chain(&old.ambiguous).any(|r| r.at == at);
+            !address && bytes.is_none_or(|b| b.iter().all(|&b| b == 0))
+        };
+        if !new.refs.iter().any(|r| r.field == Field::Abs64 && nothing(r.at)) {
+            return None;
+        }
+        let changed = a.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber && !a.left.contains(&c.new));
+        let functions = changed.map(|c| c.new).chain(a.changes.new_funcs.iter().copied());
+        let mut functions = functions.map(|f| &a.new.functions[f.index()]);
+        // A library comes to what it exports through the dynamic linker.
+        let symbols = new.names.iter().map(|&s| a.new_image.symbol(s)).filter(|s| s.exported);
+        let exported: BTreeSet<&str> = symbols.map(|s| s.name.as_str()).collect();
+        let uses = |target: &Target| match *target {
+            Target::Slot(Slot::Import { import, .. }) => exported.contains(a.new_image.import(import).name.as_str()),
+            _ => target.data() == Some(change.new),
+        };
+        let user = functions.find(|f| f.refs.iter().any(|r| uses(&r.target)));
+        user.map(|f| f.name.as_str())
     }
 
     fn note_realigned(&mut self, id: DataId, needed: u64) {
