@@ -265,6 +265,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
                 changes: &changes,
                 left: &BTreeSet::new(),
             };
+            findings.extend(check::of_traits(analysis, (x, p), (y, q))?);
             let judged = |m: &Migrations| check::instances(analysis, &calls, &types, (x, p), (y, q), m);
             instances = judged(&Migrations::new())?;
             moving.0 = migrate::migrations(analysis, &types, (x, p), (y, q))?;

@@ -19,6 +19,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "testsuite/programs/rust_state.rs",
     "testsuite/programs/rust_texts.rs",
     "testsuite/programs/rust_threads.rs",
+    "testsuite/programs/rust_traits.rs",
     "testsuite/programs/rust_variants.rs",
 ];
 

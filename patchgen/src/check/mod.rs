@@ -33,6 +33,7 @@ use std::collections::BTreeSet;
 pub use instances::{Calls, Fate, Instances, instances};
 pub use outlived::exchanged;
 pub use producers::producers;
+pub use vtables::of_traits;
 
 /// What a rule looks at.
 #[derive(Clone, Copy, Debug)]
