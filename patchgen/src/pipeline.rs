@@ -248,7 +248,12 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
         Some((((x, p), (y, q)), types)) => {
             changes.mark_line_numbers(a, b, &pairs, stamps, &|at| x.line_of(at), &|at| y.line_of(at));
             let mut types = types;
-            types.add_closures(x, y, &counted(a.lifted, b.lifted, &changes));
+            types.add_closures(
+                x,
+                y,
+                &edited((a.lifted, b.lifted), &changes, |f| correlate::is_counted_function(&f.name)),
+            );
+            types.add_behind(x, y, &edited((a.lifted, b.lifted), &changes, |_| true));
             let objects = pairs.data_to_old.iter().flatten();
             let start = |lifted: &Lifted, id: DataId| lifted.data[id.index()].range.start;
             let objects = objects.map(|pair| (start(a.lifted, pair.old), start(b.lifted, pair.new)));
@@ -328,15 +333,15 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
     })
 }
 
-/// Entries of the changed functions in whose names lambdas or closures are counted.
-fn counted(old: &Lifted, new: &Lifted, changes: &ChangeSet) -> Vec<(Svma, Svma)> {
-    let function = |lifted: &Lifted, f: FuncId| {
-        let function = &lifted.functions[f.index()];
-        (correlate::is_counted_function(&function.name), function.parts[0].start)
-    };
+/// Entries of the changed functions of which one build's version is `wanted`.
+fn edited(
+    (old, new): (&Lifted, &Lifted),
+    changes: &ChangeSet,
+    wanted: impl Fn(&Function) -> bool,
+) -> Vec<(Svma, Svma)> {
     let changed = changes.changed.iter().filter(|c| c.cause != Cause::LineNumber);
-    let both = changed.map(|c| (function(old, c.old), function(new, c.new)));
-    both.filter(|(a, b)| a.0 || b.0).map(|(a, b)| (a.1, b.1)).collect()
+    let both = changed.map(|c| (&old.functions[c.old.index()], &new.functions[c.new.index()]));
+    both.filter(|(a, b)| wanted(a) || wanted(b)).map(|(a, b)| (a.parts[0].start, b.parts[0].start)).collect()
 }
 
 /// Changed and new functions of the new build of whose types the debug information of either build says nothing.

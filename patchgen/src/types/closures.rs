@@ -23,21 +23,7 @@ type Slots = BTreeMap<String, DieRef>;
 impl TypeDiff {
     /// Adds the closures that are another thing in these changed functions, by the entries of both versions.
     pub fn add_closures(&mut self, old: &DebugInfo<'_>, new: &DebugInfo<'_>, changed: &[(Svma, Svma)]) {
-        let mut by_units: BTreeMap<(u32, u32), Vec<(Svma, Svma)>> = BTreeMap::new();
-        for &(a, b) in changed {
-            if let (Some(x), Some(y)) = (old.unit_at(a), new.unit_at(b)) {
-                by_units.entry((x.0, y.0)).or_default().push((a, b));
-            }
-        }
-        let (spare_old, spare_new) = (Spare::default(), Spare::default());
-        for ((a, b), pairs) in by_units {
-            with_unit(old, a, &spare_old, |x| {
-                with_unit(new, b, &spare_new, |y| {
-                    let (mut x, mut y) = (Shapes::new(x), Shapes::new(y));
-                    pairs.iter().for_each(|&pair| self.add_of(&mut x, &mut y, pair));
-                });
-            });
-        }
+        in_units(old, new, changed, |x, y, pair| self.add_of(x, y, pair));
         self.layouts.sort();
         self.layouts.dedup();
     }
@@ -64,7 +50,32 @@ impl TypeDiff {
     }
 }
 
-fn same(x: &mut Shapes<'_, '_>, at: DieRef, y: &mut Shapes<'_, '_>, other: DieRef) -> bool {
+/// Shows each of these functions, by their entries, with the units that they are in.
+pub(super) fn in_units(
+    old: &DebugInfo<'_>,
+    new: &DebugInfo<'_>,
+    changed: &[(Svma, Svma)],
+    mut show: impl FnMut(&mut Shapes<'_, '_>, &mut Shapes<'_, '_>, (Svma, Svma)),
+) {
+    let mut by_units: BTreeMap<(u32, u32), Vec<(Svma, Svma)>> = BTreeMap::new();
+    for &(a, b) in changed {
+        if let (Some(x), Some(y)) = (old.unit_at(a), new.unit_at(b)) {
+            by_units.entry((x.0, y.0)).or_default().push((a, b));
+        }
+    }
+    let (spare_old, spare_new) = (Spare::default(), Spare::default());
+    for ((a, b), pairs) in by_units {
+        with_unit(old, a, &spare_old, |x| {
+            with_unit(new, b, &spare_new, |y| {
+                let (mut x, mut y) = (Shapes::new(x), Shapes::new(y));
+                pairs.iter().for_each(|&pair| show(&mut x, &mut y, pair));
+            });
+        });
+    }
+}
+
+/// Whether two aggregates are of one form and hold the same.
+pub(super) fn same(x: &mut Shapes<'_, '_>, at: DieRef, y: &mut Shapes<'_, '_>, other: DieRef) -> bool {
     let form = |shapes: &Shapes<'_, '_>, at| {
         let (table, index) = shapes.view.get(at)?;
         let node = table.node(index);
@@ -105,7 +116,7 @@ fn for_scopes(view: &View<'_, '_>, at: DieRef, mut f: impl FnMut(DieRef)) {
 }
 
 /// The entry that a copy of it, or its definition, was declared by.
-fn declaration(view: &View<'_, '_>, at: DieRef) -> DieRef {
+pub(super) fn declaration(view: &View<'_, '_>, at: DieRef) -> DieRef {
     let mut at = at;
     for _ in 0..8 {
         match view.node(at).and_then(|n| n.origin) {

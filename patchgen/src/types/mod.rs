@@ -4,6 +4,7 @@
 //! that changed doesn't change what holds the pointer; a struct inside another does.
 
 mod arrays;
+mod behind;
 mod closures;
 mod described;
 mod diff;
