@@ -2,7 +2,7 @@
 // one in each thread, another one in each thread, one in another unit.
 //#Hazard: D1,D9
 //#Units: 2
-//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DGROUPED,-DWIDER,-DTO_THREAD,-DIN_THREAD,-DUNIT_OTHER
+//#Matrix: cc=gcc,clang opt=-O2,-O0 kind=pie,shared cflags=-DGROUPED,-DWIDER,-DWIDER+-DBY_LINKER,-DTO_THREAD,-DIN_THREAD,-DUNIT_OTHER
 //#Unwritten: HP0614
 //#Expect: start
 //#Call: show
@@ -47,8 +47,14 @@ NOINLINE long enter(void) {
 
 #ifdef WIDER
 #ifdef NEW
+#ifdef BY_LINKER
+long all_users;
+long next(void);
+#else
 static long all_users;
-static NOINLINE long next(void) {
+static
+#endif
+NOINLINE long next(void) {
     return ++all_users;
 }
 NOINLINE long enter(void) {
