@@ -480,7 +480,8 @@ impl<'a> Same<'a> {
             // Different numbers, the same thing: an address. The same number with different meanings stays a difference.
             let paired = other.is_some_and(|s| self.target(&r.target, &s.target, IN_DATA, assumed));
             match (x[k..k + 8] == y[k..k + 8], other.is_some()) {
-                (true, true) if !paired => return false,
+                // Where it isn't aligned, the same bytes are rather a text's, or a number's.
+                (true, true) if !paired && a.range.start.plus(u64::from(r.at)).0.is_multiple_of(8) => return false,
                 (false, true) if paired => skip[k..k + 8].fill(true),
                 _ => {}
             }
