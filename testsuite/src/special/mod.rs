@@ -9,6 +9,7 @@ mod forks;
 mod in_place;
 mod internal;
 mod leaving;
+mod lent;
 mod life;
 mod lift;
 mod moved;
@@ -63,6 +64,7 @@ pub fn cases() -> Vec<Case> {
         recovered::CASES,
         on_disk::CASES,
         leaving::CASES,
+        lent::CASES,
         forks::CASES,
         reused::CASES,
         sanitized::CASES,

@@ -60,9 +60,9 @@ pub fn run(pid: i32, trust: Option<&Path>, allow_seccomp: bool) -> Result<Report
 /// Maps and links the library.
 fn bring(target: &Target, image: &Image<'_>, options: RpcOptions) -> Result<Control> {
     let borrowed = Borrowed::find(target)?;
-    let mut thread = Hijacked::take(target, options)?;
+    let mut thread = Hijacked::take(target, options, true)?;
     let placed = thread
-        .lay_way_back_on_stack(target, borrowed.sigreturn)
+        .lay_way_back_on_stack(borrowed.sigreturn)
         .and_then(|way_back| place(target, &mut thread, (borrowed.syscall, way_back), image));
     thread.give_back()?;
     let base = placed?;
@@ -202,13 +202,13 @@ impl Borrowed {
 }
 
 /// The hijacked thread's hands.
-struct Hands<'a> {
-    thread: &'a mut Hijacked,
+struct Hands<'a, 'b> {
+    thread: &'a mut Hijacked<'b>,
     insn: u64,
     way_back: WayBack,
 }
 
-impl Hands<'_> {
+impl Hands<'_, '_> {
     fn call(&mut self, what: &str, nr: i64, args: [u64; 6]) -> Result<u64> {
         let (value, _) = self.thread.syscall(self.insn, nr, args, self.way_back)?;
         if (-4095..0).contains(&value) {
@@ -225,7 +225,12 @@ impl Hands<'_> {
 }
 
 /// Maps the library and links it. What was mapped is unmapped when something fails.
-fn place(target: &Target, thread: &mut Hijacked, (insn, way_back): (u64, WayBack), image: &Image<'_>) -> Result<u64> {
+fn place(
+    target: &Target,
+    thread: &mut Hijacked<'_>,
+    (insn, way_back): (u64, WayBack),
+    image: &Image<'_>,
+) -> Result<u64> {
     let mut hands = Hands { thread, insn, way_back };
     let base = hands.map(0, image.size, 0, libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, u64::MAX, 0)?;
     let result = fill(target, &mut hands, base, image);
@@ -235,7 +240,7 @@ fn place(target: &Target, thread: &mut Hijacked, (insn, way_back): (u64, WayBack
     result.map(|()| base)
 }
 
-fn fill(target: &Target, hands: &mut Hands<'_>, base: u64, image: &Image<'_>) -> Result<()> {
+fn fill(target: &Target, hands: &mut Hands<'_, '_>, base: u64, image: &Image<'_>) -> Result<()> {
     let wrote = |e| Error::io("cannot write the library into the process", &e);
     // The name of the memory file, in the first page that will be overwritten by the library itself.
     let anonymous = libc::MAP_ANONYMOUS | libc::MAP_FIXED;
@@ -251,7 +256,7 @@ fn fill(target: &Target, hands: &mut Hands<'_>, base: u64, image: &Image<'_>) ->
     result
 }
 
-fn fill_from(target: &Target, hands: &mut Hands<'_>, base: u64, image: &Image<'_>, fd: u64) -> Result<()> {
+fn fill_from(target: &Target, hands: &mut Hands<'_, '_>, base: u64, image: &Image<'_>, fd: u64) -> Result<()> {
     let wrote = |e| Error::io("cannot write the library into the process", &e);
     let path = format!("/proc/{}/task/{}/fd/{fd}", target.pid, hands.thread.tid);
     File::options().write(true).open(path).and_then(|mut f| f.write_all(image.bytes)).map_err(wrote)?;

@@ -16,6 +16,7 @@ use crate::error::{Error, Exit, Result, code};
 use crate::fault::{fault, slow};
 use crate::target::Target;
 use crate::target::control::{Answer, Control};
+use crate::target::maps;
 use crate::target::procfs::{self, Blocked};
 use patchfmt::Code;
 
@@ -57,13 +58,15 @@ pub enum WayBack {
 
 /// A thread of the target at a stop in the kernel, its registers saved. Giving it back restores everything.
 #[derive(Debug)]
-pub struct Hijacked {
-    pid: i32,
+pub struct Hijacked<'a> {
+    target: &'a Target,
     pub tid: i32,
     saved: Regs,
     mask: u64,
     /// Signals that came meanwhile, to be delivered afterwards.
     late: u64,
+    /// What lay where a frame was laid on its stack.
+    covered: Option<(u64, Vec<u8>)>,
     done: bool,
 }
 
@@ -78,9 +81,9 @@ fn os(what: &str, e: &io::Error) -> Error {
     Error::new(code::CONTROL_TIMEOUT, Exit::Busy, format!("cannot {what}: {e}"))
 }
 
-impl Hijacked {
-    /// Takes a thread, best one that sleeps in a system call.
-    pub fn take(target: &Target, options: RpcOptions) -> Result<Self> {
+impl<'a> Hijacked<'a> {
+    /// Takes a thread, best one that sleeps in a system call. With `on_stack` it is one for [`Self::lay_way_back_on_stack`].
+    pub fn take(target: &'a Target, options: RpcOptions, on_stack: bool) -> Result<Self> {
         let mut asleep = Vec::new();
         let mut awake = Vec::new();
         let mut deaf = None;
@@ -102,7 +105,7 @@ impl Hijacked {
         for round in 0..20 {
             for &tid in asleep.iter().chain(&awake) {
                 // A thread in a restartable sequence must not be sent elsewhere; one in a system call isn't in one.
-                match Self::take_thread(target, tid, options, round > 0)? {
+                match Self::take_thread(target, tid, options, (round > 0, on_stack))? {
                     Ok(h) => return Ok(h),
                     Err(e) => last = Some(e),
                 }
@@ -116,7 +119,12 @@ impl Hijacked {
     }
 
     /// The outer error is final, the inner one says that this thread won't do.
-    fn take_thread(target: &Target, tid: i32, options: RpcOptions, awake: bool) -> Result<Result<Self>> {
+    fn take_thread(
+        target: &'a Target,
+        tid: i32,
+        options: RpcOptions,
+        (awake, on_stack): (bool, bool),
+    ) -> Result<Result<Self>> {
         let status = procfs::task_status(target.pid, tid);
         if let Ok(s) = &status
             && s.tracer != 0
@@ -134,7 +142,7 @@ impl Hijacked {
                 _ => Ok(Err(os("seize a thread", &e))),
             };
         }
-        let mut h = Self { pid: target.pid, tid, saved: zeroed_regs(), mask: 0, late: 0, done: false };
+        let mut h = Self { target, tid, saved: zeroed_regs(), mask: 0, late: 0, covered: None, done: false };
         if let Err(e) = h.settle() {
             h.abandon();
             return Ok(Err(e));
@@ -152,13 +160,17 @@ impl Hijacked {
             return Err(seccomp(target.pid));
         }
         let in_call = h.saved.orig_rax as i64 >= 0;
-        let usable = in_call || (awake && h.outside_rseq(target));
+        let usable = (in_call || (awake && h.outside_rseq(target))) && (!on_stack || h.may_lay_on_stack()?);
         if !usable {
             h.give_back()?;
             return Ok(Err(Error::new(
                 code::CONTROL_TIMEOUT,
                 Exit::Busy,
-                "no thread of the target rests in a system call",
+                if on_stack {
+                    "no thread of the target rests in a system call, on the stack that it began with"
+                } else {
+                    "no thread of the target rests in a system call"
+                },
             )));
         }
         Ok(Ok(h))
@@ -214,7 +226,7 @@ impl Hijacked {
         let mut patience = Patience::new(STEP_DEADLINE);
         loop {
             match patience::wait(self.tid, LOOK).map_err(|e| os(what, &e))? {
-                None if procfs::task_stat(self.pid, self.tid).is_ok_and(|s| s.is_dead()) => {
+                None if procfs::task_stat(self.target.pid, self.tid).is_ok_and(|s| s.is_dead()) => {
                     return Err(os(what, &io::Error::from_raw_os_error(libc::ESRCH)));
                 }
                 None if patience.is_over() => return Ok(None),
@@ -309,30 +321,58 @@ impl Hijacked {
         ptrace::set_regs(self.tid, &self.saved).map_err(|e| os("write registers", &e))
     }
 
-    /// Lays a frame on the thread's own stack, where the kernel would lay one for a signal, for a `syscall` that a `ret` follows; `sigreturn`
-    /// is the address of code that calls rt_sigreturn(2).
-    pub fn lay_way_back_on_stack(&self, target: &Target, sigreturn: u64) -> Result<WayBack> {
+    /// Whether what lies below its stack is nobody else's: it is on the stack that it began with, or no other thread runs meanwhile. Stacks that a
+    /// program hands out itself may be so small that another begins right below.
+    fn may_lay_on_stack(&self) -> Result<bool> {
+        let (sp, storage) = (self.saved.rsp, self.saved.fs_base);
+        let maps = self.target.maps()?;
+        let own = maps::find(&maps, sp.wrapping_sub(8)).is_some_and(|m| {
+            // Thread-local storage, which begins with its own address, lies above the stack that the C library made with it.
+            let thread = sp < storage && m.contains(storage) && self.target.mem.read_u64(storage).ok() == Some(storage);
+            m.path == "[stack]" || thread
+        });
+        Ok(own || self.target.tasks()?.len() == 1)
+    }
+
+    /// Lays a frame on the thread's stack, where the kernel would lay one for a signal, for a `syscall` that a `ret` follows; `sigreturn`
+    /// is the address of code that calls rt_sigreturn(2). [`Self::give_back`] puts back what lay there.
+    pub fn lay_way_back_on_stack(&mut self, sigreturn: u64) -> Result<WayBack> {
         const RED_ZONE: u64 = 128;
-        let at = self.saved.rsp.wrapping_sub(RED_ZONE + FRAME_SIZE) & !63;
-        self.lay_way_back(target, at)?;
-        let word = at - 8;
-        target.mem.write_u64(word, sigreturn).map_err(|e| os("write a thread's stack", &e))?;
+        let top = self.saved.rsp.wrapping_sub(RED_ZONE);
+        let at = top.wrapping_sub(self.frame(0)?.len() as u64) & !63;
+        let word = at.wrapping_sub(8);
+        let covered = self.target.mem.read_vec(word, top.wrapping_sub(word) as usize);
+        self.covered = Some((word, covered.map_err(|e| os("read a thread's stack", &e))?));
+        self.lay_way_back(at)?;
+        self.target.mem.write_u64(word, sigreturn).map_err(|e| os("write a thread's stack", &e))?;
         Ok(WayBack::Stack(word))
     }
 
-    /// Lays a frame at `at` that brings the thread back to what it was doing, without a tracer.
-    fn lay_way_back(&self, target: &Target, at: u64) -> Result<()> {
+    /// A frame for the place `at` that brings the thread back to what it was doing, without a tracer.
+    fn frame(&self, at: u64) -> Result<Vec<u8>> {
         let xstate = ptrace::get_xstate(self.tid).map_err(|e| os("read the vector registers", &e))?;
-        let frame = way_back::frame(at, &self.saved, self.mask, &xstate);
+        Ok(way_back::frame(at, &self.saved, self.mask, &xstate))
+    }
+
+    fn lay_way_back(&self, at: u64) -> Result<()> {
+        let frame = self.frame(at)?;
         if frame.len() as u64 > FRAME_SIZE - 64 {
             return Err(Error::internal(format!("a signal frame of {} bytes", frame.len())));
         }
-        target.mem.write(at, &frame).map_err(|e| os("lay a signal frame", &e))
+        self.target.mem.write(at, &frame).map_err(|e| os("lay a signal frame", &e))
+    }
+
+    /// Once the thread stands where it stood: up to then the frame is its way back.
+    fn uncover(&mut self) {
+        if let Some((at, bytes)) = self.covered.take() {
+            let _ = self.target.mem.write(at, &bytes);
+        }
     }
 
     /// Lets the thread go on as it was.
     pub fn give_back(mut self) -> Result<()> {
         self.restore()?;
+        self.uncover();
         ptrace::detach(self.tid, 0).map_err(|e| os("detach a thread", &e))?;
         self.done = true;
         self.send_late();
@@ -360,10 +400,12 @@ impl Hijacked {
     }
 }
 
-impl Drop for Hijacked {
+impl Drop for Hijacked<'_> {
     fn drop(&mut self) {
         if !self.done {
-            let _ = self.restore();
+            if self.restore().is_ok() {
+                self.uncover();
+            }
             self.abandon();
             self.send_late();
         }
@@ -409,10 +451,10 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
         return said(door::call(target, control, op, arg, options)?);
     }
     control.request(target, op, arg)?;
-    let mut thread = Hijacked::take(target, options)?;
+    let mut thread = Hijacked::take(target, options, false)?;
     let way_back = (stack - STACK_SIZE).next_multiple_of(64);
     let own_tid = control.thread_addr();
-    let outcome = thread.lay_way_back(target, way_back).and_then(|()| {
+    let outcome = thread.lay_way_back(way_back).and_then(|()| {
         thread.syscall(spawn, libc::SYS_clone, [SPAWN_FLAGS, stack, own_tid, own_tid, 0, 0], WayBack::Stub(way_back))
     });
     let given_back = thread.give_back();

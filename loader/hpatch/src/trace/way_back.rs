@@ -3,6 +3,8 @@
 //! Normally the tracer restores the registers itself. When it is killed in between, the thread goes on where it was sent, which is the
 //! loader's stub, and that ends in `rt_sigreturn` with this frame.
 
+use std::arch::x86_64::__cpuid_count;
+
 use super::ptrace::Regs;
 use super::restart;
 
@@ -51,6 +53,7 @@ pub fn frame(at: u64, saved: &Regs, mask: u64, xstate: &[u8]) -> Vec<u8> {
     if let Some(features) = xstate.get(SW_BYTES..SW_BYTES + 8) {
         put(FPSTATE, &(at + XSTATE as u64).to_le_bytes());
         let features: [u8; 8] = features.try_into().unwrap_or_default();
+        let xstate = &xstate[..used(xstate)];
         let size = xstate.len() as u32;
         f.extend_from_slice(xstate);
         f.extend_from_slice(&FP_XSTATE_MAGIC2.to_le_bytes());
@@ -61,6 +64,21 @@ pub fn frame(at: u64, saved: &Regs, mask: u64, xstate: &[u8]) -> Vec<u8> {
         f[from..from + sw.len()].copy_from_slice(&sw);
     }
     f
+}
+
+/// How much of an uncompacted area says something: what lies behind the last part that isn't in its first state isn't read. The kernel takes no more
+/// than what it would lay itself, which is without the parts that a thread must ask for.
+fn used(xstate: &[u8]) -> usize {
+    const PARTS: usize = 512;
+    const LEAST: usize = 576;
+    const LEAF: u32 = 0xd;
+    let parts = xstate.get(PARTS..PARTS + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
+    let end = |i: u32| {
+        let place = __cpuid_count(LEAF, i);
+        (place.eax + place.ebx) as usize
+    };
+    let last = (2..63).filter(|i| parts & 1 << i != 0).map(end).max().unwrap_or(0);
+    last.max(LEAST).min(xstate.len())
 }
 
 const _: () = assert!(LENGTH <= XSTATE && XSTATE.is_multiple_of(64));
@@ -82,10 +100,11 @@ mod tests {
             assert_eq!((word(&f, 13) as i64, word(&f, 16)), want);
             assert_eq!(f[SIGMASK], 3);
         }
-        let x = vec![1u8; 832];
+        // Nothing but what every processor has.
+        let x = vec![0u8; 832];
         let f = frame(0x8000, &r, 0, &x);
-        assert_eq!(f.len(), XSTATE + 832 + 4);
+        assert_eq!(f.len(), XSTATE + 576 + 4);
         assert_eq!(f[FPSTATE..FPSTATE + 8], (0x8000u64 + XSTATE as u64).to_le_bytes());
-        assert_eq!(f[XSTATE + 832..], FP_XSTATE_MAGIC2.to_le_bytes());
+        assert_eq!(f[XSTATE + 576..], FP_XSTATE_MAGIC2.to_le_bytes());
     }
 }
