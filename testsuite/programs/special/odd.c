@@ -8,8 +8,10 @@
 #include "scenario.h"
 #include "threads.h"
 #include "refuse_ptrace.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
+#include <link.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
@@ -21,7 +23,9 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -236,6 +240,32 @@ static void filter(unsigned action) {
     say(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
+// The program takes all calls that the C library doesn't make.
+static void take_calls(void) {
+    static char blocks = 1;
+    Dl_info library;
+    struct link_map *map;
+    const ElfW(Ehdr) *header;
+    unsigned long start = 0, length = 0;
+    if (!dladdr1((void *)read, &library, (void **)&map, RTLD_DL_LINKMAP))
+        abort();
+    header = library.dli_fbase;
+    const ElfW(Phdr) *segment = (void *)((char *)header + header->e_phoff);
+    for (int i = 0; i < header->e_phnum; i++)
+        if (segment[i].p_type == PT_LOAD && segment[i].p_flags & PF_X)
+            start = map->l_addr + segment[i].p_vaddr, length = segment[i].p_memsz;
+    say(prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, start, length, &blocks));
+}
+
+// Somebody listens at an abstract address.
+static void listen_at(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+    memcpy(address.sun_path + 1, name, length);
+    int socket_ = socket(AF_UNIX, SOCK_STREAM, 0);
+    say(bind(socket_, (void *)&address, offsetof(struct sockaddr_un, sun_path) + 1 + length) || listen(socket_, 4));
+}
+
 // Goes on in a child that is the first process of new namespaces; tells its pid as seen from outside.
 static void unshare_all(void) {
     int told[2], status;
@@ -303,10 +333,16 @@ void command(const char *line) {
         filter(SECCOMP_RET_ERRNO | EPERM);
     if (!strcmp(line, "filter kill"))
         filter(SECCOMP_RET_KILL_PROCESS);
+    if (!strcmp(line, "strict"))
+        say(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+    if (!strcmp(line, "take calls"))
+        take_calls();
     if (!strcmp(line, "filter ptrace"))
         say(refuse_ptrace(EPERM));
     if (!strcmp(line, "nobody"))
         say(setgroups(0, NULL) || setgid(65534) || setuid(65534));
+    if (sscanf(line, "listen %107s", path) == 1)
+        listen_at(path);
     if (sscanf(line, "chroot %255s", path) == 1)
         say(chroot(path) || chdir("/"));
     if (sscanf(line, "proc %255s", path) == 1)

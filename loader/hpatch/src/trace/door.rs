@@ -175,8 +175,7 @@ impl Door {
 
 /// [`super::rpc::call`] without ptrace(2). A filter of system calls can't be suspended here.
 pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: RpcOptions) -> Result<Answer> {
-    let filtered = procfs::task_status(target.pid, target.live_tid).is_ok_and(|s| s.seccomp == 2);
-    if filtered && !options.allow_seccomp {
+    if procfs::task_status(target.pid, target.live_tid).is_ok_and(|s| !options.allows(s.seccomp)) {
         return Err(super::rpc::seccomp(target.pid));
     }
     if control.state(target)? == LoaderState::Blocked as u32 {

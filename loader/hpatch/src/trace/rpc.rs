@@ -46,6 +46,14 @@ pub struct RpcOptions {
     pub allow_seccomp: bool,
 }
 
+impl RpcOptions {
+    /// Whether calls may be made in this mode of seccomp as it is: the strict one ends whoever makes a thread, whatever anybody says.
+    pub fn allows(self, seccomp_mode: u32) -> bool {
+        const FILTER: u32 = 2;
+        seccomp_mode == 0 || seccomp_mode == FILTER && self.allow_seccomp
+    }
+}
+
 /// How a hijacked thread returns to what it was doing when this program is killed.
 #[derive(Debug, Clone, Copy)]
 pub enum WayBack {
@@ -152,9 +160,10 @@ impl<'a> Hijacked<'a> {
             h.give_back()?;
             return Err(target.vanished());
         }
-        if status.is_ok_and(|s| s.seccomp == 2)
+        let seccomp_mode = status.map_or(0, |s| s.seccomp);
+        if seccomp_mode != 0
             && ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).is_err()
-            && !options.allow_seccomp
+            && !options.allows(seccomp_mode)
         {
             h.give_back()?;
             return Err(seccomp(target.pid));
