@@ -2,6 +2,8 @@
 
 use super::{Case, Pair, answers};
 use crate::bundle::Signer;
+use crate::left_out::left_out;
+use crate::process;
 use crate::target::{self, Launch, Target};
 use crate::{Result, check};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 pub(super) const CASES: &[Case] = &[
     Case { name: "attached on a small stack", hazards: "S7,S13", run: small_stack },
     Case { name: "strict mode of seccomp", hazards: "S7", run: strict },
+    Case { name: "calls that the program takes", hazards: "S7", run: taken_calls },
+    Case { name: "replaced again and again", hazards: "S4,S10", run: replaced },
 ];
 
 /// The stack that the thread is on ends where its neighbour's begins.
@@ -40,4 +44,31 @@ fn strict() -> Result<()> {
         check!(output.text().contains("HP1410"), "expected HP1410: {}", output.describe());
     }
     answers(&mut target, "value", "2 2", "at the end")
+}
+
+/// A call that isn't the C library's raises a signal in place of being made.
+fn taken_calls() -> Result<()> {
+    let pair = Pair::make("odd", "odd-dispatch")?;
+    let mut target = pair.start()?;
+    if target.ask("take calls")? != "done" {
+        left_out("the kernel has no dispatch of system calls to the program");
+        return target.finish();
+    }
+    let output = target.apply_within(&pair.bundle, 2)?.expect(4)?;
+    check!(output.text().contains("HP1410"), "expected HP1410: {}", output.describe());
+    answers(&mut target, "value", "2 2", "refused")?;
+    target.finish()
+}
+
+/// The command comes to an end, whatever the process has become meanwhile.
+fn replaced() -> Result<()> {
+    let pair = Pair::make("execs", "execs")?;
+    let mut target = pair.start()?;
+    answers(&mut target, "go on", "begun", "before")?;
+    for _ in 0..25 {
+        // Fails by itself when the command doesn't end.
+        let output = target.apply_within(&pair.bundle, 1)?;
+        check!(matches!(output.code(), Some(0 | 4 | 6 | 7)), "unexpected end: {}", output.describe());
+    }
+    Ok(())
 }

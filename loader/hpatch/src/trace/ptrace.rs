@@ -119,6 +119,16 @@ pub fn rseq_area(tid: i32) -> io::Result<u64> {
     Ok(c.pointer)
 }
 
+/// Whether the program takes the thread's system calls itself (PR_SET_SYSCALL_USER_DISPATCH); no where the kernel doesn't say.
+pub fn dispatches(tid: i32) -> bool {
+    /// `PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG` (include/uapi/linux/ptrace.h, Linux 6.4).
+    const CONFIG: u32 = 0x4211;
+    // struct ptrace_sud_config: mode, selector, offset, len.
+    let mut config = [0u64; 4];
+    let known = request(CONFIG as _, tid, size_of_val(&config), (&raw mut config) as usize).is_ok();
+    known && config[0] != 0
+}
+
 /// What [`wait`] saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -153,12 +153,16 @@ impl<'a> Hijacked<'a> {
         let mut h = Self { target, tid, saved: zeroed_regs(), mask: 0, late: 0, covered: None, done: false };
         if let Err(e) = h.settle() {
             h.abandon();
-            return Ok(Err(e));
+            return if target.has_memory() { Ok(Err(e)) } else { Err(target.vanished()) };
         }
         // Where the process has replaced its program, this thread is the new one's, to which nothing of what is known applies.
         if !target.has_memory() {
             h.give_back()?;
             return Err(target.vanished());
+        }
+        if ptrace::dispatches(tid) {
+            h.give_back()?;
+            return Ok(Err(dispatched(target.pid)));
         }
         let seccomp_mode = status.map_or(0, |s| s.seccomp);
         if seccomp_mode != 0
@@ -196,10 +200,13 @@ impl<'a> Hijacked<'a> {
 
     /// Interrupts, waits for the trap, delivering signals that come first, and saves the state.
     fn settle(&mut self) -> Result<()> {
-        ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
+        let mut patience = Patience::new(STEP_DEADLINE);
         loop {
-            match self.wait("stop a thread")? {
+            // Each stop of another kind takes back the interruption that came before it.
+            ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
+            match self.wait("stop a thread", &mut patience)? {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
+                Some(Status::Stopped { event: libc::PTRACE_EVENT_EXEC, .. }) => return Err(self.target.vanished()),
                 Some(Status::Stopped { event: 0, signal, syscall: false }) => {
                     // Repair first: the call was woken by our trap as much as by the signal.
                     self.repair_now()?;
@@ -229,16 +236,17 @@ impl<'a> Hijacked<'a> {
         Ok(())
     }
 
-    /// One event of the thread; `None` when there was none in time. A leader's end isn't one before all others have ended, some of which may wait for
-    /// this program.
-    fn wait(&self, what: &str) -> Result<Option<Status>> {
-        let mut patience = Patience::new(STEP_DEADLINE);
+    /// One event of the thread; `None` when there was none in time, or too many. A leader's end isn't one before all others have ended, some of which
+    /// may wait for this program.
+    fn wait(&self, what: &str, patience: &mut Patience) -> Result<Option<Status>> {
         loop {
+            if patience.is_over() {
+                return Ok(None);
+            }
             match patience::wait(self.tid, LOOK).map_err(|e| os(what, &e))? {
                 None if procfs::task_stat(self.target.pid, self.tid).is_ok_and(|s| s.is_dead()) => {
                     return Err(os(what, &io::Error::from_raw_os_error(libc::ESRCH)));
                 }
-                None if patience.is_over() => return Ok(None),
                 None => {}
                 some => return Ok(some),
             }
@@ -246,9 +254,17 @@ impl<'a> Hijacked<'a> {
     }
 
     /// Waits for the next stop that isn't a signal's; signals are kept for later.
-    fn next_stop(&mut self) -> Result<Status> {
+    fn next_stop(&mut self, patience: &mut Patience) -> Result<Status> {
         loop {
-            match self.wait("wait for a thread")? {
+            match self.wait("wait for a thread", patience)? {
+                // By its processor or the kernel, for what it did: the call wasn't made.
+                Some(Status::Stopped { event: 0, signal, syscall: false }) if own_fault(self.tid, signal) => {
+                    return Err(Error::new(
+                        code::CONTROL_TIMEOUT,
+                        Exit::Refused,
+                        format!("a system call in the target wasn't made, but raised signal {signal}"),
+                    ));
+                }
                 Some(Status::Stopped { event: 0, signal, syscall: false }) => {
                     self.late |= bit(signal);
                     ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
@@ -257,6 +273,7 @@ impl<'a> Hijacked<'a> {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => {
                     ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
                 }
+                Some(Status::Stopped { event: libc::PTRACE_EVENT_EXEC, .. }) => return Err(self.replaced()),
                 Some(s @ Status::Stopped { .. }) => return Ok(s),
                 Some(_) => return Err(os("wait for a thread", &io::Error::from_raw_os_error(libc::ESRCH))),
                 None => {
@@ -292,8 +309,9 @@ impl<'a> Hijacked<'a> {
         ptrace::cont_to_syscall(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
         let mut child = None;
         let mut entered = false;
+        let mut patience = Patience::new(STEP_DEADLINE);
         loop {
-            match self.next_stop()? {
+            match self.next_stop(&mut patience)? {
                 Status::Stopped { syscall: true, .. } if entered => break,
                 Status::Stopped { syscall: true, .. } => entered = true,
                 Status::Stopped { event: libc::PTRACE_EVENT_CLONE, .. } => {
@@ -305,23 +323,28 @@ impl<'a> Hijacked<'a> {
         }
         ptrace::get_regs(self.tid, &mut r).map_err(|e| os("read registers", &e))?;
         // On to a trap inside signal handling, where a restart code in the saved registers takes effect.
-        ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
-        ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+        let mut patience = Patience::new(STEP_DEADLINE);
         loop {
-            match self.wait("wait for a thread")? {
+            ptrace::interrupt(self.tid).map_err(|e| os("interrupt a thread", &e))?;
+            ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
+            match self.wait("wait for a thread", &mut patience)? {
                 Some(Status::Stopped { event: ptrace::EVENT_STOP, .. }) => break,
-                Some(Status::Stopped { event, signal, .. }) => {
-                    if event == 0 {
-                        self.late |= bit(signal);
-                    }
-                    ptrace::cont(self.tid, 0).map_err(|e| os("continue a thread", &e))?;
-                }
+                Some(Status::Stopped { event: libc::PTRACE_EVENT_EXEC, .. }) => return Err(self.replaced()),
+                Some(Status::Stopped { event: 0, signal, syscall: false }) => self.late |= bit(signal),
+                Some(Status::Stopped { .. }) => {}
                 Some(_) => return Err(os("wait for a thread", &io::Error::from_raw_os_error(libc::ESRCH))),
                 None => return Err(Error::new(code::CONTROL_TIMEOUT, Exit::Busy, "a thread didn't stop in time")),
             }
         }
         self.restore()?;
         Ok((r.rax as i64, child))
+    }
+
+    /// Another thread has replaced the program, and who has this one's id now has nothing to go back to.
+    fn replaced(&mut self) -> Error {
+        self.done = true;
+        let _ = ptrace::detach(self.tid, 0);
+        self.target.vanished()
     }
 
     fn restore(&self) -> Result<()> {
@@ -380,6 +403,9 @@ impl<'a> Hijacked<'a> {
 
     /// Lets the thread go on as it was.
     pub fn give_back(mut self) -> Result<()> {
+        if self.done {
+            return Ok(());
+        }
         self.restore()?;
         self.uncover();
         ptrace::detach(self.tid, 0).map_err(|e| os("detach a thread", &e))?;
@@ -434,6 +460,11 @@ fn unmoved(pid: i32, tid: i32) -> Error {
     } else {
         e("can't be woken").note(format!("thread {tid} is in uninterruptible sleep, as are all others"))
     }
+}
+
+fn dispatched(pid: i32) -> Error {
+    Error::new(code::SECCOMP_FILTER, Exit::Refused, format!("process {pid} takes its threads' system calls itself"))
+        .note("every thread that could make a call for the loader is under syscall user dispatch (prctl(2))")
 }
 
 pub(super) fn seccomp(pid: i32) -> Error {
@@ -503,6 +534,11 @@ pub fn late(e: &Error) -> bool {
     e.code == code::CONTROL_TIMEOUT
 }
 
+/// Whether the kernel raised a signal for what the thread that stopped at it did; such a code is positive (sigaction(2)).
+fn own_fault(tid: i32, signal: i32) -> bool {
+    SYNCHRONOUS & bit(signal) != 0 && ptrace::signal_code(tid).is_ok_and(|c| c > 0)
+}
+
 /// Lets the control thread run, and waits for its end.
 fn follow(target: &Target, control: &Control, op: Op, tid: i32, insn: u64) -> Result<()> {
     let mut resend = 0u64;
@@ -513,9 +549,7 @@ fn follow(target: &Target, control: &Control, op: Op, tid: i32, insn: u64) -> Re
             Ok(Some(Status::Exited | Status::Signaled(_))) => break Ok(()),
             Ok(Some(Status::Stopped { event, signal, .. })) => {
                 if event == 0 {
-                    // Positive: raised by the kernel for what this thread did (sigaction(2)).
-                    let own_fault = SYNCHRONOUS & bit(signal) != 0 && ptrace::signal_code(tid).is_ok_and(|c| c > 0);
-                    if own_fault {
+                    if own_fault(tid, signal) {
                         if crashed.is_some() || end_thread(tid, insn).is_err() {
                             break Err(Error::new(
                                 code::CONTROL_TIMEOUT,
