@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "signals", hazards: "S5,S6", run: signals },
     Case { name: "coroutine", hazards: "S2", run: coroutine },
     Case { name: "coroutine in a static program", hazards: "S2", run: coroutine_static },
+    Case { name: "coroutine below the stack pointer", hazards: "S2", run: coroutine_carved },
     Case { name: "coroutines over", hazards: "S2", run: coroutines_over },
     Case { name: "fibers of its own", hazards: "S2", run: fibers },
     Case { name: "fibers of a library", hazards: "S2", run: fibers_elsewhere },
@@ -177,6 +178,24 @@ fn coroutine_static() -> Result<()> {
     target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
     answers(&mut target, "value", "101", "patched")?;
     target.finish()
+}
+
+/// A suspended stack in that of the thread, below where it is now, and one in memory that processes may share.
+fn coroutine_carved() -> Result<()> {
+    let pair = Pair::make("carved", "carved")?;
+    for place in ["go inside", "share"] {
+        let mut target = pair.start()?;
+        answers(&mut target, place, "done", "before")?;
+        let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+        check!(refused.text().contains("a suspended stack"), "the coroutine isn't named: {}", refused.describe());
+        answers(&mut target, "resume", "2", "resumed")?;
+        let bundle = pair.bundle.to_string_lossy();
+        target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
+        answers(&mut target, "value", "101", "patched")?;
+        answers(&mut target, "leave", "out", "at the end")?;
+        target.finish()?;
+    }
+    Ok(())
 }
 
 /// A program that switches stacks in assembly of its own, which no import tells of: the bundle does. The suspended frame is found like any other,

@@ -1,5 +1,5 @@
 //! The check of memory that no stack pointer leads to: programs that switch stacks by themselves (coroutines) keep suspended frames
-//! anywhere. Every word of writable private memory is compared with the return sites; a match is taken for a suspended frame, unless memory
+//! anywhere. Every word of writable memory is compared with the return sites; a match is taken for a suspended frame, unless memory
 //! also shows that there is no suspended stack at all. A signal handler that was left by a switch of stacks has its signal frame somewhere,
 //! which says where the interrupted function goes on.
 
@@ -20,6 +20,14 @@ const MOST_LOOKED_AT: u64 = 64 << 30;
 
 /// From the program counter in a signal frame to its selectors, in bytes.
 const PC_BEFORE: u64 = (CONTEXT - 1) * 8;
+
+/// Findings that are told, at most.
+const MOST: usize = 64;
+
+/// Private memory, or such that processes share and no file system keeps.
+fn may_hold_stacks(m: &Mapping) -> bool {
+    !m.shared || ["/dev/zero", "/memfd:", "/SYSV", "/dev/shm/"].iter().any(|p| m.path.starts_with(p))
+}
 
 /// What is looked for.
 enum Word {
@@ -65,8 +73,8 @@ impl Deep {
     }
 
     /// Adds to `hits` what looks like a suspended frame, and says whether memory shows that no stack but the threads' own is in use: then
-    /// nothing is added. The threads' own stacks, which the scan has seen, hold no suspended frames; `rough` leaves out everything that a
-    /// stack pointer points into, for a look that decides nothing.
+    /// nothing is added. The threads' own stacks, which the scan has seen, hold no suspended frames but those of contexts that were prepared on them;
+    /// `rough` leaves out everything that a stack pointer points into, for a look that decides nothing.
     pub fn check(
         &mut self,
         list: &[Mapping],
@@ -87,8 +95,8 @@ impl Deep {
                 others = true;
                 continue;
             };
-            // Memory that is shared isn't searched, so the sign of such a stack isn't found.
-            others |= m.shared;
+            // The sign of a stack that isn't searched isn't found.
+            others |= !may_hold_stacks(m);
             // On another stack than its own, the thread's own one holds suspended frames.
             if v.sp < v.fs_base && m.contains(v.fs_base) {
                 own.push((m.start, v.fs_base & !(PAGE - 1)));
@@ -97,10 +105,15 @@ impl Deep {
             }
         }
         let known = hits.len();
+        // In stacks of threads: what may be left over, and where contexts begin.
+        let (mut doubtful, mut tops) = (Vec::new(), Vec::new());
         let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), |slot, word| {
             let (addr, func) = match word {
                 Word::Known(addr) if signs.contains(addr) => {
                     others = true;
+                    if own.iter().any(|o| o.0 <= slot && slot < o.1) {
+                        tops.push(slot);
+                    }
                     return;
                 }
                 Word::Known(addr) => (addr, super::scan::func_of(forbidden, addr)),
@@ -109,10 +122,17 @@ impl Deep {
                     None => return,
                 },
             };
-            if hits.len() < known + 64 && !own.iter().any(|o| o.0 <= slot && slot < o.1) {
-                hits.push(Hit { tid: 0, how: Use::Suspended { slot }, addr, func });
+            let hit = Hit { tid: 0, how: Use::Suspended { slot }, addr, func };
+            if let Some(o) = own.iter().find(|o| o.0 <= slot && slot < o.1) {
+                doubtful.push((hit, slot..o.1));
+            } else if hits.len() < known + MOST {
+                hits.push(hit);
             }
         });
+        // The frames of a context lie below its beginning. Above a thread's stack pointer the scan has seen them, too.
+        let suspended = doubtful.iter().filter(|(_, above)| tops.iter().any(|top| above.contains(top)));
+        let room = (known + MOST).saturating_sub(hits.len());
+        hits.extend(suspended.take(if rough { 0 } else { room }).map(|(hit, _)| *hit));
         match whole {
             Err(at) => hits.push(Hit { tid: reader, how: Use::TooLarge, addr: at, func: u32::MAX }),
             Ok(()) if others => {}
@@ -121,7 +141,7 @@ impl Deep {
         whole.is_ok() && !others
     }
 
-    /// Gives to `found` the place of every word of writable private memory that is one of `words`, or the program counter in a signal frame. An
+    /// Gives to `found` the place of every word of writable memory that is one of `words`, or the program counter in a signal frame. An
     /// error is where the limit was reached.
     fn sweep(
         &mut self,
@@ -132,7 +152,7 @@ impl Deep {
     ) -> Result<(), u64> {
         self.bytes = 0;
         self.pages.begin();
-        for m in list.iter().filter(|m| m.read && m.write && !m.shared) {
+        for m in list.iter().filter(|m| m.read && m.write && may_hold_stacks(m)) {
             let mut at = m.start;
             while at < m.end {
                 let loader = |from: u64| self.loader.iter().filter(move |o| from < o.1);
