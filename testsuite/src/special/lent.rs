@@ -2,10 +2,12 @@
 
 use super::{Case, Pair, answers};
 use crate::bundle::Signer;
-use crate::left_out::left_out;
+use crate::left_out::{RELEASE, left_out};
 use crate::process;
 use crate::target::{self, Launch, Target};
-use crate::{Result, check};
+use crate::{Result, check, paths};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 pub(super) const CASES: &[Case] = &[
@@ -13,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "strict mode of seccomp", hazards: "S7", run: strict },
     Case { name: "calls that the program takes", hazards: "S7", run: taken_calls },
     Case { name: "replaced again and again", hazards: "S4,S10", run: replaced },
+    Case { name: "killed in a resumed call", hazards: "S5,S13", run: resumed },
 ];
 
 /// The stack that the thread is on ends where its neighbour's begins.
@@ -69,6 +72,30 @@ fn replaced() -> Result<()> {
         // Fails by itself when the command doesn't end.
         let output = target.apply_within(&pair.bundle, 1)?;
         check!(matches!(output.code(), Some(0 | 4 | 6 | 7)), "unexpected end: {}", output.describe());
+    }
+    Ok(())
+}
+
+/// A thread whose call has been interrupted before isn't lent where another can be.
+fn resumed() -> Result<()> {
+    for step in ["hijacked#1", "hijacked#2", "hijacked#3"] {
+        let pair = Pair::make("resumed", "resumed")?;
+        let mut target = pair.start()?;
+        answers(&mut target, "serve elsewhere", "done", "before")?;
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(["apply", "--pid", &target.pid().to_string()]).arg(&pair.bundle);
+        // With its worker, which is in its group.
+        command.process_group(0).env("HPATCH_TEST_KILL", step).env("HPATCH_TEST_KILL_PID", "0");
+        if process::run(&mut command, Duration::from_secs(30))?.code().is_some() {
+            left_out(RELEASE);
+            return target.finish();
+        }
+        answers(&mut target, "interrupted", "0", step)?;
+        // A worker that outlived the command has done it.
+        let output = target.apply(&pair.bundle)?;
+        check!(matches!(output.code(), Some(0 | 3)), "not applied: {}", output.describe());
+        answers(&mut target, "value", "101", "patched")?;
+        answers(&mut target, "interrupted", "0", "patched")?;
     }
     Ok(())
 }
