@@ -31,6 +31,8 @@ use crate::write::{Failed, GATE, Step, Steps};
 
 /// The first attempts are plain stops: most processes need no more.
 const FIRST_PURSUIT: u32 = 3;
+/// How long calls are waited for that move bytes and would end early.
+const WHOLE: Duration = Duration::from_secs(2);
 /// How long threads that sleep inside the code are waited for in one go: their leaving is reported.
 const VIGIL: Duration = Duration::from_secs(1);
 
@@ -292,6 +294,10 @@ impl Switch<'_> {
             let attempt = out.attempts();
             // Every other attempt stops even so: what the look saw may be a stale word, which only frame tables clear.
             let look = self.checks && attempt % 2 == 0;
+            if begun.elapsed() < WHOLE.min(options.timeout / 2) && dry::transfers(target)? {
+                pause.sleep(WHOLE);
+                continue;
+            }
             let mut hits =
                 if look { dry::look(target, &target.tasks()?, &mut scanner, &self.forbidden) } else { Vec::new() };
             if let Some(deep) = self.deep.as_mut().filter(|_| look && hits.is_empty()) {

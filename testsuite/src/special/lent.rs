@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "strict mode of seccomp", hazards: "S7", run: strict },
     Case { name: "calls that the program takes", hazards: "S7", run: taken_calls },
     Case { name: "replaced again and again", hazards: "S4,S10", run: replaced },
+    Case { name: "a write that takes its time", hazards: "S5", run: whole_write },
     Case { name: "killed in a resumed call", hazards: "S5,S13", run: resumed },
 ];
 
@@ -98,4 +99,18 @@ fn resumed() -> Result<()> {
         answers(&mut target, "interrupted", "0", "patched")?;
     }
     Ok(())
+}
+
+/// A call that moves bytes would end early, and nothing could be done about it: it is waited for.
+fn whole_write() -> Result<()> {
+    let pair = Pair::make("resumed", "whole-write")?;
+    let mut target = pair.start()?;
+    target.ask("write")?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "written", "1048576", "patched meanwhile")?;
+    answers(&mut target, "value", "101", "patched")?;
+    target.ask("write")?;
+    target.revert("fix")?.expect(0)?;
+    answers(&mut target, "written", "1048576", "reverted meanwhile")?;
+    target.finish()
 }

@@ -195,6 +195,30 @@ pub fn call_of(pid: i32, tid: i32) -> io::Result<Option<Call>> {
     }
 }
 
+/// Whether a task sleeps in a call that moves bytes and ends early, with a smaller count and for good, when it is interrupted half-way.
+pub fn is_transferring(pid: i32, tid: i32) -> bool {
+    let all = |flags: u64| flags & libc::MSG_WAITALL as u64 != 0;
+    call_of(pid, tid).ok().flatten().is_some_and(|c| match c.number as i64 {
+        libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_pwrite64
+        | libc::SYS_pwritev
+        | libc::SYS_pwritev2
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_sendmmsg
+        | libc::SYS_recvmmsg
+        | libc::SYS_sendfile
+        | libc::SYS_splice
+        | libc::SYS_tee
+        | libc::SYS_vmsplice
+        | libc::SYS_copy_file_range => true,
+        libc::SYS_recvfrom => all(c.arguments[3]),
+        libc::SYS_recvmsg => all(c.arguments[2]),
+        _ => false,
+    })
+}
+
 /// `vfork`, `clone`, `clone3`: a task in uninterruptible sleep there waits for a child that runs in its address space.
 pub fn is_vfork_like(nr: i64) -> bool {
     matches!(nr, libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3)

@@ -94,8 +94,8 @@ impl<'a> Hijacked<'a> {
     pub fn take(target: &'a Target, options: RpcOptions, on_stack: bool) -> Result<Self> {
         let mut asleep = Vec::new();
         let mut awake = Vec::new();
-        // What the kernel knows of their call is lost when they have to go back by themselves.
-        let mut resumed = Vec::new();
+        // Those whose call doesn't get over it: what the kernel knows of it is lost when they have to go back by themselves, or it ends early.
+        let mut delicate = Vec::new();
         let mut deaf = None;
         for tid in target.tasks()? {
             let Ok(stat) = procfs::task_stat(target.pid, tid) else { continue };
@@ -107,14 +107,15 @@ impl<'a> Hijacked<'a> {
                 continue;
             }
             match procfs::blocked_at(target.pid, tid) {
-                Ok(Blocked::At { nr: libc::SYS_restart_syscall, .. }) => resumed.push(tid),
+                Ok(Blocked::At { nr: libc::SYS_restart_syscall, .. }) => delicate.push(tid),
+                Ok(Blocked::At { nr, .. }) if nr >= 0 && procfs::is_transferring(target.pid, tid) => delicate.push(tid),
                 Ok(Blocked::At { nr, .. }) if nr >= 0 => asleep.push(tid),
                 _ => awake.push(tid),
             }
         }
         let mut last = None;
         for round in 0..20 {
-            let last_choice = if round > 0 || awake.is_empty() { &resumed[..] } else { &[] };
+            let last_choice = if round > 0 || awake.is_empty() { &delicate[..] } else { &[] };
             for &tid in asleep.iter().chain(&awake).chain(last_choice) {
                 // A thread in a restartable sequence must not be sent elsewhere; one in a system call isn't in one.
                 match Self::take_thread(target, tid, options, (round > 0, on_stack))? {
