@@ -5,7 +5,7 @@ use crate::bundle::Signer;
 use crate::left_out::{RELEASE, left_out};
 use crate::process;
 use crate::target::{self, Launch, Target};
-use crate::{Result, check, paths};
+use crate::{Result, check, fail, paths};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "strict mode of seccomp", hazards: "S7", run: strict },
     Case { name: "calls that the program takes", hazards: "S7", run: taken_calls },
     Case { name: "replaced again and again", hazards: "S4,S10", run: replaced },
+    Case { name: "named by a thread's id", hazards: "S10", run: named_by_thread },
     Case { name: "a write that takes its time", hazards: "S5", run: whole_write },
     Case { name: "killed in a resumed call", hazards: "S5,S13", run: resumed },
 ];
@@ -75,6 +76,23 @@ fn replaced() -> Result<()> {
         check!(matches!(output.code(), Some(0 | 4 | 6 | 7)), "unexpected end: {}", output.describe());
     }
     Ok(())
+}
+
+/// No command takes a thread for a process.
+fn named_by_thread() -> Result<()> {
+    let pair = Pair::make("odd", "odd-thread")?;
+    let mut target = pair.start()?;
+    target.ask("idle 1")?;
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", target.pid()))?.flatten();
+    let mut ids = tasks.filter_map(|t| t.file_name().to_str()?.parse::<u32>().ok());
+    let Some(thread) = ids.find(|id| *id != target.pid()) else { fail!("no second thread") };
+    let bundle = pair.bundle.to_string_lossy();
+    for (verb, more) in [("apply", &[&*bundle][..]), ("status", &[]), ("verify", &[])] {
+        let output = target::hpatch(verb, thread, more)?.expect(6)?;
+        let way = format!("--pid {}", target.pid());
+        check!(output.text().contains(&way), "{verb} doesn't say `{way}`: {}", output.describe());
+    }
+    answers(&mut target, "value", "2 2", "at the end")
 }
 
 /// A thread whose call has been interrupted before isn't lent where another can be.

@@ -49,6 +49,15 @@ impl Target {
     pub fn open(pid: i32) -> Result<Self> {
         let gone = || Error::new(code::NO_SUCH_PROCESS, Exit::Io, format!("no process with pid {pid}"));
         let leader = procfs::task_stat(pid, pid).map_err(|_| gone())?;
+        let process = procfs::task_status(pid, pid).map_err(|_| gone())?.tgid;
+        if process != pid {
+            return Err(Error::new(
+                code::NO_SUCH_PROCESS,
+                Exit::Io,
+                format!("{pid} is a thread of process {process}, not a process"),
+            )
+            .help(format!("say --pid {process}")));
+        }
         let live_tid = live_task(pid, &leader).ok_or_else(gone)?;
         let access = |e: &io::Error| match e.kind() {
             io::ErrorKind::PermissionDenied => no_permission(pid),
