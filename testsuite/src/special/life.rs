@@ -548,7 +548,18 @@ fn fleet() -> Result<()> {
         answers(&mut target, child, "101", "a child")?;
     }
     let id = build_id(&pair.builds.old.module)?;
-    hpatch(&["revert", "--all", &id, "fix"])?.expect(0)?;
+    // One that has no patch any more, as a worker that was born after its parent was reverted.
+    let reverted: Vec<u64> =
+        said["processes"].as_array().into_iter().flatten().filter_map(|p| p["pid"].as_u64()).collect();
+    let Some(&last) = reverted.last() else { fail!("no pids: {said}") };
+    target::revert(last as u32, "fix", 10)?.expect(0)?;
+    // By a path that leads nowhere any more, said from where it was.
+    let folder = pair.builds.old.program.parent().unwrap_or(Path::new("/"));
+    std::fs::remove_file(&*program)?;
+    let mut command = Command::new(paths::tool("hpatch")?);
+    command.current_dir(folder).args(["revert", "fix", "--exe"]);
+    command.arg(pair.builds.old.program.file_name().unwrap_or_default());
+    process::run(&mut command, Duration::from_secs(60))?.expect(0)?;
     answers(&mut target, "value", "2", "the parent reverted")?;
     answers(&mut target, "child 1", "2", "a child reverted")?;
     // Nothing is live any more: every one refuses, and the worst of them is the status.

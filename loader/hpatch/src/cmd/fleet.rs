@@ -63,7 +63,15 @@ pub fn run(verb: &str, which: &Which) -> Result<Report> {
     Err(Error::new(code::TOO_MANY_THREADS, Exit::Busy, "processes are born faster than they can be patched"))
 }
 
-fn report(verb: &str, all: Vec<One>) -> Result<Report> {
+fn report(verb: &str, mut all: Vec<One>) -> Result<Report> {
+    // Workers that were born after their parent was reverted never had the bundle.
+    let unknown = code::NOT_APPLIED.to_string();
+    if all.iter().any(|o| o.exit == Exit::Done as u8) {
+        for o in all.iter_mut().filter(|o| o.json["code"] == unknown) {
+            o.exit = Exit::NothingChanged as u8;
+            o.text = format!("{}: nothing to change\n", o.json["pid"]);
+        }
+    }
     let Some(worst) = all.iter().max_by_key(|o| badness(o.exit)) else {
         return Err(Error::new(code::NO_SUCH_PROCESS, Exit::Io, "no process runs that program"));
     };
@@ -162,7 +170,7 @@ struct Member {
 fn members(which: &Which) -> Result<Vec<Member>> {
     let entries = std::fs::read_dir("/proc").map_err(|e| Error::io("cannot list /proc", &e))?;
     let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let path = which.exe.as_deref().map(|p| p.canonicalize().unwrap_or_else(|_| p.to_owned()));
+    let path = which.exe.as_deref().map(whole);
     let fits = |pid: i32| match (&path, &which.all) {
         (Some(path), _) => runs(pid, path),
         (None, Some(id)) => maps(pid, id),
@@ -174,6 +182,15 @@ fn members(which: &Which) -> Result<Vec<Member>> {
     };
     let me = std::process::id() as i32;
     Ok(pids.filter(|pid| *pid != me && fits(*pid)).filter_map(member).collect())
+}
+
+/// As the kernel names it, also when there is no such file any more.
+fn whole(path: &Path) -> PathBuf {
+    let by_folder = || {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(by_folder).unwrap_or_else(|| path.to_owned())
 }
 
 /// Started from `path`. A package manager's new file has the name of the old one, which is marked as deleted then.
