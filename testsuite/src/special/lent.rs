@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "calls that the program takes", hazards: "S7", run: taken_calls },
     Case { name: "replaced again and again", hazards: "S4,S10", run: replaced },
     Case { name: "named by a thread's id", hazards: "S10", run: named_by_thread },
+    Case { name: "a lock in the hands of somebody else", hazards: "B5", run: squatted },
     Case { name: "a write that takes its time", hazards: "S5", run: whole_write },
     Case { name: "killed in a resumed call", hazards: "S5,S13", run: resumed },
 ];
@@ -93,6 +94,25 @@ fn named_by_thread() -> Result<()> {
         check!(output.text().contains(&way), "{verb} doesn't say `{way}`: {}", output.describe());
     }
     answers(&mut target, "value", "2 2", "at the end")
+}
+
+/// Who may do nothing to a process keeps nobody from it; whoever may, does.
+fn squatted() -> Result<()> {
+    let pair = Pair::make("odd", "odd-squatted")?;
+    for (user, code) in [("nobody", 0), ("no new privileges", 7)] {
+        let mut target = pair.start()?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", target.pid()))?;
+        let Some(begun) = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(19)) else { fail!("{stat}") };
+        let mut other = Target::start(&pair.builds.old.program, &Launch::default())?;
+        if other.ask(user)? != "done" {
+            left_out("only root can become nobody");
+            continue;
+        }
+        answers(&mut other, &format!("listen hpatch/{}/{begun}", target.pid()), "done", "before")?;
+        target.apply_within(&pair.bundle, 1)?.expect(code)?;
+        answers(&mut target, "value", if code == 0 { "101 200" } else { "2 2" }, "at the end")?;
+    }
+    Ok(())
 }
 
 /// A thread whose call has been interrupted before isn't lent where another can be.

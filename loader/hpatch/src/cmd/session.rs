@@ -1,7 +1,11 @@
 //! One command's hold on one process: the lock, the owner field, the clean-up of what a killed command left.
 
+use std::fs;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 
 use hpatch_core::abi::{LoaderState, Op, RecordState};
@@ -30,7 +34,7 @@ pub struct Session {
     /// What a killed command had left half-way in it, and in its forks.
     recovered: Vec<Recovered>,
     forks: Vec<Fork>,
-    _lock: OwnedFd,
+    _lock: Option<UnixListener>,
 }
 
 impl Session {
@@ -224,36 +228,62 @@ impl Drop for Session {
 }
 
 fn owned(pid: i32, owner: Owner) -> Error {
-    Error::new(code::LOADER_BUSY, Exit::Busy, format!("another command (pid {}) works on process {pid}", owner.pid))
+    let which = if owner.pid == 0 { String::new() } else { format!(" (pid {})", owner.pid) };
+    Error::new(code::LOADER_BUSY, Exit::Busy, format!("another command{which} works on process {pid}"))
 }
 
-/// A lock that dies with this process: an abstract socket (unix(7)) named after the target.
-fn lock(target: &Target) -> Result<OwnedFd> {
+/// A lock that dies with this process: an abstract socket (unix(7)) named after the target. `None` when somebody has it who may do nothing to the
+/// target, and so keeps nobody from it; commands that may still see each other by the owner field.
+fn lock(target: &Target) -> Result<Option<UnixListener>> {
+    const TRIES: u32 = 20;
+    let failed = |e: io::Error| Error::io("cannot lock the target", &e);
     let name = format!("hpatch/{}/{}", target.pid, target.start_time);
-    // SAFETY: an all-zero address is valid; the name is shorter than `sun_path`; the descriptor is new and owned here.
-    unsafe {
-        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        if fd < 0 {
-            return Err(Error::io("cannot make a socket", &io::Error::last_os_error()));
+    let address = SocketAddr::from_abstract_name(&name).map_err(failed)?;
+    for _ in 0..TRIES {
+        match UnixListener::bind_addr(&address) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+            Err(e) => return Err(failed(e)),
         }
-        let fd = OwnedFd::from_raw_fd(fd);
+        let counts = |uid: u32| {
+            // SAFETY: no memory is involved.
+            let own = unsafe { libc::geteuid() };
+            let of_target = || fs::metadata(format!("/proc/{}", target.pid)).is_ok_and(|m| m.uid() == uid);
+            uid == 0 || uid == own || of_target()
+        };
+        match holder(&name) {
+            Ok(uid) if counts(uid) => {
+                let control = Control::find(target).ok().flatten();
+                let owner = control.and_then(|c| c.owner(target).ok()).unwrap_or_default();
+                return Err(owned(target.pid, owner));
+            }
+            Ok(_) => return Ok(None),
+            // It has gone, or hasn't begun to listen.
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    Ok(None)
+}
+
+/// The user who listens at an abstract socket.
+fn holder(name: &str) -> io::Result<u32> {
+    let checked = |r: libc::c_int| if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: an all-zero address and credentials are valid; the name is shorter than `sun_path`; the descriptor is new and owned here; lengths are
+    // those of what the pointers lead to.
+    unsafe {
+        let socket = OwnedFd::from_raw_fd(checked(libc::socket(libc::AF_UNIX, kind, 0))?);
         let mut addr: libc::sockaddr_un = std::mem::zeroed();
         addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
         for (dst, src) in addr.sun_path[1..].iter_mut().zip(name.bytes()) {
             *dst = src as libc::c_char;
         }
         let len = (size_of::<libc::sa_family_t>() + 1 + name.len()) as libc::socklen_t;
-        if libc::bind(std::os::fd::AsRawFd::as_raw_fd(&fd), (&raw const addr).cast(), len) != 0 {
-            let e = io::Error::last_os_error();
-            return Err(match e.raw_os_error() {
-                Some(libc::EADDRINUSE) => {
-                    let control = Control::find(target).ok().flatten();
-                    let owner = control.and_then(|c| c.owner(target).ok()).unwrap_or_default();
-                    owned(target.pid, owner)
-                }
-                _ => Error::io("cannot lock the target", &e),
-            });
-        }
-        Ok(fd)
+        checked(libc::connect(socket.as_raw_fd(), (&raw const addr).cast(), len))?;
+        let mut who: libc::ucred = std::mem::zeroed();
+        let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+        let place = (&raw mut who).cast();
+        checked(libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut size))?;
+        Ok(who.uid)
     }
 }
