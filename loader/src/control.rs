@@ -224,7 +224,7 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
     match op {
         ALLOC if (1..=MAX_BUFFER).contains(&arg[0]) => match Pages::new(arg[0]) {
             Ok(pages) => Ok(lend(pages)),
-            Err(e) => Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0))),
+            Err(e) => Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("{}", e))),
         },
         PREPARE => {
             let buffer = adopt(arg, report)?;
@@ -249,12 +249,12 @@ fn dispatch(op: u32, arg: [u64; 6], report: &mut Report) -> Result<u64, Code> {
         GATE => match gate::share(arg[0] != 0) {
             // The descriptor that it was is closed.
             Ok(()) => Ok(0),
-            Err(e) => Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("error {}", e.0))),
+            Err(e) => Err(report.refuse(codes::OUT_OF_MEMORY, format_args!("{}", e))),
         },
         HELPER if arg[0] == 0 => Ok(u64::from(!helper::end())),
         HELPER => match helper::begin(adopt(arg, report)?, arg[1] as usize, arg[2] as usize) {
             Ok(pid) => Ok(pid),
-            Err(e) => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("error {}", e.0))),
+            Err(e) => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("{}", e))),
         },
         _ => Err(report.refuse(codes::CONTROL_MALFORMED, format_args!("operation {op} with {:#x}", arg[0]))),
     }

@@ -41,8 +41,8 @@ impl Reserved {
         const TRIES: u32 = 16;
         let want = Want { module: image.extent(), len: layout.len, low: layout.low };
         for _ in 0..TRIES {
-            let maps = Maps::read()
-                .map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
+            let maps =
+                Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: {}", e)))?;
             let Some(at) = maps::place(maps.iter(), want, &bad) else { break };
             let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
             // SAFETY: with MAP_FIXED_NOREPLACE nothing that is mapped is touched.
@@ -53,8 +53,9 @@ impl Reserved {
                 // Another thread was faster.
                 Err(Errno::EEXIST) => {}
                 Err(e) => {
-                    return Err(report
-                        .refuse(codes::MAP_FAILED, format_args!("{} bytes at {at:#x}: error {}", layout.len, e.0)));
+                    return Err(
+                        report.refuse(codes::MAP_FAILED, format_args!("{} bytes at {at:#x}: {}", layout.len, e))
+                    );
                 }
             }
         }
@@ -76,7 +77,7 @@ impl Reserved {
             None => Err(Errno(0)),
         };
         let done = done.or_else(|_| parts.clone().try_for_each(|p| self.map_anonymous(content, p)));
-        done.map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("executable memory: error {}", e.0)))
+        done.map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("executable memory: {}", e)))
     }
 
     fn map_file(&self, file: &Fd, (start, end, prot): (u64, u64, u64)) -> sys::Result<()> {

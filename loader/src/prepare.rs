@@ -69,8 +69,7 @@ pub fn prepare(bytes: &[u8], keys: &Keys, moment: Moment, report: &mut Report) -
     let mem = OwnMemory::open();
     let mem =
         mem.ok_or_else(|| report.refuse(codes::MAP_FAILED, format_args!("the process can't read its own memory")))?;
-    let maps =
-        Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: error {}", e.0)))?;
+    let maps = Maps::read().map_err(|e| report.refuse(codes::MAP_FAILED, format_args!("/proc/self/maps: {}", e)))?;
     let manifest = Sha256::digest(bundle.bundle().manifest()).into();
     let here = Here { mem: &mem, maps: &maps, digest: &digest, manifest, moment };
     records::drop_unloaded(&|u| here.is_here(u));

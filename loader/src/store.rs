@@ -35,7 +35,7 @@ fn apply_each(moment: Moment, build_id: Option<&[u8]>) {
     let (dir, names) = match opened {
         Ok(dir) => dir,
         Err(e) => {
-            let code = report.refuse(codes::LOADER_OPEN, format_args!("error {}", e.0));
+            let code = report.refuse(codes::LOADER_OPEN, format_args!("{}", e));
             let path = CStr::from_bytes_until_nul(&path).unwrap_or_default();
             return say(path.to_bytes(), code, &report);
         }
@@ -62,7 +62,7 @@ pub fn prepare_pending(index: u64, report: &mut Report) -> (u64, Result<u64, Cod
     let mut path = [0u8; PATH];
     let (dir, names) = match open(&mut path) {
         None => return (0, Ok(0)),
-        Some(Err(e)) => return (0, Err(report.refuse(codes::LOADER_OPEN, format_args!("the store, error {}", e.0)))),
+        Some(Err(e)) => return (0, Err(report.refuse(codes::LOADER_OPEN, format_args!("the store, {}", e)))),
         Some(Ok(opened)) => opened,
     };
     let count = names.sorted(b".hpatch").count() as u64;

@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 use core::ffi::CStr;
+use core::fmt;
 
 /// A kernel error number (`errno(3)`), positive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +10,20 @@ pub struct Errno(pub u32);
 
 impl Errno {
     pub const EEXIST: Errno = Errno(17);
+}
+
+/// A limit of the process is named: whoever reads it can raise that.
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ENOMEM: u32 = 12;
+        const EMFILE: u32 = 24;
+        write!(f, "error {}", self.0)?;
+        f.write_str(match self.0 {
+            ENOMEM => " (no memory: RLIMIT_AS, RLIMIT_DATA, vm.max_map_count)",
+            EMFILE => " (the process may open no more files: RLIMIT_NOFILE, see prlimit(1))",
+            _ => "",
+        })
+    }
 }
 
 pub type Result<T> = core::result::Result<T, Errno>;

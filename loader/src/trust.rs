@@ -82,19 +82,18 @@ pub fn keys(with_directory: bool, report: &mut Report) -> Result<Keys, Code> {
 fn read_directory(path: &CStr, keys: &mut Keys, report: &mut Report) -> Result<(), Code> {
     let shown = Name(path.to_bytes());
     let dir = sys::open(path, Open::Directory);
-    let dir = dir.map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {}", e.0)))?;
+    let dir = dir.map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: {}", e)))?;
     if !sys::stat(&dir).is_ok_and(|s| s.is_safe()) {
         return Err(report.refuse(codes::TRUST_INSECURE, format_args!("{shown} can be changed by others")));
     }
-    let entries =
-        Dir::read(&dir).map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {}", e.0)))?;
+    let entries = Dir::read(&dir).map_err(|e| report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: {}", e)))?;
     let mut unread = None;
     for name in entries.sorted(b".pub") {
         // Not readable by this user, a link or a FIFO: not a key.
         let file = match sys::open_in(&dir, name, Open::ReadNoFollow) {
             Ok(file) => file,
             Err(e) => {
-                unread = Some(e.0);
+                unread = Some(e);
                 continue;
             }
         };
@@ -112,7 +111,7 @@ fn read_directory(path: &CStr, keys: &mut Keys, report: &mut Report) -> Result<(
     }
     match unread {
         // All files may be open that this process is allowed.
-        Some(e) if keys.len == 0 => Err(report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: error {e}"))),
+        Some(e) if keys.len == 0 => Err(report.refuse(codes::LOADER_NO_TRUST, format_args!("{shown}: {e}"))),
         _ => Ok(()),
     }
 }

@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "strict mode of seccomp", hazards: "S7", run: strict },
     Case { name: "calls that the program takes", hazards: "S7", run: taken_calls },
     Case { name: "replaced again and again", hazards: "S4,S10", run: replaced },
+    Case { name: "no descriptor left", hazards: "S11", run: no_descriptor },
     Case { name: "named by a thread's id", hazards: "S10", run: named_by_thread },
     Case { name: "a lock in the hands of somebody else", hazards: "B5", run: squatted },
     Case { name: "a write that takes its time", hazards: "S5", run: whole_write },
@@ -77,6 +78,22 @@ fn replaced() -> Result<()> {
         check!(matches!(output.code(), Some(0 | 4 | 6 | 7)), "unexpected end: {}", output.describe());
     }
     Ok(())
+}
+
+/// What the process has used up is said, and how it gets more.
+fn no_descriptor() -> Result<()> {
+    let pair = Pair::make("odd", "odd-descriptors")?;
+    let mut target = pair.start()?;
+    let pid = target.pid().to_string();
+    answers(&mut target, "value", "2 2", "before")?;
+    process::run(Command::new("prlimit").args(["--pid", &pid, "--nofile=3:"]), Duration::from_secs(5))?.expect(0)?;
+    let output = target.apply_within(&pair.bundle, 1)?.expect(5)?;
+    check!(output.text().contains("RLIMIT_NOFILE"), "the limit isn't named: {}", output.describe());
+    answers(&mut target, "value", "2 2", "refused")?;
+    process::run(Command::new("prlimit").args(["--pid", &pid, "--nofile=64:"]), Duration::from_secs(5))?.expect(0)?;
+    target.apply(&pair.bundle)?.expect(0)?;
+    answers(&mut target, "value", "101 200", "patched")?;
+    target.finish()
 }
 
 /// No command takes a thread for a process.
