@@ -151,7 +151,11 @@ impl<'a> Hijacked<'a> {
         if let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
             let lives = procfs::task_stat(target.pid, tid).is_ok_and(|s| !s.is_dead());
             return match errno(&e) {
-                libc::EPERM if lives => Err(crate::target::no_permission(target.pid)),
+                // Another tracer may have come since.
+                libc::EPERM if lives => Err(match procfs::task_status(target.pid, tid) {
+                    Ok(s) if s.tracer != 0 => crate::error::traced(target.pid, s.tracer),
+                    _ => crate::target::no_permission(target.pid),
+                }),
                 _ => Ok(Err(os("seize a thread", &e))),
             };
         }
