@@ -101,7 +101,7 @@ impl Calls {
 }
 
 /// The function whose address a target is or holds.
-fn address_of(target: &Target) -> Option<FuncId> {
+pub(super) fn address_of(target: &Target) -> Option<FuncId> {
     match target {
         Target::Func { func, part: 0, offset: 0 } => Some(*func),
         Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => address_of(inner),

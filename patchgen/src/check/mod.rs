@@ -17,6 +17,7 @@ mod paths;
 mod prepared;
 mod producers;
 mod resolvers;
+mod set_up;
 mod static_unwinder;
 mod types;
 mod undescribed;
@@ -54,6 +55,7 @@ const RULES: &[Rule] = &[
     identity::rule,
     exports::rule,
     initialisers::rule,
+    set_up::rule,
     resolvers::rule,
     folded::rule,
     entries::rule,

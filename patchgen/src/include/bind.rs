@@ -303,7 +303,8 @@ impl<'a> Binder<'a> {
                     () if reference.backwards.is_none() && self.literal_at(&reference.target, &other, within) => other,
                     () if offset > 0
                         && reference.backwards.is_none()
-                        && self.start_is_meant(reference, data, within) =>
+                        && (self.start_is_meant(reference, data, within)
+                            || self.is_as_often(reference, &place, data, within)) =>
                     {
                         place.clone()
                     }

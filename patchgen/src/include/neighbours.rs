@@ -1,8 +1,9 @@
 //! Which of two neighbours a computed address means: the end of the one, or the start of the other.
 
+use super::Place;
 use super::bind::Binder;
 use crate::addr::{DataId, FuncId};
-use crate::lift::{CodeRef, DataKind, Function, Lifted, Target};
+use crate::lift::{Access, CodeRef, DataKind, Function, Lifted, Target};
 
 /// Whether the code refers to the object, other than to its end.
 fn uses(lifted: &Lifted, function: &Function, object: DataId) -> bool {
@@ -51,5 +52,24 @@ impl Binder<'_> {
                 .filter(|f| f.refs.iter().any(|r| matches!(r.target, Target::Data { data: d, .. } if d == data)))
                 .all(|f| !uses(new, f, before)),
         }
+    }
+
+    /// Whether a reference that is the start of a text or the end of `before`, a text too, is the start because the old version of the function
+    /// refers to that text as often, and can't mean another one's end by it: the end of `before` would be one reference more.
+    pub(super) fn is_as_often(&self, reference: &CodeRef, place: &Place, before: DataId, within: FuncId) -> bool {
+        let (old, new) = (self.analysis.old, self.analysis.new);
+        let (&Target::Data { data, offset: 0 }, &Place::Old(at)) = (&reference.target, place) else { return false };
+        let (Some(earlier), Some(&object)) = (self.old_func(within), old.data_at.get(&at)) else { return false };
+        let texts = [data, before].iter().all(|id| new.data[id.index()].kind == DataKind::String);
+        if !texts || reference.indexed || reference.access != Access::Derived {
+            return false;
+        }
+        let starts = |f: &'_ Function, text: DataId| {
+            f.refs.iter().filter(|r| matches!(r.target, Target::Data { data, offset: 0 } if data == text)).count()
+        };
+        let (earlier, function) = (&old.functions[earlier.index()], &new.functions[within.index()]);
+        let mut had = earlier.refs.iter().filter(|r| matches!(r.target, Target::Data { data, .. } if data == object));
+        had.all(|r| r.alternatives.iter().all(|&(other, _)| !uses(old, earlier, other)))
+            && starts(earlier, object) >= starts(function, data)
     }
 }

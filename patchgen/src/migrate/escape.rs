@@ -11,7 +11,7 @@ use crate::types::{MOST, Returned};
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A set of general registers, by their number.
 pub type Regs = u16;
@@ -153,6 +153,8 @@ pub struct Address<'a> {
     object: DataId,
     /// Nobody writes to it, and the old one stays what it is: who still reads it does no harm once nothing comes of that.
     constant: bool,
+    /// Functions that return it to their callers, which are all known.
+    sources: BTreeSet<FuncId>,
     known: HashMap<(FuncId, Regs), Known>,
     factory: InstructionInfoFactory,
 }
@@ -197,25 +199,42 @@ impl<'a> Address<'a> {
             taken,
             object,
             constant,
+            sources: BTreeSet::new(),
             known: HashMap::new(),
             factory: InstructionInfoFactory::new(),
         }
     }
 
-    /// Checks a function that names the variable and returns a value of that size.
+    /// Checks functions that name the variable, with what each function returns. `callers` are those of a function that nobody else calls: what
+    /// gets a constant's address from it is checked in its stead.
     ///
     /// # Errors
     /// In words, how the address may get out.
-    pub fn stays_in(&mut self, func: FuncId, returned: Returned) -> Result<(), String> {
-        let returned = match returned {
-            Returned::Nothing => 0,
-            Returned::Word => RAX,
-            Returned::More => RAX | RDX,
-        };
-        match self.function(func, 0, 0)? & returned {
-            0 => Ok(()),
-            _ => Err(format!("`{}` may return its address", self.name(func))),
+    pub fn stays_in(
+        &mut self,
+        users: &[FuncId],
+        returned: impl Fn(FuncId) -> Returned,
+        callers: &BTreeMap<FuncId, Vec<FuncId>>,
+    ) -> Result<(), String> {
+        let mut todo: Vec<(FuncId, bool)> = users.iter().rev().map(|&user| (user, false)).collect();
+        while let Some((func, kept)) = todo.pop() {
+            let result = match returned(func) {
+                Returned::Nothing => 0,
+                Returned::Word => RAX,
+                Returned::More => RAX | RDX,
+            };
+            if self.walk(func, 0, 0, kept)? & result == 0 {
+                continue;
+            }
+            let Some(callers) = callers.get(&func).filter(|_| self.constant && result == RAX) else {
+                return Err(format!("`{}` may return its address", self.name(func)));
+            };
+            if self.sources.insert(func) {
+                self.known.clear();
+                todo.extend(callers.iter().map(|&caller| (caller, !users.contains(&caller))));
+            }
         }
+        Ok(())
     }
 
     /// In which registers a function of another module may have arguments. One that isn't declared, or takes any number, has all.
@@ -240,14 +259,22 @@ impl<'a> Address<'a> {
             None => {}
         }
         let function = &self.lifted.functions[func.index()];
-        if depth > DEPTH || function.opaque || !function.unprovable.is_empty() || function.insns.is_empty() {
+        if depth > DEPTH {
             return Err(format!("what `{}` does with its address can't be followed", function.name));
         }
         self.known.insert((func, given), Known::Pending);
-        let left = Walk { address: self, func, function, depth, states: BTreeMap::new(), todo: Vec::new(), left: 0 }
-            .run(given)?;
+        let left = self.walk(func, given, depth, false)?;
         self.known.insert((func, given), Known::Leaves(left));
         Ok(left)
+    }
+
+    fn walk(&mut self, func: FuncId, given: Regs, depth: u32, kept: bool) -> Verdict<Regs> {
+        let function = &self.lifted.functions[func.index()];
+        if function.opaque || !function.unprovable.is_empty() || function.insns.is_empty() {
+            return Err(format!("what `{}` does with its address can't be followed", function.name));
+        }
+        let (states, todo) = (BTreeMap::new(), Vec::new());
+        Walk { address: self, func, function, depth, kept, states, todo, left: 0 }.run(given)
     }
 }
 
@@ -256,6 +283,8 @@ struct Walk<'w, 'a> {
     func: FuncId,
     function: &'a Function,
     depth: u32,
+    /// It may stay, and be active with the address at the switch: new code must not get it from there.
+    kept: bool,
     /// By index of the instruction: in which registers it may be on the way in.
     states: BTreeMap<usize, Regs>,
     todo: Vec<usize>,
@@ -386,7 +415,7 @@ impl<'a> Walk<'_, 'a> {
         if refs.iter().any(|r| names(r, self.address.object)) {
             return self.lost("jumps to another function");
         }
-        if state == 0 {
+        if state == 0 && self.source(refs).is_none() {
             return Ok(());
         }
         let image = self.address.image;
@@ -402,6 +431,7 @@ impl<'a> Walk<'_, 'a> {
         let constant = self.address.constant;
         match target {
             _ if given != state => self.lost("jumps to another function"),
+            Some(Ok(_)) if self.kept && given & ARGUMENTS != 0 => self.lost("jumps to another function"),
             // Left over from before, in registers that aren't looked at.
             Some(Err(import)) if given & self.address.arguments(import) == 0 => Ok(()),
             Some(Err(import)) if constant && is_libc(import) && FORGETFUL.contains(&import.name.as_str()) => Ok(()),
@@ -414,6 +444,14 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
+    /// A function that is called or jumped to and returns the address.
+    fn source(&self, refs: &[CodeRef]) -> Option<FuncId> {
+        refs.iter().filter(|r| r.branch).find_map(|r| match r.target {
+            Target::Func { func, part: 0, offset: 0 } if self.address.sources.contains(&func) => Some(func),
+            _ => None,
+        })
+    }
+
     /// The C library calls its own functions without a slot.
     fn is_forgetful(&self, func: FuncId) -> bool {
         let symbols = self.address.lifted.functions[func.index()].names.iter().map(|&s| self.address.image.symbol(s));
@@ -424,7 +462,7 @@ impl<'a> Walk<'_, 'a> {
     fn call(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
         let given = state & CALLER_SAVED;
         let kept = state & !CALLER_SAVED;
-        if given == 0 {
+        if given == 0 && self.source(self.refs(insn)).is_none() {
             return Ok(kept);
         }
         let image = self.address.image;
@@ -442,6 +480,7 @@ impl<'a> Walk<'_, 'a> {
         });
         match target {
             Some(Ok(func)) if self.is_forgetful(func) => Ok(kept),
+            Some(Ok(_)) if self.kept && given & ARGUMENTS != 0 => self.lost("calls another function"),
             Some(Ok(func)) => {
                 let depth = self.depth + 1;
                 Ok(kept | self.address.function(func, given, depth)?)
@@ -459,6 +498,10 @@ impl<'a> Walk<'_, 'a> {
     /// Any other instruction: in which registers it may be afterwards.
     fn plain(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
         let made = self.makes(insn, i)?;
+        let holds = |r: Register| bit(r).is_some_and(|b| state & b != 0);
+        if self.kept && i.mnemonic() == Mnemonic::Cmp && holds(i.op0_register()) && holds(i.op1_register()) {
+            return self.lost("compares what another call returned");
+        }
         let after = through(&mut self.address.factory, i, made, state);
         after.or_else(|how| self.lost(how))
     }

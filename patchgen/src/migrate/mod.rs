@@ -88,8 +88,9 @@ pub fn migrations(
     let after = open.iter().flat_map(|c| &c.users_new).map(|&f| entry(analysis.new, f)).collect();
     let (before, after) = (types::signatures(old.0, old.1, &before)?, types::signatures(new.0, new.1, &after)?);
     open.retain(|c| {
-        let side = Side { image: analysis.old_image, lifted: analysis.old, signatures: &before };
-        let other = Side { image: analysis.new_image, lifted: analysis.new, signatures: &after };
+        let callers = &BTreeMap::new();
+        let side = Side { image: analysis.old_image, lifted: analysis.old, signatures: &before, callers };
+        let other = Side { image: analysis.new_image, lifted: analysis.new, signatures: &after, callers };
         let kept = side.keeps_to_itself(c.old, &c.users_old).and_then(|()| other.keeps_to_itself(c.new, &c.users_new));
         kept.map_err(|why| found.forbidden.insert(c.new, why)).is_ok()
     });
@@ -230,6 +231,8 @@ struct Side<'a> {
     image: &'a Image,
     lifted: &'a Lifted,
     signatures: &'a Signatures,
+    /// Of functions that nobody else can call.
+    callers: &'a BTreeMap<FuncId, Vec<FuncId>>,
 }
 
 impl Side<'_> {
@@ -246,10 +249,11 @@ impl Side<'_> {
             }
         }
         let mut address = Address::new(self.image, self.lifted, &self.signatures.taken, object);
-        users.iter().try_for_each(|&user| {
-            let entry = self.lifted.functions[user.index()].parts[0].start;
-            address.stays_in(user, self.signatures.returned.get(&entry).copied().unwrap_or(Returned::More))
-        })
+        let returned = |func: FuncId| {
+            let entry = self.lifted.functions[func.index()].parts[0].start;
+            self.signatures.returned.get(&entry).copied().unwrap_or(Returned::More)
+        };
+        address.stays_in(users, returned, self.callers)
     }
 
     /// An address that the function computes with, close to the object and not plainly that of another one: with a constant index folded in

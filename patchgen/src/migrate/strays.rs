@@ -58,7 +58,8 @@ impl Build<'_> {
         if let Some(at) = self.pointers.leads_into(datum.range) {
             return Err(format!("`{}` holds its address", super::holder(self.lifted, at)));
         }
-        let side = Side { image: self.image, lifted: self.lifted, signatures: &self.signatures };
+        let (signatures, callers) = (&self.signatures, &self.callers);
+        let side = Side { image: self.image, lifted: self.lifted, signatures, callers };
         side.keeps_to_itself(id, self.users(id))
     }
 }

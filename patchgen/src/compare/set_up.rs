@@ -1,0 +1,199 @@
+//! What an object is set up with at its first use: the code between `__cxa_guard_acquire` and `__cxa_guard_release` (Itanium C++ ABI, 3.3.3).
+
+use super::code::{Body, is_immediate};
+use super::same::{Same, Site};
+use super::stamps::Stamps;
+use crate::addr::{DataId, FuncId};
+use crate::correlate::{Correlation, Side};
+use crate::lift::{Access, CodeRef, Function, Slot, Target};
+use iced_x86::{FlowControl, Mnemonic, Register};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Instructions in front of the call within which the guard's address is made.
+const NEAR: usize = 16;
+
+/// The guard of an object, in one build.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Guard<'a> {
+    Own(DataId),
+    /// Found by the dynamic linker.
+    Named(&'a str),
+}
+
+/// A place that sets one up.
+#[derive(Clone, Debug)]
+pub struct SetUp {
+    pub function: FuncId,
+    /// Instructions, as indexes, ascending.
+    insns: Vec<usize>,
+}
+
+impl SetUp {
+    /// Whether a reference of the function stands in it.
+    pub fn has(&self, f: &Function, r: &CodeRef) -> bool {
+        let index = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
+        index.is_ok_and(|i| self.insns.binary_search(&i).is_ok())
+    }
+}
+
+/// The functions of the ABI, by what a reference to one denotes.
+struct Runtime(HashMap<FuncId, &'static str>);
+
+impl Runtime {
+    const NAMES: [&'static str; 2] = ["__cxa_guard_acquire", "__cxa_guard_release"];
+
+    /// None where the build has nothing that calls them.
+    fn of(side: Side<'_>) -> Option<Runtime> {
+        let known = |name: &str| Self::NAMES.into_iter().find(|n| *n == name);
+        let linked = side.lifted.functions.iter().enumerate().filter_map(|(i, f)| Some((i.into(), known(&f.name)?)));
+        let linked: HashMap<FuncId, _> = linked.collect();
+        let imported = side.image.imports.iter().any(|i| known(&i.name).is_some());
+        (imported || !linked.is_empty()).then_some(Runtime(linked))
+    }
+
+    fn name(&self, side: Side<'_>, r: &CodeRef) -> Option<&'static str> {
+        match &r.target {
+            Target::Func { func, .. } => self.0.get(func).copied(),
+            Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => {
+                let name = &side.image.import(*id).name;
+                Self::NAMES.into_iter().find(|n| n == name)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// All places of a build that set objects up at their first use, by the objects' guards.
+pub fn set_ups(side: Side<'_>) -> BTreeMap<Guard<'_>, Vec<SetUp>> {
+    let mut found: BTreeMap<Guard<'_>, Vec<SetUp>> = BTreeMap::new();
+    let Some(runtime) = Runtime::of(side) else { return found };
+    for (i, f) in side.lifted.functions.iter().enumerate() {
+        let called = |r: &CodeRef| runtime.name(side, r);
+        if !f.refs.iter().any(|r| called(r) == Some(Runtime::NAMES[0])) {
+            continue;
+        }
+        let body = Body::new(f, side);
+        let calls = |name| -> BTreeSet<usize> {
+            let is =
+                |n: &usize| f.insns[*n].is_call() && body.refs(&f.insns[*n]).iter().any(|r| called(r) == Some(name));
+            (0..f.insns.len()).filter(is).collect()
+        };
+        let [begins, ends] = Runtime::NAMES.map(calls);
+        for &begin in &begins {
+            let Some(guard) = guard(&body, begin) else { continue };
+            let insns = between(&body, begin, &begins, &ends);
+            found.entry(guard).or_default().push(SetUp { function: i.into(), insns });
+        }
+    }
+    found
+}
+
+/// What the call is given: the last variable of which the code in front of it has the address.
+fn guard<'a>(body: &Body<'a>, call: usize) -> Option<Guard<'a>> {
+    let before = body.f.insns[..call].iter().rev().take(NEAR).take_while(|i| i.part == body.f.insns[call].part);
+    let mut targets = before.flat_map(|i| body.refs(i)).map(|r| &r.target);
+    targets.find_map(|target| match target {
+        Target::Slot(Slot::Import { import, .. }) => Some(Guard::Named(&body.image.import(*import).name)),
+        other => other.data().map(Guard::Own),
+    })
+}
+
+/// What comes behind one of the calls and in front of the end.
+fn between(body: &Body<'_>, begin: usize, begins: &BTreeSet<usize>, ends: &BTreeSet<usize>) -> Vec<usize> {
+    let mut into: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut todo = vec![begin];
+    let mut seen = BTreeSet::new();
+    while let Some(at) = todo.pop() {
+        for next in behind(body, at) {
+            into.entry(next).or_default().push(at);
+            if !begins.contains(&next) && seen.insert(next) && !ends.contains(&next) {
+                todo.push(next);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut todo: Vec<usize> = seen.iter().copied().filter(|n| ends.contains(n)).collect();
+    while let Some(at) = todo.pop() {
+        let from = into.get(&at).into_iter().flatten().copied();
+        todo.extend(from.filter(|&n| n != begin && !ends.contains(&n) && found.insert(n)));
+    }
+    found.into_iter().collect()
+}
+
+/// The instructions that one leads to.
+fn behind(body: &Body<'_>, at: usize) -> Vec<usize> {
+    let insns = &body.f.insns;
+    let index = |place: (u8, u32)| insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok();
+    let next = insns.get(at + 1).filter(|n| n.part == insns[at].part).map(|_| at + 1);
+    let branch = insns[at].local().and_then(index);
+    match body.decode(&insns[at]).flow_control() {
+        FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall | FlowControl::Interrupt => {
+            next.into_iter().collect()
+        }
+        FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => next.into_iter().chain(branch).collect(),
+        FlowControl::UnconditionalBranch => branch.into_iter().collect(),
+        FlowControl::IndirectBranch => {
+            body.f.tables.iter().flat_map(|t| &t.entries).filter_map(|&place| index(place)).collect()
+        }
+        FlowControl::Return | FlowControl::Exception => Vec::new(),
+    }
+}
+
+/// What one of the instructions is about, apart from which registers and slots of the frame the compiler chose.
+#[derive(Clone, Copy, Debug)]
+enum Item<'a> {
+    Computes(Mnemonic),
+    Number(u64),
+    Refers(&'a CodeRef),
+}
+
+fn items<'a>(body: &Body<'a>, id: FuncId, insns: &[usize]) -> Vec<Item<'a>> {
+    use Mnemonic::{Add, And, Cmp, Lea, Mov, Movaps, Movups, Movzx, Nop, Or, Pop, Push, Sub, Test, Xor};
+    let mut found = Vec::new();
+    for insn in insns.iter().map(|&n| &body.f.insns[n]).filter(|i| !i.is_nop()) {
+        let i = body.decode(insn);
+        // The frame is as large as the compiler needs.
+        if i.flow_control() != FlowControl::Next && !insn.is_call() || i.op0_register() == Register::RSP {
+            continue;
+        }
+        let own = |r: &&CodeRef| matches!(r.target, Target::Func { func, .. } if func == id);
+        found.extend(body.refs(insn).iter().filter(|r| !own(r)).map(Item::Refers));
+        let moves = matches!(i.mnemonic(), Mov | Lea | Push | Pop | Movzx | Movaps | Movups | Nop | Test | Cmp);
+        // `xor %eax,%eax` and its like are numbers.
+        let itself = matches!(i.mnemonic(), Xor | Sub | And | Or) && i.op0_register() == i.op1_register();
+        if !insn.is_call() && !moves && !(itself && i.op0_register() != Register::None) {
+            found.push(Item::Computes(i.mnemonic()));
+        }
+        let refers = body.refs(insn).iter().any(|r| r.access == Access::Derived);
+        let numbers = (0..i.op_count()).filter(|&n| !refers && is_immediate(i.op_kind(n))).map(|n| i.immediate(n));
+        let frame = i.memory_base() == Register::RSP && i.mnemonic() == Add;
+        found.extend(numbers.filter(|_| !frame).map(Item::Number));
+    }
+    found
+}
+
+/// Says whether two places set up an object in the same way.
+pub fn same_set_up<'a>(
+    old: Side<'a>,
+    new: Side<'a>,
+    pairs: &'a Correlation,
+    stamps: &'a Stamps,
+) -> impl Fn(&SetUp, &SetUp) -> bool + 'a {
+    let same = Same::new(old, new, pairs, stamps);
+    move |was, is| {
+        let f = &same.old.lifted.functions[was.function.index()];
+        let g = &same.new.lifted.functions[is.function.index()];
+        let (a, b) = (Body::new(f, same.old), Body::new(g, same.new));
+        let (xs, ys) = (items(&a, was.function, &was.insns), items(&b, is.function, &is.insns));
+        let alike = |(x, y): (&Item<'_>, &Item<'_>)| match (x, y) {
+            (Item::Refers(r), Item::Refers(s)) => {
+                let site = Site { access: s.access, functions: Some((f, g)) };
+                r.access == s.access && same.targets(&r.target, &s.target, site)
+            }
+            (Item::Computes(x), Item::Computes(y)) => x == y,
+            (Item::Number(x), Item::Number(y)) => x == y,
+            _ => false,
+        };
+        xs.len() == ys.len() && xs.iter().zip(&ys).all(alike)
+    }
+}
