@@ -330,7 +330,8 @@ pub(super) fn reference(
                 }
         }
         (x, y) => {
-            let site = Site { access, functions: Some((a.f, b.f)) };
+            let indexed = [r, s].iter().any(|r| r.indexed || r.backwards.is_some());
+            let site = Site { access, functions: Some((a.f, b.f)), indexed };
             match (r.stepped, s.stepped) {
                 (Some(m), Some(n)) => m == n && from_start(same, x, y, m, site) && same_in_front(same, r, s),
                 _ => (same.targets(x, y, site) && same_in_front(same, r, s)) || other_reading(same, r, s, site),
@@ -497,7 +498,7 @@ fn branch_forms(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn)
     if !r.branch || !s.branch || !same_branch(a, b, x, y) || (r.field != Field::Pc8 && s.field != Field::Pc8) {
         return None;
     }
-    let site = Site { access: Access::Branch, functions: Some((a.f, b.f)) };
+    let site = Site { access: Access::Branch, functions: Some((a.f, b.f)), indexed: false };
     Some((!same.targets(&r.target, &s.target, site)).then_some(Diff::Retarget))
 }
 
@@ -525,7 +526,7 @@ fn relaxed(same: &Same<'_>, a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn) -> O
     if !form || through.op_kind(0) == OpKind::Memory && !matches!(through.mnemonic(), Mnemonic::Call | Mnemonic::Jmp) {
         return None;
     }
-    let site = Site { access: Access::Derived, functions: Some((a.f, b.f)) };
+    let site = Site { access: Access::Derived, functions: Some((a.f, b.f)), indexed: true };
     let equal = if slot(&r.target) { same.targets(inner, tj, site) } else { same.targets(tj, inner, site) };
     Some((!equal).then_some(Diff::Retarget))
 }

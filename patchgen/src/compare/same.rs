@@ -4,7 +4,7 @@ use super::apart::Apart;
 use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::{Correlation, Side};
-use crate::image::{ImageKind, Section, SectionKind};
+use crate::image::{Image, ImageKind, Section, SectionKind};
 use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -81,9 +81,11 @@ pub(super) struct Site<'a> {
     pub access: Access,
     /// The functions that hold the reference; None inside data.
     pub functions: Option<(&'a Function, &'a Function)>,
+    /// The code may add something to the address: then what is meant need not be what lies there.
+    pub indexed: bool,
 }
 
-pub(super) const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None };
+pub(super) const IN_DATA: Site<'static> = Site { access: Access::Derived, functions: None, indexed: false };
 
 impl<'a> Same<'a> {
     pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation, stamps: &'a Stamps) -> Same<'a> {
@@ -365,6 +367,14 @@ impl<'a> Same<'a> {
         };
         let (left, right) = (a.range.size().saturating_sub(x), b.range.size().saturating_sub(y));
         let (from, to) = (a.range.start.plus(x), b.range.start.plus(y));
+        let merged = |s: Side<'a>, at: Svma| merged_text(s.image, at).filter(|_| !site.indexed);
+        if let (Some(m), Some(n)) = (merged(self.old, from), merged(self.new, to)) {
+            let text = |s: Side<'a>, at: Svma| s.image.bytes(at, m.max(n)).filter(|text| text[0] != 0);
+            let old = text(self.old, from);
+            if old.is_some() && old == text(self.new, to) || self.stamped((from, m), (to, n)) {
+                return true;
+            }
+        }
         match (a.kind, b.kind) {
             (DataKind::Literal, DataKind::Literal) => x == y && self.whole(a, b, assumed),
             (DataKind::String, DataKind::String) => {
@@ -500,6 +510,24 @@ impl<'a> Same<'a> {
                     && self.target(&r.target, &s.target, IN_DATA, assumed)
             })
     }
+}
+
+/// How long the text at `at` can be, with the zero behind it, where a linker has merged texts: it puts each of them, or its tail, anywhere, so
+/// that nobody can rely on what follows. Wider characters have a wider zero.
+fn merged_text(image: &Image, at: Svma) -> Option<u64> {
+    let section = image.section(image.section_at(at)?);
+    let rest = image.bytes(at, section.range.end.0 - at.0)?;
+    let text = |width: usize| {
+        let units = rest.chunks_exact(width);
+        let length = units.clone().position(|unit| unit.iter().all(|&b| b == 0))?;
+        // No character has such a number.
+        let none = |unit: &[u8]| width == 4 && (unit[2] > 0x10 || unit[3] != 0);
+        let possible = width == 1 || !units.take(length).any(none);
+        Some(if possible { (length + 1) * width } else { 0 })
+    };
+    let widths = [1, 2, 4].into_iter().filter(|&width| width <= section.texts && at.0.is_multiple_of(width));
+    let longest = widths.map(|width| text(width as usize)).try_fold(0, |longest, text| Some(longest.max(text?)))?;
+    (longest > 0).then_some(longest as u64)
 }
 
 fn is_constant(d: &Data) -> bool {

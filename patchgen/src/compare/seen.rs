@@ -73,7 +73,7 @@ impl<'a> Counterparts<'a> {
     /// the same as things lie. `close`: the code around must be the same, too.
     pub fn earlier(&self, old: FuncId, new: FuncId, reference: &CodeRef, close: bool) -> Vec<(Svma, bool)> {
         let (f, g) = (&self.same.old.lifted.functions[old.index()], &self.same.new.lifted.functions[new.index()]);
-        let site = Site { access: reference.access, functions: Some((f, g)) };
+        let site = Site { access: reference.access, functions: Some((f, g)), indexed: reference.indexed };
         let around = if close { -AROUND..=AROUND } else { 0..=1 };
         let means_same = |r: &CodeRef| self.same.targets(&r.target, &reference.target, site);
         let refs = self.counterparts(f, g, reference, around);
@@ -96,7 +96,7 @@ impl<'a> Counterparts<'a> {
     }
 
     fn denote_the_same(&self, (f, r): (&Function, &CodeRef), (g, s): (&Function, &CodeRef)) -> bool {
-        let site = Site { access: s.access, functions: Some((f, g)) };
+        let site = Site { access: s.access, functions: Some((f, g)), indexed: s.indexed };
         self.is_distinct(&s.target) && self.same.targets(&r.target, &s.target, site)
     }
 

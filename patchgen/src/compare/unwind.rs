@@ -1,11 +1,11 @@
 //! Exception tables (LSDA) and unwind programs of two functions whose code is the same.
 
-use super::same::{Same, Site};
+use super::same::{IN_DATA, Same};
 use crate::addr::{Svma, SvmaRange};
 use crate::correlate::Side;
 use crate::image::lsda::{Head, encoded, uleb};
 use crate::image::{DynReloc, Fde, Image};
-use crate::lift::{Access, Function, Target};
+use crate::lift::{Function, Target};
 
 /// A place in a function: (part, offset).
 type Place = (u8, u32);
@@ -113,7 +113,7 @@ fn same_type(same: &Same<'_>, t: u64, u: u64, indirect: bool) -> bool {
         Some(data.map_or(Target::Unknown(a), |&data| Target::Data { data, offset: 0 }))
     };
     match (target(same.old, t), target(same.new, u)) {
-        (Some(x), Some(y)) => same.targets(&x, &y, Site { access: Access::Derived, functions: None }),
+        (Some(x), Some(y)) => same.targets(&x, &y, IN_DATA),
         _ => false,
     }
 }

@@ -65,6 +65,8 @@ pub struct Section {
     pub align: u64,
     pub writable: bool,
     pub has_bytes: bool,
+    /// Bytes of the widest characters, if the section has nothing but texts that end in a zero and that a linker merged; else 0.
+    pub texts: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -38,9 +38,22 @@ pub(super) fn read(elf: &Elf<'_>) -> Result<Vec<Section>, ImageError> {
             align: s.sh_addralign(LE).max(1),
             writable: flags.contains(elf::SHF_WRITE),
             has_bytes,
+            texts: merged_texts(s, elf.section_name(s)?),
         });
     }
     Ok(out)
+}
+
+/// Link editors leave the flags and the width where all that goes into a section has them. lld leaves the flags where anything has, without a width,
+/// and mold (before 2.0) gives no width at all, but what it calls so has texts only, of all widths.
+fn merged_texts(s: &SectionHeader, name: &str) -> u64 {
+    let flags = s.sh_flags(LE);
+    let merged = flags.contains(elf::SHF_MERGE | elf::SHF_STRINGS) && !flags.contains(elf::SHF_WRITE);
+    match s.sh_entsize(LE) {
+        width @ (1 | 2 | 4) if merged => width,
+        0 if merged && name == ".rodata.str" => s.sh_addralign(LE).clamp(1, 4),
+        _ => 0,
+    }
 }
 
 /// A loaded section must lie in one PT_LOAD and show the bytes that the segment shows.
