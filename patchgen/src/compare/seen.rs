@@ -6,6 +6,7 @@ use super::stamps::Stamps;
 use super::text;
 use crate::addr::{FuncId, Svma};
 use crate::correlate::{Correlation, Side};
+use crate::image::Binding;
 use crate::lift::{Access, CodeRef, DataKind, Function, Insn, Target};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
@@ -39,6 +40,12 @@ pub struct Counterparts<'a> {
 impl<'a> Counterparts<'a> {
     pub fn new(old: Side<'a>, new: Side<'a>, pairs: &'a Correlation) -> Counterparts<'a> {
         Counterparts { same: Same::new(old, new, pairs, &EXACT) }
+    }
+
+    /// Whether all thread-local variables have the offsets that they had. A stripped file doesn't say.
+    pub fn threads_stay(&self) -> bool {
+        let named = |s: Side<'_>| s.image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
+        named(self.same.old) && named(self.same.new) && !self.same.threads_moved()
     }
 
     /// `reference` is one of `new`'s that isn't certain to be one.

@@ -10,7 +10,7 @@ use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, CodeEdit, DataChange, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, Data, DataKind, Field, Slot, Target};
+use crate::lift::{CodeRef, Data, DataKind, Field, Slot, Target, Unprovable};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -481,8 +481,10 @@ impl<'a> Closure<'a, '_> {
             self.finding(Severity::Refuse, codes::OPAQUE_CHANGED, &function.name, message);
             return;
         }
-        self.set.references.refused += function.unprovable.len();
-        for u in &function.unprovable {
+        let right = |u: &&Unprovable| u.number && self.binder.counterparts.threads_stay();
+        let unproven: Vec<_> = function.unprovable.iter().filter(|u| !right(u)).collect();
+        self.set.references.refused += unproven.len();
+        for u in unproven {
             self.finding(
                 Severity::Refuse,
                 Code(u.code),

@@ -166,6 +166,7 @@ impl Assembler<'_> {
                 && !table_starts.contains(&at)
             {
                 f.unprovable.push(Unprovable {
+                    number: false,
                     code: 210,
                     at: t.table.at,
                     what: format!("jump table may go on past {at}, to which something else refers"),
@@ -173,6 +174,7 @@ impl Assembler<'_> {
             }
             if t.doubtful {
                 f.unprovable.push(Unprovable {
+                    number: false,
                     code: 210,
                     at: t.table.at,
                     what: "jump table, or numbers that lead into the function: its use isn't seen".into(),
@@ -185,6 +187,7 @@ impl Assembler<'_> {
         let large_model = self.body.parts.iter().any(|s| image.dynamic_in(s.range).next().is_some());
         if large_model {
             f.unprovable.push(Unprovable {
+                number: false,
                 code: 215,
                 at: first.range.start,
                 what: "the dynamic linker changes its code (text relocations)".into(),
@@ -313,6 +316,7 @@ impl Assembler<'_> {
                     if short && !matches!(target, Target::Func { part: 0, offset: 0, .. }) {
                         f.opaque = true;
                         f.unprovable.push(Unprovable {
+                            number: false,
                             code: 211,
                             at,
                             what: format!("short jump out of the function, to {a}"),
@@ -376,6 +380,7 @@ impl Assembler<'_> {
             Target::Unknown(_) if !certain => {}
             Target::Unknown(_) => {
                 f.unprovable.push(Unprovable {
+                    number: false,
                     code: 212,
                     at,
                     what: format!("refers to {a}, where nothing is known to be"),
@@ -383,6 +388,7 @@ impl Assembler<'_> {
             }
             Target::Linker(n) if **n == *"_GLOBAL_OFFSET_TABLE_" && access == Access::Derived => {
                 f.unprovable.push(Unprovable {
+                    number: false,
                     code: 215,
                     at,
                     what: "computes addresses from the base of the GOT".into(),
@@ -390,6 +396,7 @@ impl Assembler<'_> {
             }
             Target::Tls { symbol: None, .. } => {
                 f.unprovable.push(Unprovable {
+                    number: false,
                     code: 214,
                     at,
                     what: "refers to a thread-local variable without a symbol".into(),
@@ -521,6 +528,7 @@ impl Assembler<'_> {
             .filter_map(|t| Some((t.at, self.resolver.objects.ending_at(t.at).filter(|(.., id)| used(*id))?)))
             .collect();
         f.unprovable.extend(both.into_iter().map(|(at, (.., id))| Unprovable {
+            number: false,
             code: 211,
             at,
             what: format!(
@@ -610,6 +618,7 @@ impl Assembler<'_> {
                     r.backwards = None;
                 }
                 None => f.unprovable.push(Unprovable {
+                    number: false,
                     code: 211,
                     at,
                     what: format!("{a} may be the end of a constant to which nothing else refers"),

@@ -117,6 +117,7 @@ pub(super) fn decode(image: &Image, space: &Space, range: SvmaRange, room: &mut 
         let offset = (i.ip() - range.start.0) as u32;
         if i.is_invalid() {
             piece.bad.push(Unprovable {
+                number: false,
                 code: 213,
                 at: Svma(i.ip()),
                 what: "bytes that are not an instruction".into(),

@@ -292,6 +292,8 @@ pub struct Unprovable {
     pub code: u16,
     pub at: Svma,
     pub what: String,
+    /// It is about a number in an instruction, which stands for the same where no thread-local variable moved.
+    pub number: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -202,6 +202,7 @@ pub(super) fn check_bounds(
                 let behind = (table.entries.len() as u64..bound).map_while(|k| entry(image, table.at, k, table.field));
                 table.beyond = behind.take_while(code).collect();
                 bad.push(Unprovable {
+                    number: false,
                     code: 210,
                     at: piece.range.start.plus(u64::from(stop)),
                     what: format!(

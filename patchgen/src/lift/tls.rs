@@ -139,6 +139,7 @@ fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
         let n = n as usize;
         if !(n + 1..=n + 2).any(|k| code.get(k).is_some_and(|c| takes_block(&code[n], c))) {
             piece.bad.push(Unprovable {
+                number: false,
                 code: 214,
                 at: Svma(code.get(n).map_or(0, |c| c.ip())),
                 what: "passes a pair of thread-local storage in a way that doesn't say what it stands for".into(),
@@ -168,6 +169,7 @@ fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
         };
         if n > 0 && finds_block(&code[n - 1], i, tls) {
             piece.bad.push(Unprovable {
+                number: true,
                 code: 214,
                 at: Svma(i.ip()),
                 what: "computes the start of the thread-local block from its size".into(),
@@ -180,6 +182,7 @@ fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
                 add(at.displacement_offset(), Field::Dtpoff32, i.memory_displacement64() as i64, Use::Dtp);
             } else {
                 piece.bad.push(Unprovable {
+                    number: false,
                     code: 214,
                     at: Svma(i.ip()),
                     what: "uses a TLS descriptor both for the block and for a variable".into(),
@@ -187,7 +190,8 @@ fn track(image: &Image, tls: &TlsMap, piece: &mut Piece, entry: Entry) {
             }
             continue;
         }
-        let mut unclear = |what: &str| piece.bad.push(Unprovable { code: 214, at: Svma(i.ip()), what: what.into() });
+        let mut unclear =
+            |what: &str| piece.bad.push(Unprovable { code: 214, at: Svma(i.ip()), what: what.into(), number: true });
         if memory && i.segment_prefix() != Register::FS && at.displacement_size() == 4 && !i.is_ip_rel_memory_operand()
         {
             let base = bit(i.memory_base());
