@@ -320,3 +320,32 @@ fn another_jump_behind_a_hole_is_found() {
     });
     assert!(text.contains("differs: step"), "{text}");
 }
+
+/// Two numbers, read as one, are the distance from their place to an instruction of the function that reads them, in the new build only.
+#[test]
+fn numbers_of_two_bytes_are_no_table() {
+    const NUMBERS: &str = r#"
+        #ifdef NEW
+        #define FRONT ".skip 32, 0x90\n"
+        #define BACK "0"
+        #else
+        #define FRONT ""
+        #define BACK "32"
+        #endif
+        __asm__(".text\n" FRONT ".globl number\n.type number,@function\nnumber:\n"
+                "lea .Lnumbers(%rip),%rcx\nmovzwl (%rcx,%rdi,2),%eax\n.Lthen: add $1,%eax\nret\n.size number,.-number\n"
+                ".section .rodata\n.p2align 2\n.Lnumbers: .long .Lthen+" BACK "-.Lnumbers, 0x60005\n.text\n");
+        int number(long i);
+        __attribute__((noinline)) int changed(int x) {
+        #ifdef NEW
+            return x * 5 + number(x & 3);
+        #else
+            return x * 3 + number(x & 3);
+        #endif
+        }
+        int main(int argc, char **argv) { return changed(argc); }
+    "#;
+    let pair = Pair::build(NUMBERS, "gcc", "-O2 -fPIE -pie");
+    let report = pair.report(&pair.payload()).expect("a sound payload");
+    assert!(report.disagreements.is_empty(), "{}", report.text());
+}

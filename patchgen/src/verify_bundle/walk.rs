@@ -235,6 +235,14 @@ impl Walker<'_, '_> {
         None
     }
 
+    /// Whether the next instruction reads an element of less than four bytes from where this one takes the address of: no entry of a jump table.
+    fn reads_halves(&self, take: &Insn) -> bool {
+        let next = self.prover.decoder.decode(self.prover.n, take.end());
+        let (Some(Operand::Reg(taken)), Some(next)) = (take.operands.first(), next) else { return false };
+        let read = |o: &Operand| matches!(o, Operand::Mem { base, index: 1.., size: 1..4, .. } if base == taken);
+        take.verb() == "lea" && next.verb() != "lea" && next.operands.iter().any(read)
+    }
+
     /// Two addresses that code goes on from to what lies so far in front: what begins there, and all between, is the same, if it is constant.
     fn in_front(&mut self, p: u64, n: u64, back: i64) -> Proof {
         let between = |world: &World, at: u64| {
@@ -396,7 +404,8 @@ impl Walker<'_, '_> {
             if let Some(back) = self.steps_back(b) {
                 return self.in_front(p, n, back);
             }
-            return if self.table(p, n) { Ok(()) } else { self.prover.place(p, n, how) };
+            let jumps = !self.reads_halves(b) && self.table(p, n);
+            return if jumps { Ok(()) } else { self.prover.place(p, n, how) };
         }
         if Insn::thread_relative(y) && *base == 0 && *e < 0 {
             let known = self.prover.n.thread_local(*e + self.prover.n.tls_block).next().is_some();
