@@ -299,7 +299,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
         }
     };
     findings.extend(stamped(stamps));
-    let settled = settle::settle(b.image, b.lifted, &changes, debug.map(|(_, is)| is))?;
+    let settled = settle::settle(b.image, (a.lifted, &pairs), b.lifted, &changes, debug.map(|(_, is)| is))?;
     let built_with = debug.map(|((x, _), (y, _))| drift::built_with([x, y])).unwrap_or_default();
     settled.apply(lifted);
     let (left, reset) = (BTreeSet::new(), BTreeSet::new());

@@ -2,10 +2,11 @@
 
 use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::{self, ChangeSet, DataDiff};
-use crate::correlate::Side;
+use crate::correlate::{Correlation, Side};
 use crate::dwarf::DebugInfo;
 use crate::image::{Binding, Image, ImageError, SectionKind};
 use crate::lift::{Access, CodeRef, DataKind, DataRef, Field, Function, Lifted, Shape, Slot, Target, Word, displaced};
+use crate::rust_names::is_rust;
 use crate::types::{self, Part, Survey};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,7 @@ pub(crate) struct Settled {
 /// When debug information is damaged.
 pub(crate) fn settle(
     image: &Image,
+    (old, pairs): (&Lifted, &Correlation),
     new: &Lifted,
     changes: &ChangeSet,
     debug: Option<(&DebugInfo<'_>, &Survey)>,
@@ -38,7 +40,7 @@ pub(crate) fn settle(
     let (((words, ends), (addresses, members)), (pointers, shapes)) = rayon::join(
         || {
             rayon::join(
-                || rayon::join(|| words(new, changes, debug), || ends(image, new, changes, info)),
+                || rayon::join(|| words(new, changes, debug), || ends(image, (old, pairs), new, changes, info)),
                 || rayon::join(|| addresses(new, changes, info), || members(image, new, changes, info)),
             )
         },
@@ -253,9 +255,10 @@ fn members(
 }
 
 /// Addresses of the changed functions that can't be the end of an object in front of them, because that is no array: where the function takes
-/// that object's address besides, only if what lies behind is there for nothing else.
+/// that object's address besides, only if what lies behind is there for nothing else, or in Rust was named as often before the object was there.
 fn ends(
     image: &Image,
+    (old, pairs): (&Lifted, &Correlation),
     new: &Lifted,
     changes: &ChangeSet,
     (info, survey): (&DebugInfo<'_>, &Survey),
@@ -274,7 +277,9 @@ fn ends(
         let only = matches!(r.target, Target::Data { data, offset: 0 } if uses.get(&data) == Some(&1) && is_private(image, new, data));
         let meant_by_nobody = |data: &DataId| {
             let range = new.data[data.index()].range;
-            single.get(&range.start) == Some(&range.size()) && (only || !takes(new, &new.functions[id.index()], *data))
+            let names_both = takes(new, &new.functions[id.index()], *data);
+            single.get(&range.start) == Some(&range.size())
+                && (only || !names_both || as_before((old, pairs), new, (id, r), *data))
         };
         (id, n, ended(new, r).filter(meant_by_nobody).collect())
     };
@@ -315,6 +320,28 @@ fn shapes(
         (id, Shape { single: whole, parts: parts.remove(&at).unwrap_or_default() })
     };
     Ok(asked.into_iter().map(shape).collect())
+}
+
+/// Whether the old version of a function of Rust, when `object` wasn't there, named what now lies behind it as often as the function may do: none of
+/// its references is left to be the end of `object`, of which Rust makes an address only in order to walk an array.
+fn as_before(
+    (old, pairs): (&Lifted, &Correlation),
+    new: &Lifted,
+    (id, reference): (FuncId, &CodeRef),
+    object: DataId,
+) -> bool {
+    let function = &new.functions[id.index()];
+    let Target::Data { data: behind, offset: 0 } = reference.target else { return false };
+    let (Some(earlier), Some(was)) = (pairs.func_to_old[id.index()], pairs.data_to_old[behind.index()]) else {
+        return false;
+    };
+    let names = |r: &CodeRef, data: DataId| matches!(r.target, Target::Data { data: d, offset: 0 } if d == data);
+    let before = &old.functions[earlier.old.index()].refs;
+    // What the compiler has for tables of exceptions and for the module's end, no code walks.
+    let own = |data: DataId| !["DW.ref.", "__dso_handle"].iter().any(|n| old.data[data.index()].name.starts_with(n));
+    let before = before.iter().filter(|r| names(r, was.old) && !ended(old, r).any(own)).count();
+    let now = function.refs.iter().filter(|r| names(r, behind)).count();
+    is_rust(&function.name) && pairs.data_to_old[object.index()].is_none() && now <= before
 }
 
 /// How often code and data refer to each datum, in any reading.
