@@ -226,6 +226,7 @@ pub fn compare<'d>(old: &'d Loaded, new: &'d mut Loaded, stamps: &Stamps) -> Res
             let is = Scoped { image: b.image, lifted: b.lifted, info: y, variables: q.variables(), parts: q.parts() };
             let units = Units::of(x, y);
             let shared = correlate::pair_by_scope(&mut pairs, was, is, &units);
+            correlate::pair_instances(&mut pairs, was, is);
             (shared, Some(units))
         }
         None => (Shared::unknown(a, b), None),

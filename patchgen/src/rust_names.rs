@@ -15,3 +15,9 @@ pub(crate) fn is_rust(name: &str) -> bool {
     let tagged = name.strip_prefix("_R").and_then(|n| n.bytes().next());
     tagged.is_some_and(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) || without_rust_hash(name).len() < name.len()
 }
+
+/// What paths in Rust's library begin with.
+pub(crate) const LIBRARY: &[&str] = &["core::", "std::", "alloc::"];
+
+/// Where it is said to have been built, by its makers and by Debian.
+pub(crate) const LIBRARY_SOURCES: &[&str] = &["/rustc/", "/rust/deps/", "/usr/src/rustc-"];

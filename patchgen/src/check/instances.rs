@@ -11,6 +11,7 @@ use crate::dwarf::{DebugInfo, UnitId};
 use crate::image::{DynReloc, Image, ImageError, Import, SectionKind};
 use crate::include::{Analysis, Kept, Migration, Migrations};
 use crate::lift::{Data, DataKind, DataRef, Function, Lifted, Slot, Target};
+use crate::rust_names::{LIBRARY, LIBRARY_SOURCES};
 use crate::types::{Frame, Frames, LayoutChange, Reach, Survey, TypeDiff, frames, is_lambda};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -239,12 +240,6 @@ const COPYING: &[&str] = &[
 /// Compilers that describe only what a unit defines, and what that refers to.
 const SILENT: &[&str] = &["clang", "rustc"];
 
-/// What names of its library's types have in them.
-const RUST_LIBRARY: &[&str] = &["core::", "std::", "alloc::"];
-
-/// Where it is said to have been built, by its makers and by Debian.
-const RUST_SOURCES: &[&str] = &["/rustc/", "/rust/deps/", "/usr/src/rustc-"];
-
 /// Versions of symbols of libraries that have no others which do.
 const KNOWN: &[&str] = &["GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_"];
 
@@ -410,9 +405,9 @@ impl Judge<'_> {
         let silent: BTreeSet<&str> = match private {
             true => BTreeSet::new(),
             // Rust's library knows no types but its own.
-            false if RUST_LIBRARY.iter().any(|library| name.contains(library)) => self.silent.clone(),
+            false if LIBRARY.iter().any(|library| name.contains(library)) => self.silent.clone(),
             false => {
-                let others = |unit: &&str| !RUST_SOURCES.iter().any(|path| unit.starts_with(path));
+                let others = |unit: &&str| !LIBRARY_SOURCES.iter().any(|path| unit.starts_with(path));
                 self.silent.iter().copied().filter(others).collect()
             }
         };

@@ -2,12 +2,14 @@
 
 mod content;
 mod counted;
+mod instances;
 mod names;
 mod objects;
 mod pairing;
 mod scopes;
 mod units;
 
+pub use instances::pair_instances;
 pub use names::{Stem, is_counted_function, own_name, stem};
 pub use objects::{Doubtful, doubtful, settle};
 pub use scopes::{Scoped, Shared, pair_by_scope};
