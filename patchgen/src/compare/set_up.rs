@@ -187,7 +187,7 @@ pub fn same_set_up<'a>(
         let (xs, ys) = (items(&a, was.function, &was.insns), items(&b, is.function, &is.insns));
         let alike = |(x, y): (&Item<'_>, &Item<'_>)| match (x, y) {
             (Item::Refers(r), Item::Refers(s)) => {
-                let site = Site { access: s.access, functions: Some((f, g)) };
+                let site = Site { access: s.access, functions: Some((f, g)), indexed: s.indexed };
                 r.access == s.access && same.targets(&r.target, &s.target, site)
             }
             (Item::Computes(x), Item::Computes(y)) => x == y,
