@@ -4,12 +4,12 @@
 //#Expect: live
 //#Warm: set 1
 //#After: get => busy
-//#After: set 2
+//#After: set 2 => set
 //#After: get => stuck
-//#After: set 0
+//#After: set 0 => set
 //#After: get => idle
 //#Reverted: get => idle
-//#Reverted: set 2
+//#Reverted: set 2 => set
 //#Reverted: get => idle
 #include "scenario.h"
 
@@ -29,7 +29,7 @@ static NOINLINE void set(int k) {
 void command(const char *line) {
     int k;
     if (sscanf(line, "set %d", &k) == 1)
-        set(k);
+        set(k), puts("set");
     else
         puts(state);
 }

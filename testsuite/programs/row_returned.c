@@ -2,6 +2,7 @@
 //#Hazard: D2,D4
 //#Matrix: cc=gcc,clang opt=-O2,-O1 kind=pie,nopie,shared
 //#Expect: live
+//#Expect[kind=nopie]: safe
 //#Warm: push 2
 //#Warm: push 3
 //#After: add => 5 of 1

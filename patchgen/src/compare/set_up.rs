@@ -161,7 +161,7 @@ fn items<'a>(body: &Body<'a>, id: FuncId, insns: &[usize]) -> Vec<Item<'a>> {
         let moves = matches!(i.mnemonic(), Mov | Lea | Push | Pop | Movzx | Movaps | Movups | Nop | Test | Cmp);
         // `xor %eax,%eax` and its like are numbers.
         let itself = matches!(i.mnemonic(), Xor | Sub | And | Or) && i.op0_register() == i.op1_register();
-        if !insn.is_call() && !moves && !(itself && i.op0_register() != Register::None) {
+        if !(insn.is_call() || moves || itself && i.op0_register() != Register::None) {
             found.push(Item::Computes(i.mnemonic()));
         }
         let refers = body.refs(insn).iter().any(|r| r.access == Access::Derived);

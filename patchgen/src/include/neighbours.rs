@@ -54,22 +54,28 @@ impl Binder<'_> {
         }
     }
 
-    /// Whether a reference that is the start of a text or the end of `before`, a text too, is the start because the old version of the function
-    /// refers to that text as often, and can't mean another one's end by it: the end of `before` would be one reference more.
+    /// Whether a reference that is the start of a text or the end of `before`, a text too, is the start: the code adds nothing to either address, so
+    /// that it doesn't walk there itself, and the old version of the function refers to that text as often. The end of `before`, which somebody
+    /// else would have to be given, would be one reference more.
     pub(super) fn is_as_often(&self, reference: &CodeRef, place: &Place, before: DataId, within: FuncId) -> bool {
         let (old, new) = (self.analysis.old, self.analysis.new);
         let (&Target::Data { data, offset: 0 }, &Place::Old(at)) = (&reference.target, place) else { return false };
         let (Some(earlier), Some(&object)) = (self.old_func(within), old.data_at.get(&at)) else { return false };
-        let texts = [data, before].iter().all(|id| new.data[id.index()].kind == DataKind::String);
-        if !texts || reference.indexed || reference.access != Access::Derived {
+        if [data, before].iter().any(|id| new.data[id.index()].kind != DataKind::String) {
             return false;
         }
-        let starts = |f: &'_ Function, text: DataId| {
-            f.refs.iter().filter(|r| matches!(r.target, Target::Data { data, offset: 0 } if data == text)).count()
+        // How often a function has the start; None where it may do more than hand it on.
+        let starts = |f: &Function, text: DataId| {
+            let mut all = f.refs.iter().filter(|r| matches!(r.target, Target::Data { data, .. } if data == text));
+            let plain = |r: &CodeRef| {
+                !r.indexed && r.access == Access::Derived && matches!(r.target, Target::Data { offset: 0, .. })
+            };
+            all.try_fold(0, |n, r| plain(r).then_some(n + 1))
         };
         let (earlier, function) = (&old.functions[earlier.index()], &new.functions[within.index()]);
-        let mut had = earlier.refs.iter().filter(|r| matches!(r.target, Target::Data { data, .. } if data == object));
-        had.all(|r| r.alternatives.iter().all(|&(other, _)| !uses(old, earlier, other)))
-            && starts(earlier, object) >= starts(function, data)
+        match (starts(earlier, object), starts(function, data), starts(function, before)) {
+            (Some(was), Some(is), Some(_)) => was >= is,
+            _ => false,
+        }
     }
 }
