@@ -1,7 +1,7 @@
-// What runs once at a first use changes, in its own function or in what only that calls: a static object of a function, a thread's objects, a
-// function given to pthread_once. A process has passed it.
+// What runs once at a first use changes, in its own function or in what only that calls: a static object of a function, a function given to
+// pthread_once. A process has passed it.
 //#Hazard: D2,D10
-//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared cflags=-DTABLE,-DHELPER,-DNUMBER,-DSINGLE,-DONCE,-DTHREAD
+//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared cflags=-DTABLE,-DHELPER,-DNUMBER,-DSINGLE,-DONCE
 //#Expect: start
 //#Call: get c
 //#Call: get a
@@ -91,21 +91,6 @@ static void fill() {
 NOINLINE const Table &table() {
     pthread_once(&done, fill);
     return all;
-}
-#endif
-
-#ifdef THREAD
-static NOINLINE Table made() {
-    Table all;
-    for (int i = 1; i <= LAST; i++)
-        all[std::string(1, static_cast<char>('a' + i - 1))] = i;
-    return all;
-}
-
-static thread_local Table own = made();
-
-NOINLINE const Table &table() {
-    return own;
 }
 #endif
 
