@@ -409,7 +409,9 @@ impl<'a> Prover<'a> {
             }
             if self.n.fixed && len - at >= 8 {
                 let (x, y) = (self.p.word(a), self.n.word(b));
+                // Bytes that are no word, and the same, are no address either.
                 if let (Some(x), Some(y)) = (x, y)
+                    && (b.is_multiple_of(8) || x != y)
                     && self.n.mapped(y)
                     && self.p.mapped(x)
                 {
