@@ -172,7 +172,9 @@ fn switch_in_time(pair: &Pair, target: &Target, begun: Instant) -> Result<bool> 
     if begun.elapsed() >= BLOCKED {
         return Ok(false);
     }
-    if let Some(output) = hpatch("signals", target, "apply", &[&pair.bundle.to_string_lossy()], "")? {
+    // A thread that moves bytes is waited for during half of the timeout, which has to be over before its call is.
+    let options = [&*pair.bundle.to_string_lossy(), "--timeout", "1.3"];
+    if let Some(output) = hpatch("signals", target, "apply", &options, "")? {
         // The process ends with its call, which began a little earlier than was noted.
         if output.code() != Some(0) && begun.elapsed() + BLOCKED / 10 >= BLOCKED {
             return Ok(false);
@@ -299,7 +301,7 @@ fn refused() -> Result<()> {
         target.ask(state)?;
         let old = target.ask("value")?;
         let before = Snapshot::take(target.pid())?;
-        let more = [&*pair.bundle.to_string_lossy(), "--timeout", "1"];
+        let more = [&*pair.bundle.to_string_lossy(), "--timeout", "1.3"];
         let Some(output) = hpatch("signals", &target, "apply", &more, "")? else { return target.finish() };
         let output = output.expect(exit)?;
         check!(output.text().contains("HP1209"), "{state}: {}", output.describe());
