@@ -101,3 +101,11 @@ fn what_a_source_file_has_for_itself_nobody_else_knows() {
     ];
     each(C, &files, "live");
 }
+
+#[test]
+fn the_compilers_own_end_of_an_exception_knows_no_type() {
+    let source = "static __attribute__((noinline)) int may(int n) { if (n > 5) throw n; return n; }\n\
+                  static __attribute__((noinline)) int step(int n) PICK(, noexcept) { return may(n) + PICK(1, 2); }\n\
+                  int main(int c, char **) { return step(c); }";
+    each(["g++", "clang++"], &[("a.cc", source)], "live");
+}
