@@ -1,10 +1,11 @@
 // The rows of a table of constants change places, and a session has the address of one. Beside it one whose row has another value, and one of
-// which nobody keeps the address.
+// which nobody keeps the address; and one where a caller has it until it returns (`RETURNED`).
 //#Hazard: D4
-//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,shared cflags=-DKEPT,-DNAMED,-DVALUE,-DINDEXED
+//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,shared cflags=-DKEPT,-DNAMED,-DVALUE,-DINDEXED,-DRETURNED
 //#Expect: live
 //#Expect[cflags=-DKEPT]: start
 //#Expect[cflags=-DNAMED]: start
+//#Expect[cflags=-DRETURNED]: start
 //#Warm: open put
 //#Call: open get
 //#Call: run
@@ -54,14 +55,21 @@ void command(const char *line) {
     printf("%d, first %s\n", cost, rows[0].name);
 }
 #else
-static const struct row **session;
-
 static NOINLINE const struct row *find(const char *name) {
     for (int i = 0; i < 2; i++)
         if (!strcmp(rows[i].name, name))
             return &rows[i];
     return NULL;
 }
+
+#ifdef RETURNED
+void command(const char *line) {
+    const struct row *found = find(strncmp(line, "open ", 5) ? "get" : line + 5);
+    fflush(stdout);
+    printf("%s %d %d, first %s\n", found->name, found->run(), found->cost, rows[0].name);
+}
+#else
+static const struct row **session;
 
 void command(const char *line) {
     if (!session)
@@ -70,4 +78,5 @@ void command(const char *line) {
         *session = find(line + 5);
     printf("%s %d %d, row %d\n", (*session)->name, (*session)->run(), (*session)->cost, (int)(*session - rows));
 }
+#endif
 #endif

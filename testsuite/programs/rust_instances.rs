@@ -1,12 +1,13 @@
-// Rust: instances of one generic function, all of which change alike. Live objects lead to them by tables; which is which, their names and what
-// debug information says of them tell, also where one is generic over a closure.
+// Rust: instances of one generic function, all of which change alike, and one more. Live objects lead to them by tables; which is which, their names
+// and what debug information says of them tell, also where one is generic over a closure. Where the type is new, too (`added`), all have other hashes.
 //#Hazard: C4,I1
-//#Matrix: opt=-O2,-O3 cflags=,-Ccodegen-units=16,-Csymbol-mangling-version=v0
+//#Matrix: opt=-O2,-O3 cflags=,-Ccodegen-units=16,-Csymbol-mangling-version=v0,--cfg=added
 //#Expect: live
+//#Expect[cflags=--cfg=added]: safe
 //#Warm: keep 3
 //#After: show => day 1; night 2; dusk 3; low 3; high 300
-//#Reverted: show => day=1 night=2 dusk=3 low=3 high=300 low=4 high=400
-//#After: keep 4 => day 1; night 2; dusk 3; low 3; high 300; low 4; high 400
+//#Reverted: keep 5 => day=1 night=2 dusk=3 low=3 high=300 dawn 4; low=4 high=400 low=5 high=500
+//#After: keep 4 => day 1; night 2; dusk 3; low 3; high 300; dawn 4; low 4; high 400
 use std::ffi::{c_char, CStr};
 use std::io::Write;
 use std::marker::PhantomData;
@@ -31,6 +32,16 @@ impl Kind for Night {
 impl Kind for Dusk {
     fn name() -> &'static str {
         "dusk"
+    }
+}
+
+#[cfg(any(new, not(added)))]
+#[cfg_attr(not(new), allow(dead_code))]
+struct Dawn;
+#[cfg(any(new, not(added)))]
+impl Kind for Dawn {
+    fn name() -> &'static str {
+        "dawn"
     }
 }
 
@@ -65,6 +76,10 @@ fn keep(low: u32) {
         kept.push(Box::new(Of::<Day>(1, PhantomData)));
         kept.push(Box::new(Of::<Night>(2, PhantomData)));
         kept.push(Box::new(Of::<Dusk>(3, PhantomData)));
+    }
+    #[cfg(new)]
+    if low == 4 {
+        kept.push(Box::new(Of::<Dawn>(4, PhantomData)));
     }
     kept.push(Box::new(Called("low", move || low)));
     kept.push(Box::new(Called("high", move || high)));

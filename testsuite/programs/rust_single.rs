@@ -5,6 +5,7 @@
 //#Warm: names
 //#After: names => 1 names: x y, 7 failed
 //#After: names => 2 names: x y, 8 failed
+//#After: count => 2
 //#Reverted: names => 3 names: x y
 use std::ffi::{c_char, CStr};
 use std::io::Write;
@@ -12,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
 
 static ASKED: AtomicU64 = AtomicU64::new(0);
-static NAMES: OnceLock<Vec<&'static str>> = OnceLock::new();
 #[cfg(new)]
 static FAILS: AtomicU64 = AtomicU64::new(7);
+static NAMES: OnceLock<Vec<&'static str>> = OnceLock::new();
 
 #[inline(never)]
 fn names() -> String {
@@ -25,10 +26,19 @@ fn names() -> String {
     format!("{asked} names: {names}")
 }
 
+#[inline(never)]
+fn count() -> usize {
+    NAMES.get().map_or(0, Vec::len)
+}
+
 #[no_mangle]
 pub extern "C" fn command(line: *const c_char) {
     // SAFETY: the driver passes a terminated line.
-    let _ = unsafe { CStr::from_ptr(line) };
-    println!("{}", names());
+    let line = unsafe { CStr::from_ptr(line) };
+    if line.to_bytes().starts_with(b"count") {
+        println!("{}", count());
+    } else {
+        println!("{}", names());
+    }
     let _ = std::io::stdout().flush();
 }

@@ -155,6 +155,18 @@ impl Target {
         self.complaints.lock().map(|text| text.clone()).unwrap_or_default()
     }
 
+    /// Waits until it has written all these words to its standard error: an answer may be read before what was written earlier there.
+    pub fn complains(&self, words: &[&str]) -> Result<()> {
+        let start = std::time::Instant::now();
+        while let Some(missing) = words.iter().find(|word| !self.complaints().contains(**word)) {
+            if start.elapsed() > ANSWER_LIMIT {
+                fail!("nothing of `{missing}` on its standard error:\n{}", tail(&self.complaints(), 20));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     fn lost(&mut self, what: &str) -> Failure {
         thread::sleep(Duration::from_millis(50));
         let end = match self.child.try_wait() {

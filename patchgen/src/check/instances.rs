@@ -65,12 +65,12 @@ impl Calls {
             for reference in &function.refs {
                 match reference.target {
                     Target::Func { func, .. } if reference.branch => direct.push((func, caller)),
-                    ref other => address_of(other).into_iter().for_each(&mut take),
+                    ref other => other.entry().into_iter().for_each(&mut take),
                 }
             }
         }
         for datum in &lifted.data {
-            datum.refs.iter().chain(&datum.ambiguous).filter_map(|r| address_of(&r.target)).for_each(&mut take);
+            datum.refs.iter().chain(&datum.ambiguous).filter_map(|r| r.target.entry()).for_each(&mut take);
         }
         for reloc in image.dynamic.values() {
             let target = match reloc {
@@ -98,15 +98,6 @@ impl Calls {
     pub fn callers(&self, func: FuncId) -> impl Iterator<Item = FuncId> + Clone + '_ {
         let first = self.direct.partition_point(|&(callee, _)| callee < func);
         self.direct[first..].iter().take_while(move |&&(callee, _)| callee == func).map(|&(_, caller)| caller)
-    }
-}
-
-/// The function whose address a target is or holds.
-pub(super) fn address_of(target: &Target) -> Option<FuncId> {
-    match target {
-        Target::Func { func, part: 0, offset: 0 } => Some(*func),
-        Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => address_of(inner),
-        _ => None,
     }
 }
 

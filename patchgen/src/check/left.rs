@@ -7,7 +7,7 @@ use super::{Context, Findings};
 use crate::addr::{DataId, FuncId};
 use crate::diag::Severity;
 use crate::image::{Binding, Image};
-use crate::lift::{Function, Slot, Target};
+use crate::lift::Function;
 use patchfmt::codes;
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
             let message = format!("`{name}` can't stay old: {why}");
             findings.add(Severity::Refuse, codes::LEFT_OPEN, name, message);
         };
-        for callee in old.refs.iter().filter_map(|r| func_of(&r.target)).filter(|f| gone.contains(f)) {
+        for callee in old.refs.iter().filter_map(|r| r.target.func()).filter(|f| gone.contains(f)) {
             let callee = &a.old.functions[callee.index()];
             if !separate(a.old_image, old, callee) {
                 open(format!("it refers to `{}`, which changes with it", callee.name));
@@ -35,7 +35,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
         }
         for &caller in &carried {
             let caller = &a.new.functions[caller.index()];
-            let refers = caller.refs.iter().any(|r| func_of(&r.target) == Some(change.new));
+            let refers = caller.refs.iter().any(|r| r.target.func() == Some(change.new));
             if refers && !separate(a.new_image, caller, new) {
                 open(format!("`{}`, which changes, refers to it", caller.name));
             }
@@ -64,12 +64,4 @@ pub(super) fn separate(image: &Image, caller: &Function, callee: &Function) -> b
     let global = callee.names.iter().any(|&s| image.symbol(s).binding != Binding::Local);
     let apart = matches!((&caller.unit, &callee.unit), (Some(x), Some(y)) if x != y);
     global && apart
-}
-
-pub(super) fn func_of(target: &Target) -> Option<FuncId> {
-    match target {
-        Target::Func { func, .. } => Some(*func),
-        Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => func_of(inner),
-        _ => None,
-    }
 }

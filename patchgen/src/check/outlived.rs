@@ -1,7 +1,7 @@
 //! Functions that only the old build has, and that a live pointer may know: they stay callable, and go on calling and reading what changes. They were
 //! compiled for the old version of that; and who calls them by the pointer may be new, and give them what the new one in their place takes.
 
-use super::left::{func_of, separate};
+use super::left::separate;
 use super::{Context, Findings};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::compare::Cause;
@@ -26,7 +26,7 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let overwritten = Overwritten::of(a, context.set.edits.iter().map(|e| e.old).filter(constant));
     for caller in callable(context) {
         let caller = &a.old.functions[caller.index()];
-        let callees: BTreeSet<FuncId> = caller.refs.iter().filter_map(|r| func_of(&r.target)).collect();
+        let callees: BTreeSet<FuncId> = caller.refs.iter().filter_map(|r| r.target.func()).collect();
         for (id, cause) in callees.iter().filter_map(|id| Some((id, changed.get(id)?))) {
             let callee = &a.old.functions[id.index()];
             let prototype = context.types.is_some_and(|t| t.prototypes.iter().any(|p| p.symbol == callee.name));
@@ -72,10 +72,10 @@ pub fn exchanged(
     let come = |f: &FuncId| a.pairs.func_to_old[f.index()].is_none();
     let in_code = |lifted: &Lifted, id: FuncId| -> BTreeSet<FuncId> {
         let refs = lifted.functions[id.index()].refs.iter().filter(|r| !r.branch);
-        refs.filter_map(|r| func_of(&r.target)).collect()
+        refs.filter_map(|r| r.target.func()).collect()
     };
     let in_data = |lifted: &Lifted, id: DataId| -> BTreeSet<FuncId> {
-        lifted.data[id.index()].refs.iter().filter_map(|r| func_of(&r.target)).collect()
+        lifted.data[id.index()].refs.iter().filter_map(|r| r.target.func()).collect()
     };
     let code = a.changes.changed.iter().map(|c| (in_code(a.old, c.old), in_code(a.new, c.new)));
     let data = a.changes.data_changed.iter().map(|c| (in_data(a.old, c.old), in_data(a.new, c.new)));
@@ -125,7 +125,7 @@ fn callable(context: Context<'_>) -> BTreeSet<FuncId> {
     let mut found = BTreeSet::new();
     while let Some(id) = todo.pop() {
         if found.insert(id) {
-            todo.extend(a.old.functions[id.index()].refs.iter().filter_map(|r| func_of(&r.target)).filter(gone));
+            todo.extend(a.old.functions[id.index()].refs.iter().filter_map(|r| r.target.func()).filter(gone));
         }
     }
     found

@@ -2,10 +2,11 @@
 
 use super::contexts::saver;
 use super::instances::Calls;
+use super::main_like::mains;
 use crate::addr::FuncId;
 use crate::image::{Image, lsda::landing_pads};
-use crate::lift::{Function, Insn, Lifted, Slot, Target, never_returns};
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+use crate::lift::{Function, Insn, Lifted, Slot, Target, instruction, never_returns, ways};
+use iced_x86::Instruction;
 use std::collections::{BTreeSet, HashMap};
 
 /// Calls that are followed into one another for whether they come back.
@@ -16,13 +17,15 @@ pub(super) struct Paths<'a> {
     pub image: &'a Image,
     pub lifted: &'a Lifted,
     calls: &'a Calls,
+    mains: BTreeSet<FuncId>,
     coming_back: HashMap<FuncId, bool>,
     once: HashMap<FuncId, bool>,
 }
 
 impl<'a> Paths<'a> {
     pub fn of(image: &'a Image, lifted: &'a Lifted, calls: &'a Calls) -> Paths<'a> {
-        Paths { image, lifted, calls, coming_back: HashMap::new(), once: HashMap::new() }
+        let mains = mains(lifted);
+        Paths { image, lifted, calls, mains, coming_back: HashMap::new(), once: HashMap::new() }
     }
 
     pub fn function(&self, func: FuncId) -> &'a Function {
@@ -32,10 +35,7 @@ impl<'a> Paths<'a> {
     /// None for filler, and where the file has no bytes.
     pub fn decode(&self, func: FuncId, at: usize) -> Option<Instruction> {
         let function = self.function(func);
-        let insn = function.insns.get(at).filter(|i| !i.is_nop())?;
-        let place = function.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
-        let bytes = self.image.bytes(place, u64::from(insn.len))?;
-        Some(Decoder::with_ip(64, bytes, place.0, DecoderOptions::NONE).decode())
+        instruction(self.image, function, function.insns.get(at).filter(|i| !i.is_nop())?)
     }
 
     /// The instructions of the function that may come after number `at`.
@@ -55,7 +55,7 @@ impl<'a> Paths<'a> {
         let calls = self.calls;
         let once = if function.opaque || saver(self.image, function).is_some() {
             false
-        } else if function.name == "main" {
+        } else if self.mains.contains(&func) {
             calls.callers(func).next().is_none()
         } else {
             let called = calls.callers(func).next().is_some() && !calls.address_taken(func);
@@ -99,7 +99,7 @@ impl<'a> Paths<'a> {
         let place = |at| {
             let part = function.parts.iter().position(|p| p.contains(at))?;
             let offset = u32::try_from(at.0 - function.parts[part].start.0).ok()?;
-            index(function, (u8::try_from(part).ok()?, offset))
+            function.index((u8::try_from(part).ok()?, offset))
         };
         pads.filter_map(place).collect()
     }
@@ -108,22 +108,9 @@ impl<'a> Paths<'a> {
     fn after(&mut self, func: FuncId, at: usize, depth: u32) -> (Vec<usize>, bool) {
         let function = self.function(func);
         let insn = function.insns[at];
-        let on = || function.insns.get(at + 1).filter(|n| n.part == insn.part).map(|_| at + 1);
-        let Some(i) = self.decode(func, at) else { return (on().into_iter().collect(), false) };
-        let to = || insn.local().and_then(|place| index(function, place));
-        match i.flow_control() {
-            FlowControl::Return => (Vec::new(), true),
-            FlowControl::Exception => (Vec::new(), false),
-            FlowControl::UnconditionalBranch => (to().into_iter().collect(), insn.local().is_none()),
-            FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
-                (to().into_iter().chain(on()).collect(), insn.local().is_none())
-            }
-            FlowControl::IndirectBranch => {
-                let entries = function.tables.iter().flat_map(|t| &t.entries);
-                (entries.filter_map(|&place| index(function, place)).collect(), true)
-            }
-            FlowControl::Call if !self.may_return(function, &insn, depth) => (Vec::new(), false),
-            _ => (on().into_iter().collect(), false),
+        match insn.is_call() && !self.may_return(function, &insn, depth) {
+            true => (Vec::new(), false),
+            false => ways(self.image, function, at),
         }
     }
 
@@ -155,8 +142,4 @@ impl<'a> Paths<'a> {
         self.coming_back.insert(func, found);
         found
     }
-}
-
-fn index(function: &Function, place: (u8, u32)) -> Option<usize> {
-    function.insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok()
 }

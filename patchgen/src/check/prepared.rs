@@ -102,8 +102,7 @@ impl Use {
         let mut states: BTreeMap<usize, (Regs, Regs)> = BTreeMap::new();
         let mut todo = Vec::new();
         for reference in function.refs.iter().filter(|r| !r.branch && r.target.data() == Some(variable)) {
-            let place = (reference.part, reference.insn);
-            let at = function.insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok();
+            let at = function.index((reference.part, reference.insn));
             let Some((at, i)) = at.and_then(|at| Some((at, paths.decode(func, at)?))) else { continue };
             let direct = matches!(reference.access, Access::Direct { .. }) || i.is_ip_rel_memory_operand();
             let accesses = direct || displaced(paths.image, function, reference).is_some();

@@ -1,18 +1,21 @@
 //! What runs once, at a first use: code that sets up static locals of C++, a thread's objects, or is given to `pthread_once`. A live process has
 //! passed the guard of most, so that what they are set up with in the new build is never used.
 
-use super::instances::{Calls, address_of};
+use super::instances::Calls;
 use super::{Context, Findings};
 use crate::addr::FuncId;
 use crate::compare::{Guard, SetUp, Stamps, same_set_up, set_ups};
 use crate::correlate::Side;
 use crate::diag::Severity;
-use crate::lift::{CodeRef, Slot, Target};
+use crate::lift::{CodeRef, Exported, Slot, Target};
 use patchfmt::codes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// References in front of a call within which an argument's is.
 const NEAR: usize = 4;
+
+/// What runs a function once (POSIX; C11, 7.26.2), in a static program, too.
+const ONCE: [&str; 3] = ["pthread_once", "__pthread_once", "call_once"];
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
@@ -65,25 +68,27 @@ fn once(side: Side<'_>) -> BTreeSet<FuncId> {
     let functions = side.lifted.functions.iter().enumerate();
     let of_threads = functions.clone().filter(|(_, f)| f.name == "__tls_init" || f.name.starts_with("_ZTH"));
     let mut found: BTreeSet<FuncId> = of_threads.map(|(i, _)| i.into()).collect();
-    let is_once = |r: &CodeRef| match &r.target {
-        Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => {
-            matches!(side.image.import(*id).name.as_str(), "pthread_once" | "call_once")
-        }
-        _ => false,
+    let is_once = |r: &CodeRef| {
+        let name = match &r.target {
+            Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => &side.image.import(*id).name,
+            Target::Func { func, .. } => &side.lifted.functions[func.index()].name,
+            _ => return false,
+        };
+        ONCE.contains(&name.as_str())
     };
     // The function's address is the last that is made before the call, which is nowhere else.
     let (mut given, mut others): (BTreeMap<FuncId, usize>, BTreeMap<FuncId, usize>) = Default::default();
     for (_, f) in functions.filter(|(_, f)| f.refs.iter().any(is_once)) {
         for call in (0..f.refs.len()).filter(|&n| is_once(&f.refs[n])) {
             let before = f.refs[..call].iter().rev().take(NEAR);
-            let function = before.filter(|r| !r.branch).find_map(|r| address_of(&r.target));
+            let function = before.filter(|r| !r.branch).find_map(|r| r.target.entry());
             function.into_iter().for_each(|func| *given.entry(func).or_default() += 1);
         }
     }
     if !given.is_empty() {
         let code = side.lifted.functions.iter().flat_map(|f| &f.refs).map(|r| &r.target);
         let data = side.lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
-        code.chain(data).filter_map(address_of).for_each(|func| *others.entry(func).or_default() += 1);
+        code.chain(data).filter_map(Target::entry).for_each(|func| *others.entry(func).or_default() += 1);
     }
     found.extend(given.into_iter().filter(|(func, times)| others.get(func) == Some(times)).map(|(func, _)| func));
     found
@@ -97,19 +102,8 @@ fn helpers<'a>(
 ) -> BTreeSet<FuncId> {
     let functions = &context.analysis.new.functions;
     let image = context.analysis.new_image;
-    let mut by_name: HashMap<&str, FuncId> = HashMap::new();
-    for (i, f) in functions.iter().enumerate() {
-        let symbols = f.names.iter().map(|&n| image.symbol(n)).filter(|s| s.exported);
-        by_name.extend(symbols.map(|s| (s.name.as_str(), i.into())));
-    }
-    // A call may go by way of the dynamic linker, which finds this image's own function as a rule.
-    let callee = |r: &CodeRef| match &r.target {
-        Target::Func { func, .. } => Some(*func),
-        Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => {
-            by_name.get(image.import(*id).name.as_str()).copied()
-        }
-        _ => None,
-    };
+    let exported = Exported::of(image, context.analysis.new);
+    let callee = |r: &CodeRef| exported.func(&r.target);
     let mut within: BTreeMap<FuncId, Vec<&SetUp>> = BTreeMap::new();
     places.for_each(|place| within.entry(place.function).or_default().push(place));
     let calls = |caller: FuncId, inside: Option<bool>| -> Vec<FuncId> {

@@ -1,14 +1,13 @@
 //! Variables that keep their value, but not in the way that the new code takes for granted: what had several names and is several now, or was
 //! several and is one; what is set up at its first use in one build only, or together with what is set up already; what may have another name.
 
-use super::left::func_of;
 use super::{Context, Findings};
 use crate::addr::{DataId, FuncId, SymbolId};
 use crate::correlate::{Pair, own_name};
 use crate::diag::Severity;
 use crate::image::{Binding, Image, SectionKind};
 use crate::include::{Analysis, threads};
-use crate::lift::{Data, DataKind, Lifted, Slot, Target, is_linker_symbol};
+use crate::lift::{Data, DataKind, Exported, Lifted, Slot, Target, is_linker_symbol};
 use foldhash::fast::FixedState;
 use patchfmt::codes;
 use std::collections::{BTreeSet, HashMap};
@@ -65,18 +64,12 @@ fn renamed(a: Analysis<'_>, findings: &mut Findings) {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Meant {
-    Data(DataId),
-    Func(FuncId),
-}
-
 /// The variables and functions that only one of the builds has.
 struct Alone<'a> {
     image: &'a Image,
     lifted: &'a Lifted,
     threads: HashMap<SymbolId, DataId, FixedState>,
-    exported: HashMap<&'a str, Meant>,
+    exported: Exported<'a>,
     data: &'a [Option<Pair<DataId>>],
     functions: &'a [Option<Pair<FuncId>>],
 }
@@ -88,15 +81,7 @@ impl<'a> Alone<'a> {
         data: &'a [Option<Pair<DataId>>],
         functions: &'a [Option<Pair<FuncId>>],
     ) -> Alone<'a> {
-        let names = |ids: &'a [SymbolId]| ids.iter().map(|&s| image.symbol(s)).filter(|s| s.exported);
-        let mut exported = HashMap::new();
-        for (i, d) in lifted.data.iter().enumerate() {
-            exported.extend(names(&d.names).map(|s| (s.name.as_str(), Meant::Data(i.into()))));
-        }
-        for (i, f) in lifted.functions.iter().enumerate() {
-            exported.extend(names(&f.names).map(|s| (s.name.as_str(), Meant::Func(i.into()))));
-        }
-        Alone { image, lifted, threads: threads(lifted), exported, data, functions }
+        Alone { image, lifted, threads: threads(lifted), exported: Exported::of(image, lifted), data, functions }
     }
 
     /// Whether it has a value that a process may have given it.
@@ -112,32 +97,14 @@ impl<'a> Alone<'a> {
         let (mut found, mut seen, mut todo) = (BTreeSet::new(), BTreeSet::from([function]), vec![function]);
         while let Some(id) = todo.pop() {
             for target in self.lifted.functions[id.index()].refs.iter().map(|r| &r.target) {
-                let meant = self.through_linker(target);
-                let own = match meant {
-                    Some(Meant::Data(id)) => Some(id),
-                    _ => target.data(),
-                };
-                let variable = own.or_else(|| self.thread(target));
+                let variable = self.exported.datum(target).or_else(|| self.thread(target));
                 found.extend(variable.filter(|&d| self.data[d.index()].is_none() && self.is_state(d)));
-                let called = match meant {
-                    Some(Meant::Func(id)) => Some(id),
-                    _ => func_of(target),
-                };
+                let called = self.exported.func(target);
                 let called = called.filter(|f| self.functions[f.index()].is_none());
                 todo.extend(called.filter(|&f| seen.insert(f)));
             }
         }
         found
-    }
-
-    /// What of this image is meant where a library comes to what it exports through the dynamic linker.
-    fn through_linker(&self, target: &Target) -> Option<Meant> {
-        match target {
-            Target::Import(import) | Target::Slot(Slot::Import { import, .. }) => {
-                self.exported.get(self.image.import(*import).name.as_str()).copied()
-            }
-            _ => None,
-        }
     }
 
     /// The thread-local variable of this image that is meant.

@@ -9,15 +9,13 @@ use crate::dwarf::{DebugInfo, Variable};
 use crate::image::{DynReloc, Image, ImageError};
 use crate::include::Analysis;
 use crate::lift::Lifted;
+use crate::rust_names::LIBRARY;
 use crate::types::{Survey, parts_with_extent};
 use patchfmt::codes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How rustc names the variable that is a type's table for a trait: `<TYPE as TRAIT>::{vtable}`.
 const OF_TRAIT: &str = "::{vtable}";
-
-/// Traits of Rust's library, whose functions have the order that they always had.
-const OF_LIBRARY: [&str; 3] = ["core::", "alloc::", "std::"];
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
@@ -69,7 +67,8 @@ fn tables((info, survey): (&DebugInfo<'_>, &Survey)) -> Result<BTreeMap<String, 
         let of = v.name.strip_suffix(OF_TRAIT).and_then(|name| name.rsplit_once(" as ")).map(|(_, of)| of);
         !v.tls
             && !v.name.contains('#')
-            && of.is_some_and(|of| !OF_LIBRARY.iter().any(|library| of.starts_with(library)))
+            // Traits of the library, whose functions have the order that they always had.
+            && of.is_some_and(|of| !LIBRARY.iter().any(|library| of.starts_with(library)))
     };
     let all: Vec<&Variable> = survey.variables().iter().filter(of_trait).collect();
     if all.is_empty() {

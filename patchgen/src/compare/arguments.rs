@@ -16,7 +16,7 @@ pub(super) const ARGUMENTS: [Register; 6] =
 pub fn taken_by<'a>(side: Side<'a>, f: &'a Function, reference: &CodeRef) -> Option<(&'a Target, usize)> {
     let body = Body::new(f, side);
     let here = (reference.part, reference.insn);
-    let insn = &f.insns[f.insns.binary_search_by_key(&here, |i| (i.part, i.offset)).ok()?];
+    let insn = &f.insns[f.index(here)?];
     let i = body.decode(insn);
     let puts = i.mnemonic() == Mnemonic::Mov && i.op0_kind() == OpKind::Register && i.op1_kind() == OpKind::Immediate32;
     let register = i.op0_register().full_register();
@@ -29,8 +29,7 @@ pub fn taken_by<'a>(side: Side<'a>, f: &'a Function, reference: &CodeRef) -> Opt
 /// The instructions behind one that fills `register`, up to the call that takes it; None where anything else may become of it.
 pub(super) fn until_call<'a>(body: &Body<'a>, insn: &Insn, register: Register) -> Option<Vec<&'a Insn>> {
     let insns = &body.f.insns;
-    let index = |place: (u8, u32)| insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok();
-    let (mut at, mut part) = (index((insn.part, insn.offset))? + 1, insn.part);
+    let (mut at, mut part) = (body.f.index((insn.part, insn.offset))? + 1, insn.part);
     let mut factory = InstructionInfoFactory::new();
     let mut found = Vec::new();
     while found.len() < MAX_ARGUMENTS {
@@ -41,7 +40,7 @@ pub(super) fn until_call<'a>(body: &Body<'a>, insn: &Insn, register: Register) -
             (FlowControl::Call | FlowControl::IndirectCall, None) => return Some(found),
             (FlowControl::UnconditionalBranch, Some(place)) => {
                 part = place.0;
-                index(place)?
+                body.f.index(place)?
             }
             (FlowControl::UnconditionalBranch, None) => {
                 return body.refs(next).iter().any(|r| r.branch).then_some(found);

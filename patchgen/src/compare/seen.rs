@@ -121,7 +121,7 @@ impl<'a> Counterparts<'a> {
 
 /// The instruction of a reference and those around it, without the addresses in them; fewer at the ends of a part.
 fn surroundings(side: Side<'_>, f: &Function, r: &CodeRef, around: RangeInclusive<isize>) -> Option<Vec<Vec<u8>>> {
-    let at = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)).ok()?;
+    let at = f.index((r.part, r.insn))?;
     let here = |i: &&Insn| i.part == r.part && !i.is_nop();
     let before = f.insns[..at].iter().rev().filter(here).take(around.start().unsigned_abs());
     let behind = f.insns[at..].iter().filter(here).take(around.end().unsigned_abs() + 1);

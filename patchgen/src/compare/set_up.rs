@@ -5,7 +5,7 @@ use super::same::{Same, Site};
 use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId};
 use crate::correlate::{Correlation, Side};
-use crate::lift::{Access, CodeRef, Function, Slot, Target};
+use crate::lift::{Access, CodeRef, Function, Slot, Target, ways};
 use iced_x86::{FlowControl, Mnemonic, Register};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -31,8 +31,7 @@ pub struct SetUp {
 impl SetUp {
     /// Whether a reference of the function stands in it.
     pub fn has(&self, f: &Function, r: &CodeRef) -> bool {
-        let index = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
-        index.is_ok_and(|i| self.insns.binary_search(&i).is_ok())
+        f.index((r.part, r.insn)).is_some_and(|i| self.insns.binary_search(&i).is_ok())
     }
 }
 
@@ -91,11 +90,17 @@ pub fn set_ups(side: Side<'_>) -> BTreeMap<Guard<'_>, Vec<SetUp>> {
 /// What the call is given: the last variable of which the code in front of it has the address.
 fn guard<'a>(body: &Body<'a>, call: usize) -> Option<Guard<'a>> {
     let before = body.f.insns[..call].iter().rev().take(NEAR).take_while(|i| i.part == body.f.insns[call].part);
-    let mut targets = before.flat_map(|i| body.refs(i)).map(|r| &r.target);
-    targets.find_map(|target| match target {
+    let targets = before.flat_map(|i| body.refs(i)).filter_map(|r| match &r.target {
         Target::Slot(Slot::Import { import, .. }) => Some(Guard::Named(&body.image.import(*import).name)),
         other => other.data().map(Guard::Own),
-    })
+    });
+    let all: Vec<Guard<'a>> = targets.collect();
+    let named = |guard: &&Guard<'a>| match **guard {
+        Guard::Own(id) => body.datum(id).name.starts_with("_ZGV"),
+        Guard::Named(name) => name.starts_with("_ZGV"),
+    };
+    // A stripped file has no names.
+    all.iter().find(named).or(all.first()).copied()
 }
 
 /// What comes behind one of the calls and in front of the end.
@@ -104,7 +109,7 @@ fn between(body: &Body<'_>, begin: usize, begins: &BTreeSet<usize>, ends: &BTree
     let mut todo = vec![begin];
     let mut seen = BTreeSet::new();
     while let Some(at) = todo.pop() {
-        for next in behind(body, at) {
+        for next in ways(body.image, body.f, at).0 {
             into.entry(next).or_default().push(at);
             if !begins.contains(&next) && seen.insert(next) && !ends.contains(&next) {
                 todo.push(next);
@@ -118,25 +123,6 @@ fn between(body: &Body<'_>, begin: usize, begins: &BTreeSet<usize>, ends: &BTree
         todo.extend(from.filter(|&n| n != begin && !ends.contains(&n) && found.insert(n)));
     }
     found.into_iter().collect()
-}
-
-/// The instructions that one leads to.
-fn behind(body: &Body<'_>, at: usize) -> Vec<usize> {
-    let insns = &body.f.insns;
-    let index = |place: (u8, u32)| insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok();
-    let next = insns.get(at + 1).filter(|n| n.part == insns[at].part).map(|_| at + 1);
-    let branch = insns[at].local().and_then(index);
-    match body.decode(&insns[at]).flow_control() {
-        FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall | FlowControl::Interrupt => {
-            next.into_iter().collect()
-        }
-        FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => next.into_iter().chain(branch).collect(),
-        FlowControl::UnconditionalBranch => branch.into_iter().collect(),
-        FlowControl::IndirectBranch => {
-            body.f.tables.iter().flat_map(|t| &t.entries).filter_map(|&place| index(place)).collect()
-        }
-        FlowControl::Return | FlowControl::Exception => Vec::new(),
-    }
 }
 
 /// What one of the instructions is about, apart from which registers and slots of the frame the compiler chose.

@@ -76,6 +76,17 @@ impl<'a> Shapes<'a> {
         h.finish()
     }
 
+    /// Whether [`Self::exact`] says all: it doesn't know what is behind the address of a constant without a name that is no text.
+    pub fn is_whole(&self, i: usize) -> bool {
+        let lifted = self.side.lifted;
+        !lifted.functions[i].refs.iter().any(|r| match r.target {
+            Target::Data { data, .. } if r.access == Access::Derived => {
+                !matches!(lifted.data[data.index()].kind, DataKind::Named | DataKind::String)
+            }
+            _ => false,
+        })
+    }
+
     /// What the function is about: the names and literals that it refers to.
     pub fn features(&self, i: usize) -> BTreeSet<u64> {
         self.of(&self.side.lifted.functions[i].refs)

@@ -158,7 +158,8 @@ pub(super) fn pair(
         by_name(p, (old, &mut x), (new, &mut y), Why::Order);
         let left = |i: &&usize| p.to_new[**i].is_none() && old_held.contains(*i);
         let colours: BTreeSet<u64> = b.iter().filter(|&&i| p.to_old[i].is_none()).map(|i| is[i]).collect();
-        if !colours.is_empty() && a.iter().filter(left).any(|i| !colours.contains(&was[i])) {
+        let equal = |i: &usize| colours.contains(&was[i]) && shapes.is_whole(*i);
+        if !colours.is_empty() && !a.iter().filter(left).all(equal) {
             ambiguous.insert((301, stem.clone()));
         }
     }

@@ -257,10 +257,7 @@ fn held(image: &Image, lifted: &Lifted) -> BTreeSet<usize> {
             _ => None,
         }
     }
-    let calls = |f: &Function, r: &CodeRef| {
-        let insn = || f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset));
-        r.branch || insn().is_ok_and(|i| f.insns[i].is_call())
-    };
+    let calls = |f: &Function, r: &CodeRef| r.branch || f.index((r.part, r.insn)).is_some_and(|i| f.insns[i].is_call());
     let taken = |f| move |r: &CodeRef| function(&r.target).filter(|_| !calls(f, r));
     let code = lifted.functions.iter().flat_map(|f| f.refs.iter().filter_map(taken(f)));
     let data = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).filter_map(|r| function(&r.target));

@@ -10,7 +10,7 @@ use crate::addr::{DataId, FuncId};
 use crate::compare::{Cause, CodeEdit, DataChange, DataDiff, FuncChange};
 use crate::diag::{Finding, Severity};
 use crate::image::SectionKind;
-use crate::lift::{CodeRef, Data, DataKind, Field, Slot, Target, Unprovable};
+use crate::lift::{CodeRef, Data, DataKind, Exported, Field, Target, Unprovable};
 use patchfmt::codes::{self, Code};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -323,14 +323,8 @@ impl<'a> Closure<'a, '_> {
         let changed = a.changes.changed.iter().filter(|c| c.cause != Cause::LineNumber && !a.left.contains(&c.new));
         let functions = changed.map(|c| c.new).chain(a.changes.new_funcs.iter().copied());
         let mut functions = functions.map(|f| &a.new.functions[f.index()]);
-        // A library comes to what it exports through the dynamic linker.
-        let symbols = new.names.iter().map(|&s| a.new_image.symbol(s)).filter(|s| s.exported);
-        let exported: BTreeSet<&str> = symbols.map(|s| s.name.as_str()).collect();
-        let uses = |target: &Target| match *target {
-            Target::Slot(Slot::Import { import, .. }) => exported.contains(a.new_image.import(import).name.as_str()),
-            _ => target.data() == Some(change.new),
-        };
-        let user = functions.find(|f| f.refs.iter().any(|r| uses(&r.target)));
+        let exported = Exported::of(a.new_image, a.new);
+        let user = functions.find(|f| f.refs.iter().any(|r| exported.datum(&r.target) == Some(change.new)));
         user.map(|f| f.name.as_str())
     }
 

@@ -4,8 +4,8 @@ use super::Analysis;
 use crate::addr::{DataId, FuncId};
 use crate::compare::DataDiff;
 use crate::image::{Image, SectionKind};
-use crate::lift::{Function, Insn};
-use iced_x86::{Decoder, DecoderOptions, FlowControl};
+use crate::lift::{Function, Insn, instruction};
+use iced_x86::{FlowControl, Instruction};
 use std::collections::BTreeSet;
 
 /// The functions (old, new) that read a changed one, jump to what they compute, and whose code lies otherwise than in the old build: the new numbers
@@ -38,10 +38,8 @@ fn lies_alike(old: &Function, new: &Function) -> bool {
 /// Whether it has a jump to where a register says.
 fn jumps(image: &Image, f: &Function) -> bool {
     let leads = |i: &Insn| {
-        let at = f.parts[usize::from(i.part)].start.plus(u64::from(i.offset));
-        let bytes = image.bytes(at, u64::from(i.len)).unwrap_or_default();
-        let decoded = Decoder::with_ip(64, bytes, at.0, DecoderOptions::NONE).decode();
-        decoded.flow_control() == FlowControl::IndirectBranch && !decoded.is_ip_rel_memory_operand()
+        let jump = |i: &Instruction| i.flow_control() == FlowControl::IndirectBranch && !i.is_ip_rel_memory_operand();
+        instruction(image, f, i).as_ref().is_some_and(jump)
     };
     f.insns.iter().any(leads)
 }

@@ -666,7 +666,7 @@ pub fn displaced(image: &Image, f: &Function, r: &CodeRef) -> Option<usize> {
         return None;
     }
     let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
-    let n = f.insns.binary_search_by_key(&(r.part, r.insn), |i| (i.part, i.offset)).ok()?;
+    let n = f.index((r.part, r.insn))?;
     let bytes = image.bytes(at, u64::from(f.insns[n].len))?;
     with_displacement(bytes, at, r.field_at - r.insn).map(|i| i.memory_size().size())
 }

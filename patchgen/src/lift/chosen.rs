@@ -19,8 +19,7 @@ pub(super) fn is_chosen(
     if !reference.likely || reference.field != Field::Abs32 || text(&reference.target) != Some(DataKind::String) {
         return false;
     }
-    let here = (reference.part, reference.insn);
-    let Ok(at) = f.insns.binary_search_by_key(&here, |i| (i.part, i.offset)) else { return false };
+    let Some(at) = f.index((reference.part, reference.insn)) else { return false };
     let walk = Row { image, f, part: reference.part };
     let Some(register) = walk.number(at) else { return false };
     for n in at + 1..=at + NEAR {

@@ -417,7 +417,7 @@ impl Walk<'_> {
     }
 
     fn enter(&mut self, place: (u8, u32), holders: u16) -> Option<()> {
-        let at = self.f.insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok()?;
+        let at = self.f.index(place)?;
         self.add(at, holders);
         Some(())
     }
@@ -599,7 +599,7 @@ fn plainly_writes(i: &Instruction) -> Option<u16> {
     }
 }
 
-pub(super) fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {
+pub(crate) fn instruction(image: &Image, f: &Function, insn: &Insn) -> Option<Instruction> {
     let at = f.parts[usize::from(insn.part)].start.plus(u64::from(insn.offset));
     let bytes = image.bytes(at, u64::from(insn.len))?;
     Some(decode::decoder(bytes, at).decode())

@@ -20,12 +20,14 @@ mod steps;
 mod tables;
 mod tls;
 mod traps;
+mod ways;
 
 pub use assemble::{displaced, lift};
 pub use functions::is_cold_name;
-pub(crate) use indexed::never_returns;
+pub(crate) use indexed::{instruction, never_returns};
 pub use resolve::is_linker_symbol;
 pub use stacks::switches_stacks;
+pub(crate) use ways::{Exported, ways};
 
 use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use crate::image::Image;
@@ -95,6 +97,24 @@ impl Target {
         match self {
             Target::Data { data, .. } => Some(*data),
             Target::Slot(Slot::Address(inner)) => inner.data(),
+            _ => None,
+        }
+    }
+
+    /// The function of this image that it is, or that a slot leads to, at whatever place in it.
+    pub fn func(&self) -> Option<FuncId> {
+        match self {
+            Target::Func { func, .. } => Some(*func),
+            Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => inner.func(),
+            _ => None,
+        }
+    }
+
+    /// The function whose entry it is or holds.
+    pub fn entry(&self) -> Option<FuncId> {
+        match self {
+            Target::Func { func, part: 0, offset: 0 } => Some(*func),
+            Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => inner.entry(),
             _ => None,
         }
     }
@@ -319,6 +339,13 @@ pub struct Function {
     pub writes_stack: bool,
     /// Bytes at the end of the first part up to the next function: filler (nop, int3), usable by a detour.
     pub padding: u32,
+}
+
+impl Function {
+    /// The number of the instruction at a place (part, offset).
+    pub fn index(&self, place: (u8, u32)) -> Option<usize> {
+        self.insns.binary_search_by_key(&place, |i| (i.part, i.offset)).ok()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@
 //! forget it, or used in a way that isn't understood. Whatever isn't seen counts as an escape.
 
 use crate::addr::{DataId, FuncId};
+use crate::check::Calls;
 use crate::image::{Image, Import, SectionKind};
 use crate::lift::{Access, CodeRef, DataRef, Function, Insn, Lifted, Slot, Target};
 use crate::types::{MOST, Returned};
@@ -205,8 +206,8 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// Checks functions that name the variable, with what each function returns. `callers` are those of a function that nobody else calls: what
-    /// gets a constant's address from it is checked in its stead.
+    /// Checks functions that name the variable, with what each function returns. With `calls`, where a function that nobody else can call
+    /// returns a constant's address, its callers are checked in its stead.
     ///
     /// # Errors
     /// In words, how the address may get out.
@@ -214,7 +215,7 @@ impl<'a> Address<'a> {
         &mut self,
         users: &[FuncId],
         returned: impl Fn(FuncId) -> Returned,
-        callers: &BTreeMap<FuncId, Vec<FuncId>>,
+        calls: Option<&Calls>,
     ) -> Result<(), String> {
         let mut todo: Vec<(FuncId, bool)> = users.iter().rev().map(|&user| (user, false)).collect();
         while let Some((func, kept)) = todo.pop() {
@@ -226,12 +227,13 @@ impl<'a> Address<'a> {
             if self.walk(func, 0, 0, kept)? & result == 0 {
                 continue;
             }
-            let Some(callers) = callers.get(&func).filter(|_| self.constant && result == RAX) else {
+            let known = calls.filter(|c| self.constant && result == RAX && !c.address_taken(func));
+            let Some(calls) = known else {
                 return Err(format!("`{}` may return its address", self.name(func)));
             };
             if self.sources.insert(func) {
                 self.known.clear();
-                todo.extend(callers.iter().map(|&caller| (caller, !users.contains(&caller))));
+                todo.extend(calls.callers(func).map(|caller| (caller, !users.contains(&caller))));
             }
         }
         Ok(())
@@ -326,11 +328,11 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn branch(&mut self, place: (u8, u32), state: Regs) -> Verdict<()> {
-        match self.function.insns.binary_search_by_key(&place, |i| (i.part, i.offset)) {
-            Ok(there) => self.reach(there, state),
+        match self.function.index(place) {
+            Some(there) => self.reach(there, state),
             // The end of a part, where only filler is.
-            Err(_) if state == 0 => {}
-            Err(_) => return self.lost("jumps where nothing is known to be"),
+            None if state == 0 => {}
+            None => return self.lost("jumps where nothing is known to be"),
         }
         Ok(())
     }
@@ -499,7 +501,10 @@ impl<'a> Walk<'_, 'a> {
     fn plain(&mut self, insn: &Insn, i: &Instruction, state: Regs) -> Verdict<Regs> {
         let made = self.makes(insn, i)?;
         let holds = |r: Register| bit(r).is_some_and(|b| state & b != 0);
-        if self.kept && i.mnemonic() == Mnemonic::Cmp && holds(i.op0_register()) && holds(i.op1_register()) {
+        let both = holds(i.op0_register()) && holds(i.op1_register())
+            || holds(i.memory_base()) && holds(i.memory_index())
+            || holds(i.op0_register()) && i.mnemonic() != Mnemonic::Mov && holds(i.memory_base());
+        if self.kept && both && !matches!(i.mnemonic(), Mnemonic::Mov | Mnemonic::Test) {
             return self.lost("compares what another call returned");
         }
         let after = through(&mut self.address.factory, i, made, state);

@@ -7,11 +7,12 @@
 
 use super::rows::change_places;
 use super::{Pointers, Side, users};
-use crate::addr::{DataId, FuncId, Svma, SvmaRange};
+use crate::addr::{DataId, FuncId, Svma};
+use crate::check::Calls;
 use crate::dwarf::DebugInfo;
 use crate::image::{Image, ImageError, SectionKind};
 use crate::include::{Analysis, PatchSet};
-use crate::lift::{DataKind, Lifted, Slot, Target};
+use crate::lift::{DataKind, Lifted};
 use crate::types::{self, Signatures};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,10 @@ pub fn lasting(
     }
     let old = Build::read(analysis.old_image, analysis.old, debug.0, moved.iter().map(|m| m.0))?;
     let new = Build::read(analysis.new_image, analysis.new, debug.1, moved.iter().map(|m| m.1))?;
-    let reason = |(a, b): (DataId, DataId)| old.keeps(a).and_then(|()| new.keeps(b)).err().map(|why| (b, why));
+    let reason = |(a, b): (DataId, DataId)| {
+        let stays = set.moved.contains(&b);
+        old.keeps(a, stays).and_then(|()| new.keeps(b, stays)).err().map(|why| (b, why))
+    };
     Ok(moved.into_iter().filter_map(reason).collect())
 }
 
@@ -50,59 +54,11 @@ pub(super) struct Build<'a> {
     pub pointers: Pointers,
     users: BTreeMap<DataId, Vec<FuncId>>,
     pub signatures: Signatures,
-    /// Of the users that nobody else can call, and of their callers.
-    pub callers: BTreeMap<FuncId, Vec<FuncId>>,
+    calls: Calls,
 }
 
-/// How far what a function returns is followed.
+/// How far what a function returns is followed: callers of callers.
 const RETURNS: u32 = 3;
-
-/// The callers of those of these functions that nobody else can call, and so on for the callers.
-fn callers(
-    image: &Image,
-    lifted: &Lifted,
-    pointers: &Pointers,
-    of: &BTreeSet<FuncId>,
-) -> BTreeMap<FuncId, Vec<FuncId>> {
-    let hidden = |&id: &FuncId| {
-        let f = &lifted.functions[id.index()];
-        !f.names.iter().any(|&s| image.symbol(s).exported) && !pointers.inside(SvmaRange::new(f.parts[0].start, 1))
-    };
-    let mut found: BTreeMap<FuncId, Vec<FuncId>> = BTreeMap::new();
-    let mut wanted: BTreeSet<FuncId> = of.iter().copied().filter(hidden).collect();
-    let address = |target: &Target| match target {
-        Target::Func { func, .. } => Some(*func),
-        Target::Slot(Slot::Address(inner) | Slot::Irelative(inner)) => match **inner {
-            Target::Func { func, .. } => Some(func),
-            _ => None,
-        },
-        _ => None,
-    };
-    for _ in 0..RETURNS {
-        let words = lifted.data.iter().flat_map(|d| d.refs.iter().chain(&d.ambiguous)).map(|r| &r.target);
-        let mut taken: BTreeSet<FuncId> = words.filter_map(address).filter(|func| wanted.contains(func)).collect();
-        let mut next: BTreeMap<FuncId, Vec<FuncId>> = wanted.iter().map(|&id| (id, Vec::new())).collect();
-        for (i, f) in lifted.functions.iter().enumerate() {
-            for r in &f.refs {
-                match address(&r.target).and_then(|func| Some((func, next.get_mut(&func)?))) {
-                    Some((_, all)) if r.branch && matches!(r.target, Target::Func { part: 0, offset: 0, .. }) => {
-                        all.push(i.into());
-                    }
-                    Some((func, _)) if func.index() != i => drop(taken.insert(func)),
-                    _ => {}
-                }
-            }
-        }
-        next.retain(|id, _| !taken.contains(id));
-        next.values_mut().for_each(Vec::dedup);
-        wanted = next.values().flatten().copied().filter(|id| !found.contains_key(id)).filter(hidden).collect();
-        found.extend(next);
-        if wanted.is_empty() {
-            break;
-        }
-    }
-    found
-}
 
 impl<'a> Build<'a> {
     pub fn read(
@@ -112,19 +68,22 @@ impl<'a> Build<'a> {
         objects: impl Iterator<Item = DataId>,
     ) -> Result<Build<'a>, ImageError> {
         let users = users(image, lifted, objects);
-        let pointers = Pointers::of(image, lifted);
-        let callers = callers(image, lifted, &pointers, &users.values().flatten().copied().collect());
-        let entry = |f: &FuncId| lifted.functions[f.index()].parts[0].start;
-        let entries: BTreeSet<Svma> = users.values().chain(callers.values()).flatten().map(entry).collect();
+        let calls = Calls::of(image, lifted);
+        let mut known: BTreeSet<FuncId> = users.values().flatten().copied().collect();
+        for _ in 0..RETURNS {
+            let hidden: Vec<FuncId> = known.iter().copied().filter(|&f| !calls.address_taken(f)).collect();
+            known.extend(hidden.into_iter().flat_map(|f| calls.callers(f)));
+        }
+        let entries: BTreeSet<Svma> = known.iter().map(|f| lifted.functions[f.index()].parts[0].start).collect();
         let signatures = match info {
             Some(info) => types::signatures_at(info, &entries)?,
             None => Signatures::default(),
         };
-        Ok(Build { image, lifted, pointers, users, signatures, callers })
+        Ok(Build { image, lifted, pointers: Pointers::of(image, lifted), users, signatures, calls })
     }
 
-    /// Nobody has the constant's address but functions that name it.
-    fn keeps(&self, id: DataId) -> Result<(), String> {
+    /// Nobody has the constant's address but functions that name it, and, where the old one `stays` as it was, callers that forget it.
+    fn keeps(&self, id: DataId, stays: bool) -> Result<(), String> {
         let datum = &self.lifted.data[id.index()];
         if datum.names.iter().any(|&s| self.image.symbol(s).exported) {
             return Err("it is exported: other modules may have its address".to_owned());
@@ -134,8 +93,8 @@ impl<'a> Build<'a> {
         if let Some(at) = self.pointers.leads_into(datum.range).filter(|_| !next || self.pointers.inside(datum.range)) {
             return Err(format!("`{}` holds its address", super::holder(self.lifted, at)));
         }
-        let (signatures, callers) = (&self.signatures, &self.callers);
-        let side = Side { image: self.image, lifted: self.lifted, signatures, callers };
+        let calls = Some(&self.calls).filter(|_| stays);
+        let side = Side { image: self.image, lifted: self.lifted, signatures: &self.signatures, calls };
         side.keeps_to_itself(id, self.users(id))
     }
 

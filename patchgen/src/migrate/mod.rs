@@ -13,6 +13,7 @@ pub use lasting::lasting;
 pub use strays::strays;
 
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
+use crate::check::Calls;
 use crate::compare::Cause;
 use crate::dwarf::DebugInfo;
 use crate::image::{DynReloc, Image, ImageError, SectionKind};
@@ -88,9 +89,8 @@ pub fn migrations(
     let after = open.iter().flat_map(|c| &c.users_new).map(|&f| entry(analysis.new, f)).collect();
     let (before, after) = (types::signatures(old.0, old.1, &before)?, types::signatures(new.0, new.1, &after)?);
     open.retain(|c| {
-        let callers = &BTreeMap::new();
-        let side = Side { image: analysis.old_image, lifted: analysis.old, signatures: &before, callers };
-        let other = Side { image: analysis.new_image, lifted: analysis.new, signatures: &after, callers };
+        let side = Side { image: analysis.old_image, lifted: analysis.old, signatures: &before, calls: None };
+        let other = Side { image: analysis.new_image, lifted: analysis.new, signatures: &after, calls: None };
         let kept = side.keeps_to_itself(c.old, &c.users_old).and_then(|()| other.keeps_to_itself(c.new, &c.users_new));
         kept.map_err(|why| found.forbidden.insert(c.new, why)).is_ok()
     });
@@ -231,8 +231,8 @@ struct Side<'a> {
     image: &'a Image,
     lifted: &'a Lifted,
     signatures: &'a Signatures,
-    /// Of functions that nobody else can call.
-    callers: &'a BTreeMap<FuncId, Vec<FuncId>>,
+    /// Where callers may get the address.
+    calls: Option<&'a Calls>,
 }
 
 impl Side<'_> {
@@ -253,7 +253,7 @@ impl Side<'_> {
             let entry = self.lifted.functions[func.index()].parts[0].start;
             self.signatures.returned.get(&entry).copied().unwrap_or(Returned::More)
         };
-        address.stays_in(users, returned, self.callers)
+        address.stays_in(users, returned, self.calls)
     }
 
     /// An address that the function computes with, close to the object and not plainly that of another one: with a constant index folded in

@@ -58,8 +58,7 @@ impl Build<'_> {
         if let Some(at) = self.pointers.leads_into(datum.range) {
             return Err(format!("`{}` holds its address", super::holder(self.lifted, at)));
         }
-        let (signatures, callers) = (&self.signatures, &self.callers);
-        let side = Side { image: self.image, lifted: self.lifted, signatures, callers };
+        let side = Side { image: self.image, lifted: self.lifted, signatures: &self.signatures, calls: None };
         side.keeps_to_itself(id, self.users(id))
     }
 }
