@@ -290,12 +290,20 @@ fn fields<'a>(
 fn text<'a>(r: &mut Reader<'a>, lines: bool) -> Result<&'a str, FormatError> {
     let start = *r;
     let text = r.text()?;
+    valid_text(text, lines).map_err(|code| start.error(code)).map(|()| text)
+}
+
+/// Whether `text` may be shown to people; of more than one line only where `lines` says so.
+///
+/// # Errors
+/// HP0736, HP0738 or HP0741: why not.
+pub fn valid_text(text: &str, lines: bool) -> Result<(), Code> {
     let shown = |c: char| !c.is_control() || (lines && c == '\n');
     match text {
-        "" => Err(start.error(codes::METADATA_EMPTY)),
-        _ if text.len() > MAX_TEXT => Err(start.error(codes::METADATA_RANGE)),
-        _ if !text.chars().all(shown) => Err(start.error(codes::METADATA_TEXT)),
-        _ => Ok(text),
+        "" => Err(codes::METADATA_EMPTY),
+        _ if text.len() > MAX_TEXT => Err(codes::METADATA_RANGE),
+        _ if !text.chars().all(shown) => Err(codes::METADATA_TEXT),
+        _ => Ok(()),
     }
 }
 

@@ -310,6 +310,7 @@ fn what_is_no_image_is_refused() {
     let bytes = std::fs::read(bench.path("whole")).expect("image");
     std::fs::write(bench.path("half"), &bytes[..bytes.len() / 2]).expect("written");
     std::fs::write(bench.path("empty"), b"").expect("written");
+    bench.run("mkfifo", "pipe");
     let mut foreign = bytes.clone();
     foreign[18] = 183;
     std::fs::write(bench.path("aarch64"), foreign).expect("written");
@@ -320,6 +321,7 @@ fn what_is_no_image_is_refused() {
         ("half", codes::MALFORMED_ELF),
         ("aarch64", codes::WRONG_MACHINE),
         (".", codes::NOT_REGULAR),
+        ("pipe", codes::NOT_REGULAR),
         ("nowhere", codes::READ_FAILED),
     ];
     for (name, code) in cases {

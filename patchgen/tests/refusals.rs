@@ -24,6 +24,8 @@ const MAIN: &str =
 
 const CASES: &[Case] = &[
     case("HP0104", "-pie -fPIE -Wl,--build-id=none", MAIN),
+    case("HP0104", "-pie -fPIE -Wl,--build-id=0xabcdef", MAIN),
+    case("HP0104", "-pie -fPIE -Wl,--build-id=0x0123456789abcdef", MAIN),
     case("HP0112", "-pie -fPIE|-no-pie -fno-pie", MAIN),
     case("HP0515", "-shared -fPIC -Wl,-soname,a|-shared -fPIC -Wl,-soname,b", MAIN),
     case(
@@ -144,6 +146,11 @@ const CASES: &[Case] = &[
         options: &["--leave", "g"],
     },
     Case { code: "HP0001", flags: "-pie -fPIE", source: MAIN, options: &["--leave", "no_such_function"] },
+    Case { code: "HP0001", flags: "-pie -fPIE", source: MAIN, options: &["--id", "../up"] },
+    Case { code: "HP0001", flags: "-pie -fPIE", source: MAIN, options: &["--cve", ""] },
+    Case { code: "HP0001", flags: "-pie -fPIE", source: MAIN, options: &["--note", "\u{1b}[2J"] },
+    Case { code: "HP0001", flags: "-pie -fPIE", source: MAIN, options: &["--pair", "./old=./new"] },
+    Case { code: "HP0002", flags: "-pie -fPIE", source: MAIN, options: &["--accept", "HP9998"] },
     Case { code: "HP0014", flags: "-pie -fPIE", source: MAIN, options: &["-o", "./old"] },
 ];
 

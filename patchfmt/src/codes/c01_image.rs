@@ -17,9 +17,9 @@ codes! {
         act: "Check that the file is complete: `readelf -a FILE` shows the first damaged place.",
     }
     NO_BUILD_ID = 104 Refuse "the image has no build-id" {
-        seen: "There is no NT_GNU_BUILD_ID note.",
+        seen: "There is no NT_GNU_BUILD_ID note, it is shorter than 8 bytes or longer than 32, or two builds that differ have the same.",
         why: "The build-id is how the loader knows that the process runs exactly the build that was analysed.",
-        act: "Link with `-Wl,--build-id` (most distributions do by default).",
+        act: "Link with `-Wl,--build-id` (most distributions do by default), not with one of your own.",
         example: "gcc -Wl,--build-id=none server.c        # readelf -n shows no NT_GNU_BUILD_ID",
     }
     NO_SYMBOLS = 105 Refuse "the image has no symbol table" {

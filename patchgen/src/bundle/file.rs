@@ -4,7 +4,7 @@ use super::Failure;
 use patchfmt::codes;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Reads a regular file of at most `limit` bytes.
@@ -38,10 +38,11 @@ pub fn read_bundle(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes `bytes` to `path` so that the path holds either the old or the new content, whatever happens: a new file in the same
-/// directory is written, synced and renamed over it. Permissions of an existing file are kept.
+/// directory is written, synced and renamed over it. Permissions of an existing file are kept. A pipe or a character device
+/// (`/dev/null`) isn't replaced, it takes the bytes.
 ///
 /// # Errors
-/// HP0011; the old file is unchanged then.
+/// HP0011, HP0012; the old file is unchanged then.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     replace_as(path, bytes, |_| Some(fs::metadata(target_of(path)).ok()?.permissions().mode() & 0o7777))
 }
@@ -83,6 +84,14 @@ fn replace_as(path: &Path, bytes: &[u8], mode: impl FnOnce(&fs::Metadata) -> Opt
     let io = |e: std::io::Error| Failure::io(codes::WRITE_FAILED, path.display(), &e);
     // Behind a symbolic link lies the file that is meant.
     let target = target_of(path);
+    match fs::metadata(&target).map(|m| m.file_type()) {
+        Ok(kind) if kind.is_char_device() || kind.is_fifo() => {
+            let mut stream = OpenOptions::new().write(true).open(&target).map_err(io)?;
+            return stream.write_all(bytes).map_err(io);
+        }
+        Ok(kind) if !kind.is_file() && !kind.is_dir() => return Err(Failure::new(codes::NOT_REGULAR, path.display())),
+        _ => {}
+    }
     let (temporary, mut file) = create_beside(&target).map_err(io)?;
     let written = (|| {
         file.write_all(bytes)?;
@@ -166,6 +175,22 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert_eq!(replace(&path, b"x").unwrap_err().code, codes::WRITE_FAILED);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file was left");
+    }
+
+    #[test]
+    fn what_is_no_file_takes_the_bytes_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        replace(&path, b"one").unwrap();
+        let mut taken = Vec::new();
+        (&reader).take(3).read_to_end(&mut taken).unwrap();
+        assert_eq!(taken, b"one");
+        assert!(fs::metadata(&path).unwrap().file_type().is_fifo(), "the pipe was replaced");
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(replace(&socket, b"x").unwrap_err().code, codes::NOT_REGULAR);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::pipeline::{self, Compared, Depth, Files, Plan};
 use crate::report::dump::{self, Phase};
 use patchfmt::ExitCode;
 use patchfmt::codes::{self, Code};
-use patchfmt::metadata::Scope;
+use patchfmt::metadata::{self, Scope};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,42 @@ fn pairs(args: &Args) -> Result<Vec<Pair>, Failure> {
     std::iter::once(Ok(first)).chain(more).collect()
 }
 
+/// What the command line says about the bundle, in so far as a bundle can say it.
+fn labels(args: &Args) -> Result<Labels, Failure> {
+    let wrong = |option: &str, value: &str, why: &str| {
+        let shown: String = value.chars().take(80).collect();
+        Err(Failure::new(codes::USAGE, format!("{option} {}", shown.escape_debug())).detail(why))
+    };
+    for (option, id) in args.id.iter().map(|id| ("--id", id)).chain(args.supersedes.iter().map(|s| ("--supersedes", s)))
+    {
+        if !metadata::valid_id(id) {
+            return wrong(option, id, "an id has 1 to 128 of the characters A-Z a-z 0-9 . _ + : -");
+        }
+    }
+    let note = Some(&args.note).filter(|note| !note.is_empty()).map(|note| ("--note", note, true));
+    for (option, text, lines) in args.cve.iter().map(|cve| ("--cve", cve, false)).chain(note) {
+        if let Err(code) = metadata::valid_text(text, lines) {
+            return wrong(
+                option,
+                text,
+                &format!("{}; it may have 1 to {} bytes", codes::title(code), metadata::MAX_TEXT),
+            );
+        }
+    }
+    for (option, list) in [("--cve", &args.cve), ("--supersedes", &args.supersedes)] {
+        if list.len() as u64 > metadata::MAX_LIST {
+            return wrong(option, "", &format!("more than {}", metadata::MAX_LIST));
+        }
+    }
+    Ok(Labels {
+        id: args.id.clone(),
+        cves: args.cve.clone(),
+        note: args.note.clone(),
+        sequence: args.sequence,
+        supersedes: args.supersedes.clone(),
+    })
+}
+
 /// Findings about what the command line asks for by name.
 const ASKED_FOR: [u16; 3] = [codes::LEFT_OLD.0, codes::BUILD_STAMP.0, codes::VALUE_RESET.0];
 
@@ -112,7 +148,7 @@ impl Accepted {
                 Some((code, symbol)) => (code, Some(symbol.to_owned())),
                 None => (text.as_str(), None),
             };
-            match Code::parse(code) {
+            match Code::parse(code).filter(|&code| codes::find(code).is_some()) {
                 Some(code) => Ok((code, symbol)),
                 None => Err(Failure::new(codes::NO_SUCH_CODE, code)),
             }
@@ -140,6 +176,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut phases = Phases::start();
     let accepted = Accepted::parse(&args.accept)?;
     let stamps = args.texts.stamps()?;
+    let labels = labels(args)?;
     let mut loaded = Vec::new();
     let builds = pairs(args)?;
     let debug = builds.iter().flat_map(|p| [p.old_debug.as_deref(), p.new_debug.as_deref()]).flatten();
@@ -148,6 +185,13 @@ pub fn run(args: &Args) -> Outcome {
         let old = Files { image: &pair.old, debug: pair.old_debug.as_deref() };
         let new = Files { image: &pair.new, debug: pair.new_debug.as_deref() };
         loaded.push(pipeline::load_both(Depth::Types, old, new, &args.debug_dir)?);
+    }
+    let mut known = BTreeSet::new();
+    for (old, _) in &loaded {
+        if !old.image.build_id.is_empty() && !known.insert(&old.image.build_id) {
+            let named = format!("--pair {}", old.image.path.display());
+            return Err(Failure::new(codes::USAGE, named).detail("that module is named twice"));
+        }
     }
     phases.end("load and lift");
     let mut compared = Vec::new();
@@ -172,7 +216,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     let plans = compared.iter().map(|c| pipeline::plan(c, args.replace)).collect::<Result<Vec<_>, _>>()?;
     phases.end("check and link");
-    let result = finish(args, &accepted, &compared, &plans)?;
+    let result = finish(args, &labels, &accepted, &compared, &plans)?;
     phases.end("emit");
     if args.time {
         phases.print();
@@ -194,7 +238,13 @@ struct Finished {
     exit: ExitCode,
 }
 
-fn finish(args: &Args, accepted: &Accepted, compared: &[Compared<'_>], plans: &[Plan]) -> Result<Finished, Failure> {
+fn finish(
+    args: &Args,
+    labels: &Labels,
+    accepted: &Accepted,
+    compared: &[Compared<'_>],
+    plans: &[Plan],
+) -> Result<Finished, Failure> {
     let findings: BTreeSet<Finding> = plans.iter().flat_map(|p| p.findings.iter().cloned()).collect();
     let findings: Vec<Finding> = findings.into_iter().rev().collect();
     let stop = findings.iter().any(|f| accepted.stops(f));
@@ -225,16 +275,9 @@ fn finish(args: &Args, accepted: &Accepted, compared: &[Compared<'_>], plans: &[
             Ok(ModulePatch { old: c.old.image, new: c.new.image, patch: &p.patch, payload })
         })
         .collect::<Result<Vec<_>, emit::EmitError>>();
-    let labels = Labels {
-        id: args.id.clone(),
-        cves: args.cve.clone(),
-        note: args.note.clone(),
-        sequence: args.sequence,
-        supersedes: args.supersedes.clone(),
-    };
     let scope = if start { Scope::Start } else { Scope::Live };
     let bytes = modules
-        .and_then(|modules| emit::bundle(modules, &labels, scope, &findings, None))
+        .and_then(|modules| emit::bundle(modules, labels, scope, &findings, None))
         .map_err(|e| Failure::new(codes::READ_BACK, args.output.display()).detail(e))?;
     file::replace(&args.output, &bytes)?;
     report.bundle = Some(args.output.clone());

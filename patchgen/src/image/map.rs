@@ -22,7 +22,9 @@ enum Content {
 impl FileBytes {
     pub fn open(path: &Path) -> Result<FileBytes, ImageError> {
         let blame = Blame(path);
-        let file = File::open(path).map_err(blame.with(codes::READ_FAILED, "can't be opened"))?;
+        // Without O_NONBLOCK opening a pipe would wait for a writer.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = opened.map_err(blame.with(codes::READ_FAILED, "can't be opened"))?;
         let meta = file.metadata().map_err(blame.with(codes::READ_FAILED, "can't be read"))?;
         if !meta.is_file() {
             return Err(blame.err(codes::NOT_REGULAR, "not a regular file"));

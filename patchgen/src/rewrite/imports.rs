@@ -19,6 +19,9 @@ const VER_NDX_GLOBAL: u16 = 1;
 const HIDDEN: u16 = 0x8000;
 /// Of a needed version: it isn't an error when the library that is named lacks it. The lookup of the symbol still asks for it.
 const VER_FLG_WEAK: u16 = 2;
+/// Families of versions that the Linux Standard Base gives to one library (Core specification, C++ libraries and `libgcc_s`).
+const OWNERS: [(&[u8], &[u8]); 3] =
+    [(b"GCC_", b"libgcc_s.so."), (b"GLIBCXX_", b"libstdc++.so."), (b"CXXABI_", b"libstdc++.so.")];
 
 /// `Elf64_Verneed`.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -228,8 +231,8 @@ impl<'a> Imports<'a> {
         Ok(index)
     }
 
-    /// The number of the library that has a version which the file doesn't need yet: that with versions called alike; else the only one that the
-    /// file needs, but no version of.
+    /// The number of the library that has a version which the file doesn't need yet: that with versions called alike; else, among those that the
+    /// file needs but no version of, the one that is known for such versions or the only one.
     fn library(&mut self, version: &[u8]) -> Result<usize, Refusal> {
         let alike = |l: &Library<'_>| l.versions.iter().any(|v| family(v.1) == family(version));
         if let Some(known) = self.libraries.iter().position(alike) {
@@ -242,6 +245,10 @@ impl<'a> Imports<'a> {
         let name = |at: u32| text(self.strings, at);
         let mut others: Vec<u32> = self.file.dynamic.iter().filter(|d| d.tag == dt::NEEDED).map(file).collect();
         others.retain(|&at| !self.libraries.iter().any(|l| name(l.need.file.get()) == name(at)));
+        let owner = OWNERS.iter().find(|(versions, _)| *versions == family(version));
+        if let Some(known) = owner.and_then(|(_, owner)| others.iter().find(|&&at| name(at).starts_with(owner))) {
+            others = vec![*known];
+        }
         let &[other] = others.as_slice() else {
             return refuse(format_args!(
                 "version {}: which of the libraries that the file needs has it isn't known",
