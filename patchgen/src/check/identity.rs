@@ -28,7 +28,8 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
     }
     if !old.build_id.is_empty() && old.build_id == new.build_id && !context.set.is_empty() {
         let message =
-            "both images have the same build-id, though they differ: a loader couldn't know the old one by it".to_owned();
+            "both images have the same build-id, though they differ: a loader couldn't know the old one by it"
+                .to_owned();
         findings.add(Severity::Refuse, codes::NO_BUILD_ID, "", message);
     }
     for library in new.needed.iter().filter(|l| !old.needed.contains(l)) {

@@ -291,6 +291,10 @@ impl<'a> Binder<'a> {
             let datum = &self.analysis.new.data[data.index()];
             !never_walked(&datum.name) || self.is_class_end(datum, offset)
         };
+        if let Some(label) = self.other_end(reference, &place) {
+            let what = format!("an address where an object begins and `{label}` is, which are apart in the old build");
+            return unbound(codes::UNKNOWN_ADDRESS, what);
+        }
         let mut agreed = None;
         for &(data, offset) in reference.alternatives.iter().filter(meant) {
             let second = Target::Data { data, offset };
@@ -323,6 +327,16 @@ impl<'a> Binder<'a> {
             return Ok(agreed);
         }
         self.base(reference, place, within)
+    }
+
+    /// The end of a segment's data, where the linker has a symbol, and which is elsewhere in the old build than the object that is as well there.
+    fn other_end(&self, reference: &CodeRef, place: &Place) -> Option<&'a str> {
+        let address = self.new_address(&reference.target).filter(|_| reference.access == Access::Derived)?;
+        let Target::Data { offset: 0, .. } = reference.target else { return None };
+        let symbols = self.analysis.new_image.symbols_at(address).iter().map(|s| s.name.as_str());
+        let ends = |name: &&str| matches!(*name, "_edata" | "edata" | "__bss_start");
+        let old = |name: &str| self.old_names.get(name).copied().flatten().map(Place::Old);
+        symbols.filter(ends).find(|name| old(name).is_some_and(|old| old != *place))
     }
 
     /// Where a function or datum of the new image stands.

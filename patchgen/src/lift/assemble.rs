@@ -478,6 +478,32 @@ impl Assembler<'_> {
         }
     }
 
+    /// Where a list ends whose start the function takes, too, its end is meant, whatever object follows it.
+    fn list_ends(&self, f: &mut Function) {
+        let object = |target: &Target| match *target {
+            Target::Data { data, offset } => Some(self.data[data.index()].range.start.offset(offset)),
+            _ => None,
+        };
+        let held = |r: &CodeRef| match &r.target {
+            Target::Slot(Slot::Address(inner)) => Some((**inner).clone()),
+            target => Some(target.clone()).filter(|_| r.access == Access::Derived),
+        };
+        let at = |a: Svma, target: &Target| match target {
+            Target::Linker(name) => self.resolver.labels.get(&a) == Some(&&**name),
+            target => object(target) == Some(a),
+        };
+        for n in 0..f.refs.len() {
+            let here = held(&f.refs[n]).as_ref().and_then(object).and_then(|a| self.resolver.list_end(a));
+            if let Some((end, start)) = here
+                && f.refs.iter().filter_map(held).any(|target| at(start, &target))
+            {
+                let end = Target::Linker(end.into());
+                let in_slot = matches!(f.refs[n].target, Target::Slot(_));
+                f.refs[n].target = if in_slot { Target::Slot(Slot::Address(Box::new(end))) } else { end };
+            }
+        }
+    }
+
     /// Marks computed addresses that are also the end of an object which the function uses, or may be the base of the next one.
     fn alternatives(&self, f: &mut Function) {
         let mut used: Vec<DataId> = f
@@ -491,6 +517,7 @@ impl Assembler<'_> {
         used.sort_unstable();
         used.dedup();
         let used = |id: DataId| used.binary_search(&id).is_ok();
+        self.list_ends(f);
         for r in &mut f.refs {
             // The end of the last object of a section, where the linker may have a symbol.
             if let (Access::Derived, Target::Linker(name)) = (r.access, &r.target)

@@ -137,7 +137,17 @@ pub(super) struct Resolver<'a> {
     pub objects: &'a Objects,
     pub tls: &'a TlsMap,
     pub labels: HashMap<Svma, &'a str>,
+    /// Where a list ends that the linker knows the ends of, by address: the symbol there, and where the list begins.
+    list_ends: HashMap<Svma, (&'a str, Svma)>,
     pub callees: Callees,
+}
+
+/// The symbol at the start of what ends at a linker's symbol.
+fn start_of(end: &str) -> Option<String> {
+    let section = end.strip_prefix("__stop_").map(|section| format!("__start_{section}"));
+    let array =
+        || end.starts_with("__").then(|| end.strip_suffix("_end").map(|array| format!("{array}_start"))).flatten();
+    section.or_else(array)
 }
 
 impl<'a> Resolver<'a> {
@@ -158,7 +168,18 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        Resolver { image, space, code, objects, tls, labels, callees: Callees::default() }
+        let named: HashMap<&str, Svma> = image.symbols.iter().map(|s| (s.name.as_str(), s.svma)).collect();
+        let end = |s: &'a crate::image::Symbol| {
+            let start = *named.get(start_of(&s.name)?.as_str())?;
+            (is_linker_symbol(&s.name) && start < s.svma).then_some((s.svma, (s.name.as_str(), start)))
+        };
+        let list_ends = image.symbols.iter().filter_map(end).collect();
+        Resolver { image, space, code, objects, tls, labels, list_ends, callees: Callees::default() }
+    }
+
+    /// The symbol where a list ends, and where that begins: code that walks it takes both addresses.
+    pub fn list_end(&self, a: Svma) -> Option<(&'a str, Svma)> {
+        self.list_ends.get(&a).copied()
     }
 
     fn label(&self, a: Svma) -> Option<Target> {

@@ -19,9 +19,14 @@ const VER_NDX_GLOBAL: u16 = 1;
 const HIDDEN: u16 = 0x8000;
 /// Of a needed version: it isn't an error when the library that is named lacks it. The lookup of the symbol still asks for it.
 const VER_FLG_WEAK: u16 = 2;
-/// Families of versions that the Linux Standard Base gives to one library (Core specification, C++ libraries and `libgcc_s`).
-const OWNERS: [(&[u8], &[u8]); 3] =
-    [(b"GCC_", b"libgcc_s.so."), (b"GLIBCXX_", b"libstdc++.so."), (b"CXXABI_", b"libstdc++.so.")];
+/// Families of versions that the Linux Standard Base gives to one library (Core specification, C++ libraries and `libgcc_s`), and what else brings that
+/// library along: whatever is written in C++ has it through its own.
+const OWNERS: [(&[u8], &[u8]); 4] = [
+    (b"GCC_", b"libgcc_s.so."),
+    (b"GCC_", b"libstdc++.so."),
+    (b"GLIBCXX_", b"libstdc++.so."),
+    (b"CXXABI_", b"libstdc++.so."),
+];
 
 /// `Elf64_Verneed`.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -245,9 +250,14 @@ impl<'a> Imports<'a> {
         let name = |at: u32| text(self.strings, at);
         let mut others: Vec<u32> = self.file.dynamic.iter().filter(|d| d.tag == dt::NEEDED).map(file).collect();
         others.retain(|&at| !self.libraries.iter().any(|l| name(l.need.file.get()) == name(at)));
-        let owner = OWNERS.iter().find(|(versions, _)| *versions == family(version));
-        if let Some(known) = owner.and_then(|(_, owner)| others.iter().find(|&&at| name(at).starts_with(owner))) {
-            others = vec![*known];
+        for (_, owner) in OWNERS.iter().filter(|(versions, _)| *versions == family(version)) {
+            if let Some(known) = others.iter().find(|&&at| name(at).starts_with(owner)) {
+                others = vec![*known];
+                break;
+            }
+            if let Some(known) = self.libraries.iter().position(|l| name(l.need.file.get()).starts_with(owner)) {
+                return Ok(known);
+            }
         }
         let &[other] = others.as_slice() else {
             return refuse(format_args!(
