@@ -5,6 +5,7 @@ pub mod check;
 pub mod cmd;
 pub mod error;
 pub mod fault;
+pub mod interrupt;
 pub mod moves;
 pub mod privilege;
 pub mod recovery;

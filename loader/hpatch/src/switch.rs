@@ -12,12 +12,13 @@ use crate::check::deep::Deep;
 use crate::check::dry;
 use crate::check::forbidden::Forbidden;
 use crate::check::inside::Inside;
-use crate::check::report::Blockers;
+use crate::check::report::{Blocker, Blockers};
 use crate::check::scan::{Hit, Lookup, Scanner, Use, View};
 use crate::check::stacks::{Judged, Stacks};
 use crate::check::unwind::Unwinder;
 use crate::error::{Error, Exit, Result, code, traced};
 use crate::fault::fault;
+use crate::interrupt;
 use crate::moves::{self, Copies};
 use crate::recovery::{self, Recovery};
 use crate::target::Target;
@@ -291,6 +292,10 @@ impl Switch<'_> {
         let mut pause = Backoff::new(target.pid);
         let mut traced_once = false;
         loop {
+            if interrupt::came() {
+                let e = Error::new(code::INTERRUPTED, Exit::Busy, "interrupted by a signal; nothing was changed");
+                return Err(told(e, &blockers.latest(), &out));
+            }
             let attempt = out.attempts();
             // Every other attempt stops even so: what the look saw may be a stale word, which only frame tables clear.
             let look = self.checks && attempt % 2 == 0;
@@ -621,17 +626,8 @@ impl Switch<'_> {
             ),
         };
         let what = format!("{whose} stayed in use for {:.1} s; {left}", waited.as_secs_f64());
-        let mut e = Error::new(code, exit, what);
         let latest = blockers.latest();
-        for b in latest.iter().take(8) {
-            e = e.note(b.describe());
-        }
-        if latest.len() > 8 {
-            e = e.note(format!("and {} more", latest.len() - 8));
-        }
-        e.json.insert("blockers".into(), latest.iter().map(|b| b.json()).collect());
-        e.json.insert("attempts".into(), out.attempts().into());
-        e.json.insert("paused_total_us".into(), json!(out.paused_total.as_nanos() as f64 / 1000.0));
+        let mut e = told(Error::new(code, exit, what), &latest, out);
         if latest.iter().all(|b| matches!(b.hit.how, Use::Suspended { .. })) && !latest.is_empty() {
             return e.note("such a word may also be left over from a coroutine that has ended: memory can't tell").help(
                 "resume the coroutine, or say --ignore-suspended: then a suspended one goes on in the old function, whose code stays",
@@ -645,6 +641,20 @@ impl Switch<'_> {
         }
         e.help("try again when the thread has left the function, or give it more time with --timeout")
     }
+}
+
+/// Who stood in the way, and how often it was tried.
+fn told(mut e: Error, latest: &[&Blocker], out: &Outcome) -> Error {
+    for b in latest.iter().take(8) {
+        e = e.note(b.describe());
+    }
+    if latest.len() > 8 {
+        e = e.note(format!("and {} more", latest.len() - 8));
+    }
+    e.json.insert("blockers".into(), latest.iter().map(|b| b.json()).collect());
+    e.json.insert("attempts".into(), out.attempts().into());
+    e.json.insert("paused_total_us".into(), json!(out.paused_total.as_nanos() as f64 / 1000.0));
+    e
 }
 
 fn hex(b: &[u8]) -> String {

@@ -46,4 +46,9 @@ codes! {
         why: "Bytes are changed only while every thread is known to stand still.",
         act: "Run hpatch where it may use ptrace; or start the program with `hpatch run --signal N`, with a real-time signal that it doesn't use.",
     }
+    INTERRUPTED = 1210 Refuse "the command was interrupted" {
+        seen: "SIGINT (Ctrl-C), SIGTERM, SIGHUP or SIGQUIT came before the switch was made.",
+        why: "The target is unchanged.",
+        act: "Say the command again.",
+    }
 }

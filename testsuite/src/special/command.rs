@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "worker killed at each step", hazards: "S13", run: worker_killed },
     Case { name: "command killed at each step", hazards: "S13", run: command_killed },
     Case { name: "command that was started without signals", hazards: "S13", run: without_signals },
+    Case { name: "interrupted command", hazards: "S13", run: interrupted },
     Case { name: "a slow loader", hazards: "S13,S14", run: slow },
     Case { name: "attach killed at each call", hazards: "S7,S13", run: attach_killed },
     Case { name: "target killed at each step", hazards: "S13", run: target_killed },
@@ -74,6 +75,42 @@ fn without_signals() -> Result<()> {
     }
     target.verify()?.expect(0)?;
     apply(None, "30")?.expect(0)?;
+    target.verify()?.expect(0)?;
+    target.finish()
+}
+
+/// Ctrl-C and its like, to the command alone, while the code is in use.
+fn interrupted() -> Result<()> {
+    let pair = Pair::make("busy", "interrupted")?;
+    let mut target = pair.start()?;
+    target.ask("enter")?;
+    let before = Snapshot::take(target.pid())?;
+    let pid = target.pid().to_string();
+    let program = pair.builds.old.program.to_string_lossy();
+    let bundle = pair.bundle.to_string_lossy();
+    let apply = |ignored: &str, which: [&str; 2], signal: &str, seconds: &str| -> Result<Output> {
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "--preserve-status", "--signal", signal, "0.5", "env"]);
+        command.arg(format!("--ignore-signal={ignored}")).arg(paths::tool("hpatch")?).arg("apply").args(which);
+        run(command.args([&*bundle, "--timeout", seconds]), Duration::from_secs(40))
+    };
+    for signal in ["INT", "TERM", "HUP", "QUIT"] {
+        for which in [["--pid", &pid], ["--exe", &program]] {
+            let output = apply("PIPE", which, signal, "20")?.expect(7)?;
+            check!(output.text().contains("HP1210"), "{which:?}, SIG{signal}: {}", output.describe());
+            check!(output.elapsed < Duration::from_secs(10), "{which:?}, SIG{signal}: {}", output.describe());
+        }
+    }
+    // With `nohup`, and from a shell's background.
+    for signal in ["HUP", "INT"] {
+        let output = apply(signal, ["--pid", &pid], signal, "2")?.expect(7)?;
+        check!(output.text().contains("HP1201"), "SIG{signal} is ignored: {}", output.describe());
+    }
+    if let Some(difference) = before.difference(&Snapshot::take(target.pid())?) {
+        fail!("interrupted commands left something behind: {difference}");
+    }
+    check!(target.ask("leave")? == "left", "the thread didn't leave");
+    target.apply(&pair.bundle)?.expect(0)?;
     target.verify()?.expect(0)?;
     target.finish()
 }

@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use hpatch_core::image::Image;
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use serde_json::{Value, json};
 use super::Report;
 use super::args::{BuildId, Which};
 use crate::error::{Error, Exit, Result, code};
+use crate::interrupt;
 use crate::target::{Target, procfs};
 
 /// Nobody forks faster than that for long.
@@ -48,6 +52,7 @@ struct One {
 
 pub fn run(verb: &str, which: &Which) -> Result<Report> {
     let mut done: BTreeMap<(i32, u64), One> = BTreeMap::new();
+    interrupt::hold();
     for _ in 0..MAX_ROUNDS {
         let fresh: Vec<_> =
             members(which)?.into_iter().filter(|m| !done.contains_key(&(m.pid, m.start_time))).collect();
@@ -55,8 +60,10 @@ pub fn run(verb: &str, which: &Which) -> Result<Report> {
             return report(verb, done.into_values().collect());
         }
         for m in in_order(fresh) {
-            if let Some(one) = one(m.pid)? {
-                done.insert((m.pid, m.start_time), one);
+            let (one, came) = one(m.pid)?;
+            done.extend(one.map(|one| ((m.pid, m.start_time), one)));
+            if came || interrupt::came() {
+                return Ok(interrupted(report(verb, done.into_values().collect())?));
             }
         }
     }
@@ -89,30 +96,55 @@ fn report(verb: &str, mut all: Vec<One>) -> Result<Report> {
     Ok(r)
 }
 
-/// This command for one process; `None` when that one has ended meanwhile.
-fn one(pid: i32) -> Result<Option<One>> {
+/// What was done so far; whoever is left wasn't tried.
+fn interrupted(mut done: Report) -> Report {
+    done.text.push_str("interrupted by a signal: no other process was tried\n");
+    done.json.extend([("ok".into(), json!(false)), ("interrupted".into(), json!(true))]);
+    done.exit = done.exit.filter(|e| badness(*e as u8) > badness(Exit::Busy as u8)).or(Some(Exit::Busy));
+    done
+}
+
+/// This command for one process, `None` when that one has ended meanwhile; and whether a signal came that ends this one.
+fn one(pid: i32) -> Result<(Option<One>, bool)> {
     let program = std::env::current_exe().map_err(|e| Error::io("cannot find this program", &e))?;
-    let run = Command::new(program)
+    let failed = |e| Error::io("cannot start this program again", &e);
+    let mut run = Command::new(program)
         .args(for_pid(std::env::args_os().skip(1), pid))
-        .output()
-        .map_err(|e| Error::io("cannot start this program again", &e))?;
-    let out = String::from_utf8_lossy(&run.stdout);
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let (stdout, stderr) = (reader(run.stdout.take()), reader(run.stderr.take()));
+    let (status, came) = interrupt::wait_for(run.id() as i32).map_err(failed)?;
+    let text = |reader: JoinHandle<Vec<u8>>| String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned();
+    let (out, err) = (text(stdout), text(stderr));
     let line = out.lines().last().unwrap_or_default();
     let mut json: Value = serde_json::from_str(line).unwrap_or_else(|_| json!({ "ok": false }));
-    let exit = run.status.code().map_or(Exit::Internal as u8, |c| c as u8);
+    let exit = ExitStatus::from_raw(status).code().map_or(Exit::Internal as u8, |c| c as u8);
     json["pid"] = json!(pid);
     json["exit"] = json!(exit);
     let ended = [code::NO_SUCH_PROCESS, code::TARGET_GONE].iter().any(|c| json["code"] == c.to_string());
     if ended {
-        return Ok(None);
+        return Ok((None, came));
     }
     let text = match (exit, json["error"].as_str()) {
         (0, _) => format!("{pid}: done{}{}\n", pause(&json), recovered(&json)),
         (3, _) => format!("{pid}: nothing to change{}\n", recovered(&json)),
         (_, Some(error)) => format!("{pid}: {}: {error}\n", json["code"].as_str().unwrap_or("?")),
-        (_, None) => format!("{pid}: exit {exit} {}\n", String::from_utf8_lossy(&run.stderr).trim()),
+        (_, None) => format!("{pid}: exit {exit} {}\n", err.trim()),
     };
-    Ok(Some(One { exit, json, text }))
+    Ok((Some(One { exit, json, text }), came))
+}
+
+/// Reads all that comes through a pipe, beside this thread.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came until it failed is what there is.
+        let _ = pipe.map(|mut p| p.read_to_end(&mut bytes));
+        bytes
+    })
 }
 
 fn pause(json: &Value) -> String {

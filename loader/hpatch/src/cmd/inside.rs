@@ -19,6 +19,7 @@ use super::session::Session;
 use super::{apply, supervise};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault;
+use crate::interrupt;
 use crate::target::Target;
 use crate::target::procfs;
 use crate::trace::door;
@@ -146,6 +147,9 @@ fn wait(target: &Target, at: u64, child: i32, most: Duration) -> Result<Vec<u8>>
         }
         // Looked at once more after its end.
         gone = !outer.is_some_and(|c| procfs::task_stat(c, c).is_ok_and(|s| !s.is_dead()));
+        if let Some(c) = outer.filter(|_| interrupt::came()) {
+            interrupt::pass_on(c);
+        }
         if patience.is_over() {
             return Err(Error::new(code::CONTROL_TIMEOUT, Exit::Busy, "the command that runs inside doesn't answer"));
         }

@@ -11,6 +11,7 @@ use super::apply::{prepared, switch_in};
 use super::args::{Applying, Switching};
 use super::session::Session;
 use crate::error::{Error, Exit, Result};
+use crate::interrupt;
 use crate::trace::rpc::{self, RpcOptions};
 
 pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
@@ -50,7 +51,7 @@ pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
                 index + 1 < count
             }
         };
-        if !more {
+        if !more || interrupt::came() {
             break;
         }
         index += 1;

@@ -7,12 +7,10 @@ use super::session::{Recovered, Session};
 use super::ways::Way;
 use crate::error::{Exit, Result, code};
 use crate::fault;
+use crate::interrupt;
 use crate::switch::Options;
 use crate::target::procfs;
 use crate::trace::{door, stop};
-
-/// Signals that must not end the worker while threads are stopped.
-const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// Runs `work`, which is `verb` on process `pid`, in a child and gives its exit status. Must be called while this program has one thread.
 pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
@@ -22,26 +20,15 @@ pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
     if child < 0 {
         return work() as u8;
     }
+    interrupt::hold();
     if child == 0 {
-        hold_signals();
         prepare_process();
         let status = work() as i32;
         // Buffers of standard output are flushed by `print!`'s line discipline only on a terminal.
         let _ = std::io::Write::flush(&mut std::io::stdout());
         std::process::exit(status);
     }
-    hold_signals();
-    let mut st = 0;
-    loop {
-        // SAFETY: `st` is a valid place for the status.
-        let r = unsafe { libc::waitpid(child, &mut st, 0) };
-        if r == child {
-            break;
-        }
-        if r < 0 && std::io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return Exit::Internal as u8;
-        }
-    }
+    let Ok((st, _)) = interrupt::wait_for(child) else { return Exit::Internal as u8 };
     if libc::WIFEXITED(st) {
         return libc::WEXITSTATUS(st) as u8;
     }
@@ -104,18 +91,6 @@ pub fn own_signals() {
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, stop::timer_signal());
         libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
-    }
-}
-
-fn hold_signals() {
-    // SAFETY: all-zero sets are valid and initialised by the call.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for s in HELD {
-            libc::sigaddset(&mut set, s);
-        }
-        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::ptrace::{self, Status, errno};
 use super::restart;
 use super::stop::{Place, StopError, Stopped, Tracee, let_go};
+use crate::interrupt;
 
 /// How long a thread may be held while others are still inside.
 pub const HOLD: Duration = Duration::from_millis(40);
@@ -79,7 +80,8 @@ impl Stopped<'_> {
                 return self.ready();
             }
             let pursued = now - begun;
-            if pursued >= most || (awake && pursued >= PURSUIT) || self.held() >= HOLD {
+            let late = pursued >= most || (awake && pursued >= PURSUIT) || self.held() >= HOLD;
+            if late || interrupt::came() {
                 return Ok(false);
             }
             let mut flags = 0;
