@@ -48,14 +48,17 @@ impl Report {
     }
 }
 
-/// A name from an ELF file, which may be any bytes.
+/// A name from an ELF file, or a file's, which may be any bytes: those that would steer a terminal aren't shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Name<'a>(pub &'a [u8]);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            f.write_str(chunk.valid())?;
+            for (n, piece) in chunk.valid().split(char::is_control).enumerate() {
+                f.write_str(if n == 0 { "" } else { "\u{fffd}" })?;
+                f.write_str(piece)?;
+            }
             if !chunk.invalid().is_empty() {
                 f.write_str("\u{fffd}")?;
             }
@@ -87,5 +90,7 @@ mod tests {
         assert_eq!(r.text().len(), 511);
         r.refuse(codes::INTERNAL, format_args!("{} {}", Name(b"a\xffb"), Hex(&[1, 0xab])));
         assert_eq!(r.text(), "a\u{fffd}b 01ab");
+        r.refuse(codes::INTERNAL, format_args!("{}", Name(b"a\x1b[1m\nb")));
+        assert_eq!(r.text(), "a\u{fffd}[1m\u{fffd}b");
     }
 }

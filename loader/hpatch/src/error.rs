@@ -7,6 +7,9 @@ use patchfmt::Code;
 pub use patchfmt::ExitCode as Exit;
 pub use patchfmt::codes as code;
 
+use crate::shown::Shown;
+use crate::target::procfs;
+
 /// A failure with everything that the operator needs.
 #[derive(Debug)]
 pub struct Error {
@@ -49,12 +52,12 @@ impl Error {
 
     /// The text for a terminal.
     pub fn render(&self) -> String {
-        let mut s = format!("error[{}]: {}\n", self.code, self.title);
+        let mut s = format!("error[{}]: {}\n", self.code, Shown(&self.title));
         for n in &self.notes {
-            let _ = writeln!(s, "  = {n}");
+            let _ = writeln!(s, "  = {}", Shown(n));
         }
         if let Some(h) = &self.help {
-            let _ = writeln!(s, "  = help: {h}");
+            let _ = writeln!(s, "  = help: {}", Shown(h));
         }
         s
     }
@@ -62,7 +65,7 @@ impl Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.code, self.title)
+        write!(f, "{}: {}", self.code, Shown(&self.title))
     }
 }
 
@@ -70,7 +73,7 @@ impl std::error::Error for Error {}
 
 /// The refusal when somebody else traces the target.
 pub fn traced(pid: i32, tracer: i32) -> Error {
-    let who = std::fs::read_to_string(format!("/proc/{tracer}/comm")).unwrap_or_default();
+    let who = procfs::text(format!("/proc/{tracer}/comm")).unwrap_or_default();
     Error::new(code::TRACED, Exit::Busy, format!("process {pid} is traced by {} (pid {tracer})", who.trim()))
         .help("end the debugger or tracer, then try again")
 }

@@ -9,6 +9,7 @@ pub mod interrupt;
 pub mod moves;
 pub mod privilege;
 pub mod recovery;
+pub mod shown;
 pub mod switch;
 pub mod target;
 pub mod threads;

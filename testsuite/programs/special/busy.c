@@ -5,6 +5,7 @@
 #include "asleep.h"
 #include "scenario.h"
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int gate[2];
@@ -31,6 +32,9 @@ static void *worker(void *unused) {
 void command(const char *line) {
     if (!strcmp(line, "value"))
         printf("%d\n", wait_for_work(0));
+    // Threads that are made later inherit it.
+    if (!strcmp(line, "rename"))
+        puts(prctl(PR_SET_NAME, "\033[1m\r\nx\233") ? "failed" : "done");
     if (!strcmp(line, "enter")) {
         pthread_t thread;
         left = 0;

@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "addresses and stacks", hazards: "I1,I3", run: identity },
     Case { name: "names in a debugger", hazards: "I3", run: names },
     Case { name: "names for perf", hazards: "I3", run: perf_map },
+    Case { name: "a name that steers the terminal", hazards: "B7", run: steering },
 ];
 
 /// An address stays the old entry, by comparison and by name; `backtrace` goes through the patch; its callers' addresses are the program's.
@@ -81,5 +82,27 @@ fn perf_map() -> Result<()> {
         list["functions"][0]["replacement"].as_str().unwrap_or_default().trim_start_matches("0x").to_owned();
     let named = text.lines().any(|line| line.starts_with(&format!("{replacement} ")) && line.ends_with(" look [fix]"));
     check!(!replacement.is_empty() && named, "no line for {replacement} and look in\n{text}");
+    target.finish()
+}
+
+/// A thread's name is whatever the program says.
+fn steering() -> Result<()> {
+    let pair = Pair::make("busy", "steering")?;
+    let mut target = pair.start()?;
+    check!(target.ask("rename")? == "done", "the thread isn't renamed");
+    target.ask("enter")?;
+    let name = "\u{1b}[1m\r\nx";
+    let status = target::hpatch("status", target.pid(), &[])?.expect(0)?;
+    let blocked = target.apply_within(&pair.bundle, 1)?.expect(7)?;
+    for output in [&status, &blocked] {
+        let text = output.text();
+        let steers = |c: char| c.is_control() && c != '\n';
+        check!(!text.contains(steers), "it says {text:?}");
+        check!(text.contains(r"\u{1b}[1m\r\nx"), "the name isn't in {text:?}");
+    }
+    let json = target::hpatch("status", target.pid(), &["--json"])?.expect(0)?;
+    let json: serde_json::Value = serde_json::from_str(&json.stdout)?;
+    check!(json["comm"].as_str().is_some_and(|comm| comm.starts_with(name)), "{json}");
+    target.ask("leave")?;
     target.finish()
 }

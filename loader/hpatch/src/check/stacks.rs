@@ -14,6 +14,7 @@ use crate::target::elf;
 use crate::target::maps;
 use crate::target::mem::Mem;
 use crate::target::modules::{self, Module};
+use crate::target::procfs;
 
 /// The C library's functions for contexts. Names are compared by their ends, because linkers store one that is the end of another only once.
 const CONTEXTS: &[&[u8]] = &[b"swapcontext\0", b"makecontext\0", b"setcontext\0"];
@@ -96,7 +97,7 @@ impl Stacks {
         }
         makers.retain(|m| elf::dynamic_symbol(&target.mem, m.base, "makecontext").is_some());
         // With a shadow stack, `makecontext` prepares stacks in another way.
-        let status = std::fs::read_to_string(format!("/proc/{}/status", target.pid));
+        let status = procfs::text(format!("/proc/{}/status", target.pid));
         if status.map_or(true, |s| s.lines().any(|l| l.starts_with("x86_Thread_features:") && l.contains("shstk"))) {
             return Self::Others;
         }

@@ -19,6 +19,7 @@ use super::Report;
 use super::args::{BuildId, Which};
 use crate::error::{Error, Exit, Result, code};
 use crate::interrupt;
+use crate::shown::Shown;
 use crate::target::{Target, procfs};
 
 /// Nobody forks faster than that for long.
@@ -131,7 +132,7 @@ fn one(pid: i32) -> Result<(Option<One>, bool)> {
     let text = match (exit, json["error"].as_str()) {
         (0, _) => format!("{pid}: done{}{}\n", pause(&json), recovered(&json)),
         (3, _) => format!("{pid}: nothing to change{}\n", recovered(&json)),
-        (_, Some(error)) => format!("{pid}: {}: {error}\n", json["code"].as_str().unwrap_or("?")),
+        (_, Some(error)) => format!("{pid}: {}: {}\n", json["code"].as_str().unwrap_or("?"), Shown(error)),
         (_, None) => format!("{pid}: exit {exit} {}\n", err.trim()),
     };
     Ok((Some(One { exit, json, text }), came))

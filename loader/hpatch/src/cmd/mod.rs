@@ -19,6 +19,7 @@ pub mod ways;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Exit};
+use crate::shown;
 
 /// What a command has to say when it succeeded.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ pub fn finish(verb: &str, as_json: bool, outcome: Result<Report, Error>) -> Exit
                 m.extend(r.json);
                 println!("{}", Value::Object(m));
             } else {
-                print!("{}", r.text);
+                print!("{}", shown::lines(&r.text));
             }
             r.exit.unwrap_or(Exit::Done)
         }

@@ -12,6 +12,7 @@ use super::args::{Applying, Switching};
 use super::session::Session;
 use crate::error::{Error, Exit, Result};
 use crate::interrupt;
+use crate::shown;
 use crate::trace::rpc::{self, RpcOptions};
 
 pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
@@ -76,7 +77,7 @@ pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
 
 /// The first failure is the command's; the others are said before it.
 fn print_all(text: &str, others: &[Error]) {
-    eprint!("{text}");
+    eprint!("{}", shown::lines(text));
     for e in others {
         eprint!("{}", e.render());
     }

@@ -11,6 +11,7 @@ use object::{Object, ObjectSection, ObjectSymbol};
 use crate::error::{Error, Result};
 use crate::target::Target;
 use crate::target::control::Patch;
+use crate::target::procfs;
 
 /// Adds the functions of `patch` to the map, in the mount and pid namespace of the process.
 pub fn write(target: &Target, patch: &Patch) -> Result<()> {
@@ -28,7 +29,7 @@ pub fn write(target: &Target, patch: &Patch) -> Result<()> {
             let _ = writeln!(lines, "{at:x} {:x} {name} [{}]", s.size(), patch.id);
         }
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", target.pid)).map_err(|_| target.vanished())?;
+    let status = procfs::text(format!("/proc/{}/status", target.pid)).map_err(|_| target.vanished())?;
     // The last one is the pid as the process itself sees it.
     let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:")?.split_whitespace().last()).unwrap_or("");
     let inner: i32 = inner.parse().unwrap_or(target.pid);

@@ -14,6 +14,7 @@ use crate::check::dry;
 use crate::check::report::Blockers;
 use crate::check::scan::Scanner;
 use crate::error::{Error, Exit, Result, code};
+use crate::shown::Shown;
 use crate::switch::{self, boot_time};
 use crate::target::Target;
 use crate::target::control::{Control, Owner, Patch, state_name};
@@ -60,7 +61,7 @@ fn look(target: &Target, control: &Control) -> Result<Seen> {
     let owner = control.owner(target)?;
     let origin = if control.origin(target)? == 0 { "preloaded" } else { "attached" };
     let records = control.records(target)?;
-    let mut text = format!("{} ({}): loader {origin}, {}\n", target.pid, target.comm, loader_state(state));
+    let mut text = format!("{} ({}): loader {origin}, {}\n", target.pid, Shown(&target.comm), loader_state(state));
     for p in &records {
         let _ = write!(text, "  {} {}", p.id, state_name(p.record.state));
         let _ = write!(text, ", {} function{}", p.changed(), s(p.changed()));
@@ -113,7 +114,7 @@ pub fn status_all() -> Result<Report> {
                 all.push(seen.json);
             }
             Err(e) => {
-                let _ = writeln!(text, "{pid} ({}): {e}", target.comm);
+                let _ = writeln!(text, "{pid} ({}): {e}", Shown(&target.comm));
                 all.push(json!({ "pid": pid, "comm": target.comm, "error": e.to_string() }));
             }
         }
@@ -173,7 +174,7 @@ pub fn blocked(pid: i32) -> Result<Report> {
             b.find_lines(&target);
         }
         for blocker in b.latest() {
-            let _ = writeln!(text, "{}: {}", p.id, blocker.describe());
+            let _ = writeln!(text, "{}: {}", p.id, Shown(&blocker.describe()));
             let mut j = blocker.json();
             j["id"] = json!(p.id);
             all.push(j);

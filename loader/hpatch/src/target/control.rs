@@ -13,6 +13,7 @@ use super::elf;
 use super::maps::Mapping;
 use super::procfs;
 use crate::error::{Error, Exit, Result, code};
+use crate::shown::from_memory;
 use crate::threads::Begin;
 
 /// The name by which the library is found among the mappings, also as a memory file when it was attached.
@@ -231,7 +232,7 @@ impl Control {
     pub fn detail(&self, target: &Target) -> Result<String> {
         let len = self.u32(target, at!(self.detail_len))?.min(512) as usize;
         let text = target.mem.read_vec(at!(self.detail), len).map_err(|_| target.vanished())?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        Ok(from_memory(&text))
     }
 
     pub fn code(&self, target: &Target) -> Result<u32> {
@@ -338,10 +339,10 @@ impl Patch {
                 return Ok(String::new());
             }
             let raw = mem.read_vec(at, len.min(MAX_NAME) as usize).map_err(fail)?;
-            Ok(String::from_utf8_lossy(&raw).into_owned())
+            Ok(from_memory(&raw))
         };
         let r: Record = mem.read_pod(addr).map_err(fail)?;
-        let id = String::from_utf8_lossy(&r.id[..(r.id_len as usize).min(r.id.len())]).into_owned();
+        let id = from_memory(&r.id[..(r.id_len as usize).min(r.id.len())]);
         let mut units = Vec::new();
         for u in mem.read_pods::<Unit>(r.units, count(r.unit_count)?).map_err(fail)? {
             units.push((u, text(u.name, u.name_len)?));

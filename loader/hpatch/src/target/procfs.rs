@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use hpatch_core::abi::Call;
@@ -63,7 +64,7 @@ pub fn cpu_time(pid: i32, tid: i32) -> io::Result<Duration> {
 
 /// The scheduler's clock when a task last ran, in nanoseconds (`se.exec_start` of `/proc/PID/task/TID/sched`, kernels with CONFIG_SCHED_DEBUG).
 fn last_ran(path: &str) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = text(path).ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("se.exec_start"))?;
     let (millis, rest) = line.rsplit(':').next()?.trim().split_once('.')?;
     Some(millis.parse::<u64>().ok()? * 1_000_000 + rest.parse::<u64>().ok()?)
@@ -78,7 +79,7 @@ pub fn asleep(pid: i32, tid: i32) -> Option<Duration> {
 
 /// The id of a thread in its own pid namespace.
 pub fn inner_tid(pid: i32, tid: i32) -> io::Result<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;
+    let text = text(format!("/proc/{pid}/task/{tid}/status"))?;
     let line = text.lines().find_map(|l| l.strip_prefix("NSpid:"));
     // Kernels without pid namespaces have no such line.
     Ok(line.and_then(|v| v.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(tid))
@@ -90,9 +91,14 @@ pub fn child_of(pid: i32, inner: i32) -> Option<i32> {
     all.filter(|&c| parent(c).is_ok_and(|p| p == pid)).find(|&c| inner_tid(c, c).is_ok_and(|i| i == inner))
 }
 
+/// What a file with a thread's name in it says: that is no text, if the thread likes.
+pub fn text(path: impl AsRef<Path>) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+}
+
 /// The parent's pid.
 pub fn parent(pid: i32) -> io::Result<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let text = text(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|l| l.strip_prefix("PPid:"));
     line.and_then(|v| v.trim().parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
@@ -109,7 +115,7 @@ pub struct TaskStatus {
 }
 
 pub fn task_status(pid: i32, tid: i32) -> io::Result<TaskStatus> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;
+    let text = text(format!("/proc/{pid}/task/{tid}/status"))?;
     let mut s = TaskStatus::default();
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
@@ -164,7 +170,7 @@ pub struct SignalSets {
 }
 
 pub fn signal_sets(pid: i32, tid: i32) -> io::Result<SignalSets> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"))?;
+    let text = text(format!("/proc/{pid}/task/{tid}/status"))?;
     let mut s = SignalSets::default();
     for (key, value) in text.lines().filter_map(|l| l.split_once(':')) {
         let set = || u64::from_str_radix(value.trim(), 16).map_err(|_| io::Error::from(io::ErrorKind::InvalidData));
