@@ -59,6 +59,8 @@ pub static hpatch_control: Block = Block(UnsafeCell::new(Control {
     signal: 0,
     gate: 0,
     owner_began: 0,
+    passed_over: 0,
+    reserved: 0,
 }));
 
 // Runs in the new thread, where clone(2) returned 0, and in the hijacked one. That is taken back by the command right after the call;
@@ -138,6 +140,12 @@ pub fn enter() -> bool {
 pub fn leave() {
     with(|c| c.control_tid = 0);
     let _ = state().compare_exchange(LoaderState::Busy as u32, LoaderState::Idle as u32, SeqCst, SeqCst);
+}
+
+/// Says that a library begins without the store's bundles.
+pub fn pass_over() {
+    // SAFETY: an aligned field of the static block, which only its owner reads.
+    unsafe { AtomicU32::from_ptr(&raw mut (*block()).passed_over) }.fetch_add(1, SeqCst);
 }
 
 pub fn stack_top() -> *const u8 {

@@ -181,6 +181,7 @@ extern "C" fn module(argc: usize, argv: *const *const u8, envp: *const *const u8
         control::leave();
     } else {
         missed();
+        control::pass_over();
     }
     sys::set_signals(mask);
 }

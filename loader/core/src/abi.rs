@@ -122,6 +122,9 @@ pub struct Control<P = u64> {
     pub gate: u64,
     /// When the command that `owner` names began, in clock ticks after boot (`starttime` in proc_pid_stat(5)): a pid alone may be given again.
     pub owner_began: u64,
+    /// How many libraries have begun without the store's bundles, because somebody else was at work in the loader.
+    pub passed_over: u32,
+    pub reserved: u32,
 }
 
 /// Places in a [`Gate`], the first of which is for control threads.

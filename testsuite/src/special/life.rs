@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "unmapped later", hazards: "S12", run: unmapped_later },
     Case { name: "loaded later", hazards: "I5,S10", run: loaded_later },
     Case { name: "of another layout, loaded later", hazards: "D6,I5", run: grown_later },
+    Case { name: "loaded while a command works", hazards: "I5", run: passed_over },
     Case { name: "loaded twice", hazards: "I5", run: loaded_twice },
     Case { name: "unloaded", hazards: "I5", run: unloaded },
     Case { name: "unloaded before the stop", hazards: "I5", run: unloaded_meanwhile },
@@ -343,6 +344,44 @@ fn loaded_later() -> Result<()> {
         target.finish()?;
     }
     Ok(())
+}
+
+/// While a command is at work nothing is applied to a library that is loaded: the command says so, and another one makes up for it.
+fn passed_over() -> Result<()> {
+    let plugin = Plugin::of("counter", "passed-over")?;
+    let pair = Pair::make("loads", "passed-over-host")?;
+    let launch = Launch { store: Some(plugin.store.clone()), ..Launch::trusting(Signer::shared()?.trust()) };
+    let mut target = Target::start(&pair.builds.old.program, &launch)?;
+    let mut apply = Command::new(paths::tool("hpatch")?);
+    apply.args(["apply", "--pid", &target.pid().to_string()]).arg(&pair.bundle);
+    // The worker stops itself.
+    apply.env("HPATCH_TEST_KILL", "prefaulted").env("HPATCH_TEST_KILL_SIGNAL", "19");
+    let mut apply = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let worker = loop {
+        if apply.try_wait()?.is_some() {
+            left_out(RELEASE);
+            return target.finish();
+        }
+        let id = apply.id();
+        let worker = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?.trim().to_owned();
+        if std::fs::read_to_string(format!("/proc/{worker}/stat")).is_ok_and(|s| s.contains(") T ")) {
+            break worker;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    plugin.load(&mut target, "load")?;
+    answers(&mut target, "call 0", "2", "loaded while a command is at work")?;
+    process::run(Command::new("kill").args(["-CONT", &worker]), Duration::from_secs(5))?.expect(0)?;
+    let said = apply.wait_with_output()?;
+    let text = String::from_utf8_lossy(&said.stderr);
+    check!(said.status.success() && text.contains("apply --pending"), "the command doesn't say it: {text}");
+    answers(&mut target, "own", "101", "patched")?;
+    let revert = target.revert("fix")?.expect(0)?;
+    check!(!revert.text().contains("pending"), "nothing came meanwhile: {}", revert.describe());
+    target::hpatch("apply", target.pid(), &["--pending"])?.expect(0)?;
+    answers(&mut target, "call 0", "101", "made up for")?;
+    target.verify()?.expect(0)?;
+    target.finish()
 }
 
 /// A bundle that is only for the start goes into a library that is loaded for the first time: nothing of it has run. Loaded again, it gets the

@@ -34,6 +34,8 @@ pub struct Session {
     /// What a killed command had left half-way in it, and in its forks.
     recovered: Vec<Recovered>,
     forks: Vec<Fork>,
+    /// Libraries that had been passed over before it began.
+    passed_over: u32,
     _lock: Option<UnixListener>,
 }
 
@@ -89,8 +91,9 @@ impl Session {
         if owner != me && owner.is_at_work() {
             return Err(owned(pid, owner));
         }
+        let passed_over = control.passed_over(&target)?;
         control.set_owner(&target, me)?;
-        let session = Self { target, control, recovered: Vec::new(), forks: Vec::new(), _lock: lock };
+        let session = Self { target, control, recovered: Vec::new(), forks: Vec::new(), passed_over, _lock: lock };
         session.wait_for_loader()?;
         Ok(session)
     }
@@ -224,6 +227,14 @@ pub fn describe(all: &[Recovered]) -> String {
 impl Drop for Session {
     fn drop(&mut self) {
         let _ = self.control.set_owner(&self.target, Owner::default());
+        let now = self.control.passed_over(&self.target).unwrap_or(self.passed_over);
+        let (n, pid) = (now.wrapping_sub(self.passed_over) as usize, self.target.pid);
+        if n > 0 {
+            let libraries = if n == 1 { "y was" } else { "ies were" };
+            eprintln!(
+                "note: {n} librar{libraries} loaded meanwhile without the store's bundles: `hpatch apply --pending --pid {pid}`"
+            );
+        }
     }
 }
 

@@ -229,6 +229,11 @@ impl Control {
         self.u64(target, at!(self.value) + index * 8)
     }
 
+    /// How many libraries have begun without the store's bundles.
+    pub fn passed_over(&self, target: &Target) -> Result<u32> {
+        self.u32(target, at!(self.passed_over))
+    }
+
     pub fn detail(&self, target: &Target) -> Result<String> {
         let len = self.u32(target, at!(self.detail_len))?.min(512) as usize;
         let text = target.mem.read_vec(at!(self.detail), len).map_err(|_| target.vanished())?;
