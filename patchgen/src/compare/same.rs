@@ -4,7 +4,7 @@ use super::apart::Apart;
 use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
 use crate::correlate::{Correlation, Side};
-use crate::image::{Image, ImageKind, Section, SectionKind};
+use crate::image::{Image, ImageKind, Import, Section, SectionKind};
 use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -23,6 +23,9 @@ pub(super) struct Same<'a> {
     /// Filled when it is first asked for.
     apart: OnceLock<Option<Apart>>,
 }
+
+/// The oldest version of the C library for x86-64, which a reference without a version is bound to.
+const OLDEST: &str = "GLIBC_2.2.5";
 
 /// Constants that lead to each other in ways that take more comparisons than this count as different.
 const MOST: u32 = 1 << 20;
@@ -108,7 +111,10 @@ impl<'a> Same<'a> {
 
     fn imports(&self, old: ImportId, new: ImportId) -> bool {
         let (a, b) = (self.old.image.import(old), self.new.image.import(new));
-        a.name == b.name && a.version == b.version
+        // A module that needs nothing of the C library says no version of what its start-up files would call there. The dynamic linker then takes
+        // the library's oldest.
+        let oldest = |a: &Import, b: &Import| a.version.is_none() && b.version.as_deref() == Some(OLDEST);
+        a.name == b.name && (a.version == b.version || a.weak && b.weak && (oldest(a, b) || oldest(b, a)))
     }
 
     fn maybe_imports(&self, old: Option<ImportId>, new: Option<ImportId>) -> bool {

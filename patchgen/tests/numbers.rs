@@ -1,0 +1,44 @@
+//! Numbers that may be addresses, and imports that may be the same, where no program can say so by what it does.
+
+mod support;
+
+use serde_json::Value;
+use std::process::Command;
+use support::{Bench, HEAD};
+
+/// What `patchgen diff` says, with its exit status.
+fn diff(bench: &Bench) -> (Value, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_patchgen"));
+    command.args(["diff", "--json", "--old", "old", "--new", "new"]);
+    let out = command.current_dir(bench.dir.path()).output().expect("patchgen runs");
+    let text = String::from_utf8_lossy(&out.stderr);
+    (serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {text}")), out.status.code())
+}
+
+/// Builds both by gcc.
+fn build(source: &str, flags: &str) -> Bench {
+    let bench = Bench::new();
+    bench.write("x.c", &format!("{HEAD}{source}"));
+    for (name, define) in [("old", ""), ("new", "-DNEW")] {
+        bench.run("gcc", &format!("-w -Wl,--build-id {flags} {define} x.c -o {name}"));
+    }
+    bench
+}
+
+/// The functions that differ.
+fn changed(report: &Value) -> Vec<&str> {
+    report["changed"].as_array().into_iter().flatten().filter_map(|f| f["name"].as_str()).collect()
+}
+
+/// A library that begins to use the C library has a version of what its start-up files call there.
+#[test]
+fn start_up_files_without_a_version() {
+    let source = "char text[32]; int f(int x) { PICK(, snprintf(text, 32, \"%d\", x);) return x * 3; }";
+    let (report, _) = diff(&build(source, "-g -O2 -shared -fPIC"));
+    assert_eq!(changed(&report), ["f"], "{report}");
+    // Another version than the oldest is another function.
+    let source = "char text[32]; extern int pthread_cond_wait() __attribute__((weak)); int g(void) { return pthread_cond_wait != 0; }
+        int f(int x) { PICK(, snprintf(text, 32, \"%d\", x);) return x * 3; }";
+    let (report, _) = diff(&build(source, "-g -O2 -shared -fPIC"));
+    assert!(changed(&report).contains(&"g"), "{report}");
+}
