@@ -42,3 +42,18 @@ fn start_up_files_without_a_version() {
     let (report, _) = diff(&build(source, "-g -O2 -shared -fPIC"));
     assert!(changed(&report).contains(&"g"), "{report}");
 }
+
+/// A class of the program's own, that is no container, may be walked as an array of one.
+#[test]
+fn the_end_of_an_object_of_a_class() {
+    let bench = Bench::new();
+    let source = "struct own { long n, m; ~own(); }; own::~own() { n = 0; } static own one; PICK(, static own two;)
+        NOINLINE long sum(own *a, own *b) { long s = 0; for (; a != b; a++) s += a->n; return s; }
+        NOINLINE long f(long x) { PICK(, two.n += x; two.m += x;) one.n += x; return sum(&one, &one + 1); } int main(int c, char **v) { return f(c); }";
+    bench.write("x.cc", &format!("{HEAD}{source}"));
+    for (name, define) in [("old", ""), ("new", "-DNEW")] {
+        bench.run("clang++", &format!("-g -O1 -w -Wl,--build-id {define} x.cc -o {name}"));
+    }
+    let (report, _) = diff(&bench);
+    assert!(report["findings"].to_string().contains("HP0211"), "{report}");
+}
