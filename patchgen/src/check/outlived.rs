@@ -4,7 +4,7 @@
 use super::left::separate;
 use super::{Context, Findings};
 use crate::addr::{DataId, FuncId, Svma};
-use crate::compare::Cause;
+use crate::compare::{Cause, DataChange};
 use crate::correlate::{Side, Why, in_others};
 use crate::diag::{Finding, Severity};
 use crate::dwarf::DebugInfo;
@@ -78,7 +78,10 @@ pub fn exchanged(
         lifted.data[id.index()].refs.iter().filter_map(|r| r.target.func()).collect()
     };
     let code = a.changes.changed.iter().map(|c| (in_code(a.old, c.old), in_code(a.new, c.new)));
-    let data = a.changes.data_changed.iter().map(|c| (in_data(a.old, c.old), in_data(a.new, c.new)));
+    // What a class's tables hold is called through them alone, and takes another `this` where it overrides what was inherited.
+    let tables = |c: &&DataChange| describes_class(&a.old.data[c.old.index()].name);
+    let data = a.changes.data_changed.iter().filter(|c| !tables(c));
+    let data = data.map(|c| (in_data(a.old, c.old), in_data(a.new, c.new)));
     let mut pairs: Vec<(BTreeSet<FuncId>, BTreeSet<FuncId>)> = code.chain(data).collect();
     for (before, after) in &mut pairs {
         before.retain(gone);
