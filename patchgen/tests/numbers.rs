@@ -43,6 +43,26 @@ fn start_up_files_without_a_version() {
     assert!(changed(&report).contains(&"g"), "{report}");
 }
 
+/// A number that leads to an entry in one build, and into the middle of a function in the other, is none; where it leads to an entry in both it may be one.
+#[test]
+fn numbers_into_the_middle_of_code() {
+    let source = |second: &str| {
+        format!(
+            "#define ASM(name, n) asm(\".section .apart,\\\"ax\\\"\\n.globl \" #name \"\\n.type \" #name \",@function\\n\" #name \": .cfi_startproc\\n\"\\
+                \".skip \" #n \", 0x90\\n ret\\n .cfi_endproc\\n.size \" #name \",.-\" #name \"\\n.text\")
+             #define BODY(...) ASM(__VA_ARGS__)
+             BODY(one, PICK(31, {second})); BODY(two, 31);
+             NOINLINE int f(int x) {{ return x & 0x500020; }} int main(int c, char **v) {{ return f(c); }}"
+        )
+    };
+    let flags = "-g -O2 -no-pie -fno-pie -Wl,--section-start=.apart=0x500000";
+    let (report, _) = diff(&build(&source("63"), flags));
+    assert!(!changed(&report).contains(&"f"), "{report}");
+    let other = source("31").replace("BODY(two, 31)", "BODY(PICK(two, three), 31)");
+    let (report, _) = diff(&build(&other, flags));
+    assert!(changed(&report).contains(&"f"), "{report}");
+}
+
 /// A class of the program's own, that is no container, may be walked as an array of one.
 #[test]
 fn the_end_of_an_object_of_a_class() {

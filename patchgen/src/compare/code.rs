@@ -350,10 +350,12 @@ pub(super) fn reference(
         // Different numbers that denote the same thing are addresses.
         (_, true) => None,
         // An address of nothing would have moved with what it was computed from.
-        (true, false)
-            if !r.certain && !s.certain && is_vague(same.old, a.f, &r.target) && is_vague(same.new, b.f, &s.target) =>
-        {
-            None
+        (true, false) if !r.certain && !s.certain => {
+            let vague = [is_vague(same.old, a.f, &r.target), is_vague(same.new, b.f, &s.target)];
+            // Both in code, it can only be an address if it leads to an entry, or a tag behind one, in either build.
+            let code = matches!((&r.target, &s.target), (Target::Func { .. }, Target::Func { .. }));
+            let number = vague == [true; 2] || code && vague != [false; 2];
+            (!number).then_some(Diff::Unproven)
         }
         (true, false) => Some(Diff::Unproven),
         (false, false) => Some(Diff::Immediate),
