@@ -63,6 +63,18 @@ fn numbers_into_the_middle_of_code() {
     assert!(changed(&report).contains(&"f"), "{report}");
 }
 
+/// The end of the last table of a section is an address as the end of any other is.
+#[test]
+fn a_table_at_the_end_of_its_section() {
+    let source = "struct row { const char *name; int n; }; static const struct row rows[] = {{\"a\", 1}, {\"b\", 2}, PICK(, {\"c\", 3})};
+        NOINLINE int f(int x) { const struct row *r = rows, *end = r + sizeof rows / sizeof *rows; asm(\"\" : \"+r\"(end));
+                                for (; r != end; r++) if (r->n == x) return 1; return 0; }
+        int main(int c, char **v) { return f(c); }";
+    let (report, _) = diff(&build(source, "-g -O2 -no-pie -fno-pie"));
+    assert_eq!(changed(&report), ["f"], "{report}");
+    assert!(!report["findings"].to_string().contains("HP0216"), "{report}");
+}
+
 /// A class of the program's own, that is no container, may be walked as an array of one.
 #[test]
 fn the_end_of_an_object_of_a_class() {

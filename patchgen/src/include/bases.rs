@@ -130,7 +130,7 @@ impl Binder<'_> {
         if self.is_only_use(data, offset)
             || self.is_of_part(data, offset, within) && self.is_apart(data, address, as_it_lies)
             || self.is_member(data, offset, within) && self.neighbour_agrees(data, address, as_it_lies)
-            || self.is_in_front(data, offset, within)
+            || self.is_beside(data, offset, within)
         {
             return Ok(place);
         }
@@ -149,14 +149,22 @@ impl Binder<'_> {
         (0..limit).contains(&offset) && new.functions[within.index()].refs.iter().any(|r| another(&r.target))
     }
 
-    /// Whether a place lies in the filler shortly in front of an object whose start the function refers to, and near nothing else that it uses.
-    fn is_in_front(&self, object: DataId, offset: i64, within: FuncId) -> bool {
+    /// Whether a place lies in the filler shortly in front of an object whose start the function refers to, or at its end, and near nothing else that it
+    /// uses.
+    fn is_beside(&self, object: DataId, offset: i64, within: FuncId) -> bool {
         let new = self.analysis.new;
-        if !(-FOLDED_INDEX.cast_signed()..0).contains(&offset) {
-            return false;
-        }
         let range = |id: DataId| new.data[id.index()].range;
         let at = range(object).start.offset(offset);
+        let named = |id: DataId| new.data[id.index()].kind == DataKind::Named;
+        // Where an array may begin so that the place is its base.
+        let array = || {
+            let close = new.data_at.range(at.plus(1)..=at.plus(FOLDED_INDEX));
+            close.filter(|(_, id)| named(**id)).any(|(start, id)| spans(range(*id).size(), start.0 - at.0))
+        };
+        let end = offset.cast_unsigned() == range(object).size() && named(object) && !array();
+        if !end && !(-FOLDED_INDEX.cast_signed()..0).contains(&offset) {
+            return false;
+        }
         let near = |id: DataId| {
             at.0 < range(id).end.0.saturating_add(FOLDED_INDEX) && range(id).start.0 < at.0.saturating_add(FOLDED_INDEX)
         };

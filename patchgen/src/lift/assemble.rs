@@ -460,7 +460,15 @@ impl Assembler<'_> {
         let used: HashSet<DataId> = f.refs.iter().filter(|r| r.certain).filter_map(|r| r.target.data()).collect();
         for i in 0..f.refs.len() {
             let r = &f.refs[i];
-            let Target::Data { data, offset } = r.target else { continue };
+            let (data, offset) = match &r.target {
+                Target::Data { data, offset } => (*data, *offset),
+                // What ends with its section.
+                Target::Linker(name) => match self.resolver.ending_at_label(name) {
+                    Some((start, end, data)) => (data, (end.0 - start.0).cast_signed()),
+                    None => continue,
+                },
+                _ => continue,
+            };
             if r.certain || !used.contains(&data) {
                 continue;
             }
