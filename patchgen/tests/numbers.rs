@@ -30,6 +30,18 @@ fn changed(report: &Value) -> Vec<&str> {
     report["changed"].as_array().into_iter().flatten().filter_map(|f| f["name"].as_str()).collect()
 }
 
+/// In a stripped program nothing names the table to which the operand of `table[n - 1]` leads by what lies in front of it.
+#[test]
+fn a_stripped_table_of_functions_behind_a_text() {
+    let source = "NOINLINE static int more(int a) { return a * 3 + rand() % 1; } NOINLINE static int less(int a) { return a * 9 + rand() % 1; }
+        static int (*const table[])(int) = {PICK(more, less), PICK(less, more), more};
+        NOINLINE int run(long n, int a) { return table[n - 1](a); }
+        int main(int c, char **v) { int k, n; while (scanf(\"%d %d\", &k, &n) == 2) printf(\"%d\\n\", run(k, n)); }";
+    let bench = build(source, "-O2 -no-pie -fno-pie -s");
+    let (report, status) = diff(&bench);
+    assert_ne!(status, Some(3), "{report}");
+}
+
 /// A library that begins to use the C library has a version of what its start-up files call there.
 #[test]
 fn start_up_files_without_a_version() {

@@ -231,6 +231,7 @@ impl Assembler<'_> {
             let (image, callees) = (self.resolver.image, &self.resolver.callees);
             f.refs[i].indexed =
                 data && r.access == Access::Derived && indexed::is_indexed(image, callees, &f, (r, None), room);
+            self.beside_mark(&mut f, i);
         }
         steps.iter().for_each(|step| self.settle(&mut f, step, room));
         self.ends(&mut f, room);
@@ -255,6 +256,26 @@ impl Assembler<'_> {
             }
         }
         stepped
+    }
+
+    /// No code indexes the number with which the start-up files tell the C library its version: an array's base lies there, less a constant part of
+    /// the index.
+    fn beside_mark(&self, f: &mut Function, n: usize) {
+        let Target::Data { data, offset } = f.refs[n].target else { return };
+        let here = &self.data[data.index()];
+        if here.name != "_IO_stdin_used" || displaced(self.resolver.image, f, &f.refs[n]).is_none() {
+            return;
+        }
+        let r = &mut f.refs[n];
+        let a = here.range.start.offset(offset);
+        (r.target, r.certain) = (Target::Unknown(a), true);
+        let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
+        f.unprovable.push(Unprovable {
+            number: false,
+            code: 211,
+            at,
+            what: format!("{a} is the base of an array elsewhere, less a constant index"),
+        });
     }
 
     /// Settles which object an address belongs to by the other address that the code computes of it. Where the code does nothing else with the
@@ -707,7 +728,7 @@ pub fn displaced(image: &Image, f: &Function, r: &CodeRef) -> Option<usize> {
 }
 
 /// The instruction, if it has a displacement at that offset.
-fn with_displacement(bytes: &[u8], at: Svma, offset: u32) -> Option<Instruction> {
+pub(super) fn with_displacement(bytes: &[u8], at: Svma, offset: u32) -> Option<Instruction> {
     let mut decoder = super::decode::decoder(bytes, at);
     let instruction = decoder.decode();
     let offsets = decoder.get_constant_offsets(&instruction);

@@ -1,16 +1,17 @@
 //! Data objects: those with symbols, and the stretches between them that something refers to.
 
-use super::decode::Use;
+use super::decode::{Piece, Raw, Use};
 use super::functions::{Seed, order_names};
 use super::lookups::{Bodies, Lookup, lookup_tables, named_lookups};
 use super::resolve::{CodeMap, is_linker_symbol};
 use super::rust::{self, Ends, Forms};
 use super::space::{Space, Span};
 use super::steps;
-use super::{Data, DataKind};
+use super::{Data, DataKind, Field};
 use crate::addr::{DataId, Svma, SvmaRange, SymbolId};
 use crate::image::{Binding, DynReloc, Image, ImageKind, SectionKind, SymbolKind};
 use crate::rust_names::is_rust;
+use iced_x86::Register;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An object is sought this many bytes after a reference into a gap: the base of an array with a constant index folded in.
@@ -46,6 +47,8 @@ pub(super) struct Objects {
     pub ends: Ends,
     /// Of them, those that are never part of another constant.
     pub whole: BTreeSet<Svma>,
+    /// Places from which code goes on by an index to words that hold addresses, up to where these may end.
+    folded: BTreeMap<u64, u64>,
 }
 
 impl Objects {
@@ -404,6 +407,11 @@ fn anonymous(
             space.at(a).is_some_and(|s| holds_data(s.kind) || (s.kind == SectionKind::Text && code.at(a).is_none()));
         here && !in_table && objects.named_at(a).is_none()
     });
+    // Without local symbols there is nothing that bounds an object but the next reference.
+    let stripped = !image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
+    if stripped && image.kind == ImageKind::Exec {
+        objects.folded = folded((image, space), seeds, tables, &places);
+    }
     // Where no anonymous object can go on: named objects, code, tables, the section's end.
     let mut hard: Vec<u64> = objects.named.iter().filter(|o| !may_be_tail(image, o)).map(|o| o.0.0).collect();
     hard.extend(tables.iter().map(|t| t.start.0));
@@ -420,8 +428,6 @@ fn anonymous(
         hard.extend(objects.whole.iter().map(|at| at.0));
         hard.sort_unstable();
     }
-    // Without local symbols there is nothing that bounds an object but the next reference.
-    let stripped = !image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
     let mut i = 0;
     while i < places.len() {
         let Some(span) = space.at(Svma(places[i].at)) else {
@@ -453,6 +459,8 @@ fn anonymous(
                 range = l.range;
                 open = !l.whole;
                 kind = DataKind::Blob;
+            } else if let Some(&end) = objects.folded.get(&range.start.0).filter(|_| kind == DataKind::Blob) {
+                (range.end, open) = (Svma(end), true);
             } else if let Some(&end) = objects.ends.get(&range.start.0).filter(|_| kind == DataKind::Blob) {
                 range.end = Svma(end);
             } else if kind == DataKind::Blob {
@@ -474,6 +482,44 @@ fn anonymous(
         i += n;
     }
     objects.anon.sort_by_key(|o| (o.0, o.1));
+}
+
+/// Bases of arrays of addresses, less a constant part of the index, in an image at fixed addresses that doesn't name its arrays: where the operand
+/// leads lies a text or filler, shortly in front of a word that holds an address. Each with the first place behind it that the array may end at.
+fn folded(
+    (image, space): (&Image, &Space),
+    seeds: &[Seed],
+    tables: &[SvmaRange],
+    places: &[Place],
+) -> BTreeMap<u64, u64> {
+    let holds = |a: u64| image.read_u64(Svma(a)).is_some_and(|word| word != 0 && space.at(Svma(word)).is_some());
+    let base = |p: &Piece, r: &Raw| {
+        let a = r.addr;
+        let constant = space.at(Svma(a)).is_some_and(|s| s.kind == SectionKind::Rodata);
+        if r.how != Use::Derived || r.field != Field::Abs32S || !constant || holds(a) {
+            return false;
+        }
+        let mut words = (a.next_multiple_of(8)..=a + FOLDED_PAST).step_by(8);
+        words.find(|&w| holds(w)).is_some_and(|w| !tables.iter().any(|t| t.contains(Svma(w))))
+            && loads(image, p, r) == Some(8)
+    };
+    let bases = seeds.iter().filter_map(|s| s.piece.as_ref()).flat_map(|p| p.raws.iter().filter(move |r| base(p, r)));
+    let end = |a: u64| {
+        let section = space.at(Svma(a)).map_or(a, |s| s.range.end.0);
+        let place = places.get(places.partition_point(|p| p.at <= a + FOLDED_PAST)).map_or(section, |p| p.at);
+        let table = tables.get(tables.partition_point(|t| t.start.0 <= a)).map_or(section, |t| t.start.0);
+        place.min(table).min(section).min(a + LONGEST)
+    };
+    bases.map(|r| (r.addr, end(r.addr))).collect()
+}
+
+/// How many bytes an instruction accesses by an operand that is a register and the address in a reference of it.
+fn loads(image: &Image, piece: &Piece, raw: &Raw) -> Option<usize> {
+    let insn = piece.insns.get(raw.insn as usize)?;
+    let at = piece.range.start.plus(u64::from(insn.offset));
+    let bytes = image.bytes(at, u64::from(insn.len))?;
+    let i = super::assemble::with_displacement(bytes, at, raw.field_at - insn.offset)?;
+    (i.memory_base() != Register::None || i.memory_index() != Register::None).then(|| i.memory_size().size())
 }
 
 /// Whether a named object (start, end) may be the tail of a text without a name, with which the linker merged it: it ends in its only zero, and
@@ -605,7 +651,7 @@ impl Sweep<'_> {
             }
             return;
         }
-        if let Some(&end) = self.objects.ends.get(&p.at) {
+        if let Some(&end) = self.objects.ends.get(&p.at).or_else(|| self.objects.folded.get(&p.at)) {
             // One of its own, whatever it lies in.
             return self.push(a, Svma(end), DataKind::Blob);
         }
