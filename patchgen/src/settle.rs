@@ -5,7 +5,9 @@ use crate::compare::{self, ChangeSet, DataDiff};
 use crate::correlate::{Correlation, Side};
 use crate::dwarf::DebugInfo;
 use crate::image::{Binding, Image, ImageError, SectionKind};
-use crate::lift::{Access, CodeRef, DataKind, DataRef, Field, Function, Lifted, Shape, Slot, Target, Word, displaced};
+use crate::lift::{
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, Lifted, Shape, Slot, Target, Word, displaced, is_round,
+};
 use crate::rust_names::is_rust;
 use crate::types::{self, Part, Survey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +36,7 @@ pub(crate) fn settle(
 ) -> Result<Settled, ImageError> {
     let Some(info) = debug else {
         let mut words = words(new, changes, None)?;
-        words.extend(pooled(new));
+        words.extend(made(image, new));
         return Ok(Settled { words, ..Settled::default() });
     };
     let (((words, ends), (addresses, members)), (pointers, shapes)) = rayon::join(
@@ -47,7 +49,7 @@ pub(crate) fn settle(
         || rayon::join(|| pointers(image, new, changes, info), || shapes(new, changes, info)),
     );
     let (mut words, mut addresses) = (words?, addresses?);
-    words.extend(pooled(new));
+    words.extend(made(image, new));
     addresses.extend(pointers?);
     addresses.extend(members?);
     Ok(Settled { words, ends: ends?, addresses, shapes: shapes? })
@@ -124,16 +126,53 @@ fn words(
     Ok(open.iter().map(settle).collect())
 }
 
-/// Constants of the size of an address that hold what objects of a class point to: compilers load two of these at once and store both.
-fn pooled(new: &Lifted) -> impl Iterator<Item = (DataId, BTreeMap<u32, Word>)> {
-    let address = |r: &DataRef| matches!(r.target, Target::Data { data, offset } if new.data[data.index()].is_class_entry(offset));
-    let constants =
-        new.data.iter().enumerate().filter(|(_, d)| d.kind == DataKind::Constant && d.range.size().is_multiple_of(8));
-    constants.filter_map(move |(i, d)| {
-        let words: BTreeMap<u32, Word> =
-            d.ambiguous.iter().filter(|r| address(r)).map(|r| (r.at, Word::Address)).collect();
-        (!words.is_empty()).then(|| (DataId::from(i), words))
-    })
+/// Constants that compilers made of what code or other constants say, and that hold nothing but addresses: tables of what a `switch` returns, what
+/// local arrays are filled with, literals of arrays. Each word equals where something begins, as a number in code would have to.
+fn made(image: &Image, new: &Lifted) -> BTreeMap<DataId, BTreeMap<u32, Word>> {
+    let begins = |r: &DataRef| match r.target {
+        Target::Func { part: 0, offset: 0, .. } | Target::Import(_) => true,
+        Target::Data { data, offset } => {
+            let datum = &new.data[data.index()];
+            let start = offset == 0 && matches!(datum.kind, DataKind::Named | DataKind::Literal | DataKind::String);
+            start || datum.is_class_entry(offset)
+        }
+        _ => false,
+    };
+    let of_class = |r: &DataRef| matches!(r.target, Target::Data { data, offset } if new.data[data.index()].is_class_entry(offset));
+    let made = |d: &Data| {
+        matches!(d.kind, DataKind::Literal | DataKind::Constant | DataKind::Blob) && d.section == SectionKind::Rodata
+    };
+    let constants = || new.data.iter().enumerate().filter(|(_, d)| made(d) && !d.ambiguous.is_empty());
+    // Each up to where the next one begins: what has no symbol may be said to go on.
+    let only = |d: &Data| {
+        let next = new.data_at.range(d.range.start.plus(1)..).next().map_or(d.range.end, |(&at, _)| at);
+        let size = d.range.end.min(next).0 - d.range.start.0;
+        let words = image.bytes(d.range.start, size)?.chunks_exact(8);
+        let address = |(at, word): (u32, &[u8])| {
+            let value = word.iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+            value == 0 || !is_round(value) && d.ambiguous.iter().any(|r| r.at == at && begins(r))
+        };
+        let all = d.range.start.0.is_multiple_of(8)
+            && words.remainder().is_empty()
+            && (0..).step_by(8).zip(words).all(address);
+        all.then_some(d.range.start..d.range.start.plus(size))
+    };
+    let stretches: BTreeMap<Svma, Svma> = constants().filter_map(|(_, d)| only(d)).map(|r| (r.start, r.end)).collect();
+    let word = |d: &Data, r: &DataRef| {
+        let at = d.range.start.plus(u64::from(r.at));
+        match stretches.range(..=at).next_back().filter(|(_, end)| at.plus(8) <= **end) {
+            Some(_) if at.0.is_multiple_of(8) => Some((r.at, Word::Address)),
+            // What is read across addresses is none.
+            Some(_) => Some((r.at, Word::Number)),
+            // Compilers load two addresses at once and store both.
+            None => (d.kind == DataKind::Constant && d.range.size().is_multiple_of(8) && of_class(r))
+                .then_some((r.at, Word::Address)),
+        }
+    };
+    constants()
+        .map(|(i, d)| (DataId::from(i), d.ambiguous.iter().filter_map(|r| word(d, r)).collect::<BTreeMap<u32, Word>>()))
+        .filter(|(_, words)| !words.is_empty())
+        .collect()
 }
 
 /// The objects that a reference names by their end, or a little behind it.

@@ -98,6 +98,14 @@ const CASES: &[Case] = &[
         "char buffer[64] = \"x\"; PICK(, unsigned long inside[] = {(unsigned long)(buffer + 8), (unsigned long)(buffer + 16)};)
          NOINLINE int f(int x) { return PICK(buffer[x], *(char *)inside[x]++); } int main(int c, char **v) { return f(c); }",
     ),
+    // What a `switch` returns: numbers, some of which lead into an object.
+    case(
+        "HP0217",
+        "-no-pie -fno-pie -O2",
+        "char buffer[4096]; NOINLINE unsigned long f(int x) { switch (x) { case 0: return 0x404808; case 1: return 5; case 2: return 0x404810;
+                                                                          case 3: return PICK(6, 7); default: return 1; } }
+         int main(int c, char **v) { return f(c) + f(c + 1) > buffer[c]; }",
+    ),
     case("HP0503", "-shared -fPIC", "int f(PICK(int, long) x) { return x * PICK(1, 3); }"),
     case(
         "HP0411",

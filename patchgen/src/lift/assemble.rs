@@ -14,7 +14,7 @@ use super::{
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
-use iced_x86::Instruction;
+use iced_x86::{Instruction, Register};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -101,7 +101,8 @@ pub fn lift(image: &Image) -> Lifted {
             .map(|(k, &t)| DataRef { at: 4 * k as u32, field: Field::TableRel32, target: resolver.address(t) })
             .collect();
     }
-    steps::mark_ends(image, &resolver.callees, &mut functions, &data, &built.data_at);
+    let named = resolver.objects.named_arrays;
+    steps::mark_ends((image, named), &resolver.callees, &mut functions, &data, &built.data_at);
     let once: u64 = functions.iter().map(|f| f.insns.len() as u64).sum();
     let decoded = once + resolver.callees.decoded.into_inner();
     let func_at = functions.iter().enumerate().map(|(i, f)| (f.parts[0].start, FuncId::from(i))).collect();
@@ -639,6 +640,8 @@ impl Assembler<'_> {
     /// what code computes with where the constant in front of it is nobody's, and from where it is known to go there.
     fn backwards(&self, f: &mut Function) {
         let image = self.resolver.image;
+        // Else what follows a text may be an array to which nothing refers by its start.
+        let named = self.resolver.objects.named_arrays;
         for n in 0..f.refs.len() {
             let Target::Data { data, offset } = f.refs[n].target else { continue };
             let here = &self.data[data.index()];
@@ -654,6 +657,7 @@ impl Assembler<'_> {
                 far => far,
             };
             let Some(far) = far else { continue };
+            let by_words = named && by_words(image, f, &f.refs[n]);
             let r = &mut f.refs[n];
             let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
             r.backwards = Some(far);
@@ -663,6 +667,8 @@ impl Assembler<'_> {
             }
             let before = self.data_at.range(..a).next_back().filter(|(_, id)| self.data[id.index()].range.end == a);
             match before {
+                // A text isn't gone through by words.
+                Some((_, &id)) if by_words && self.data[id.index()].kind == DataKind::String => r.backwards = None,
                 Some((start, &id)) => {
                     let end = (id, a.0.wrapping_sub(start.0) as i64);
                     if !r.alternatives.contains(&end) {
@@ -727,6 +733,14 @@ pub fn displaced(image: &Image, f: &Function, r: &CodeRef) -> Option<usize> {
     with_displacement(bytes, at, r.field_at - r.insn).map(|i| i.memory_size().size())
 }
 
+/// Whether the instruction reads or writes one of the words of eight bytes that its operand numbers from the address.
+pub(super) fn by_words(image: &Image, f: &Function, r: &CodeRef) -> bool {
+    let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.insn));
+    let bytes = f.index((r.part, r.insn)).and_then(|i| image.bytes(at, u64::from(f.insns[i].len)));
+    let i = bytes.and_then(|bytes| with_displacement(bytes, at, r.field_at - r.insn));
+    i.is_some_and(|i| i.memory_base() == Register::None && i.memory_index_scale() == 8 && i.memory_size().size() == 8)
+}
+
 /// The instruction, if it has a displacement at that offset.
 pub(super) fn with_displacement(bytes: &[u8], at: Svma, offset: u32) -> Option<Instruction> {
     let mut decoder = super::decode::decoder(bytes, at);
@@ -741,7 +755,7 @@ fn is_long(raw: &Raw) -> bool {
 }
 
 /// Numbers that people like: many pages, decimal ones, and masks of neighbouring bits.
-fn is_round(n: u64) -> bool {
+pub fn is_round(n: u64) -> bool {
     n.is_multiple_of(0x10000) || n.is_multiple_of(100_000) || is_bit_mask(n)
 }
 

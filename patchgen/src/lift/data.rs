@@ -47,6 +47,8 @@ pub(super) struct Objects {
     pub ends: Ends,
     /// Of them, those that are never part of another constant.
     pub whole: BTreeSet<Svma>,
+    /// The image names its arrays.
+    pub named_arrays: bool,
     /// Places from which code goes on by an index to words that hold addresses, up to where these may end.
     folded: BTreeMap<u64, u64>,
 }
@@ -303,6 +305,8 @@ fn is_literal(name: &str) -> bool {
         || rest("__FUNCTION__.")
         || rest("__PRETTY_FUNCTION__.")
         || rest("__compound_literal.")
+        || rest(".compoundliteral.")
+        || name == ".compoundliteral"
         || name.starts_with("switch.table.")
         || name.starts_with("reltable.")
         || name.starts_with("__const.")
@@ -409,6 +413,7 @@ fn anonymous(
     });
     // Without local symbols there is nothing that bounds an object but the next reference.
     let stripped = !image.symbols.iter().any(|s| s.binding == Binding::Local && s.size > 0);
+    objects.named_arrays = !stripped;
     if stripped && image.kind == ImageKind::Exec {
         objects.folded = folded((image, space), seeds, tables, &places);
     }

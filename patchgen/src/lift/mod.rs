@@ -22,7 +22,7 @@ mod tls;
 mod traps;
 mod ways;
 
-pub use assemble::{displaced, lift};
+pub use assemble::{displaced, is_round, lift};
 pub use functions::is_cold_name;
 pub(crate) use indexed::{instruction, never_returns};
 pub use resolve::is_linker_symbol;

@@ -2,6 +2,7 @@
 //! start by `lea -29(%rdx),%rsi`. Both are the same object's (a link editor puts objects where it likes), and tell more together than
 //! the one that stands in the instruction.
 
+use super::assemble::by_words;
 use super::decode::Piece;
 use super::indexed::{self, Callees, Room};
 use super::{Access, CodeRef, Data, DataKind, Function, Target};
@@ -111,9 +112,9 @@ fn is_plain(i: &Instruction) -> bool {
 
 /// Marks addresses that are as well the end of a nameless constant of which the same function has the address. Not of texts that nothing
 /// else refers to: somebody means them, or they wouldn't be there. Nor where the function never has the two addresses together: each place
-/// that uses such a constant has both by itself.
+/// that uses such a constant has both by itself. Nor is a text, in an image that `named` its arrays, gone through by words.
 pub(super) fn mark_ends(
-    image: &Image,
+    (image, named): (&Image, bool),
     callees: &Callees,
     functions: &mut [Function],
     data: &[Data],
@@ -141,7 +142,10 @@ pub(super) fn mark_ends(
                 let derived = f.refs.iter().filter(|r| r.access == Access::Derived);
                 taken.get_or_init(|| derived.filter_map(|r| target(&r.target)).map(|(id, _)| id).collect())
             };
-            let nameless = matches!(d.kind, DataKind::String | DataKind::Blob);
+            let nameless = match d.kind {
+                DataKind::String => !(named && by_words(image, f, r)),
+                kind => kind == DataKind::Blob,
+            };
             if nameless && d.range.end == here.range.start && taken().contains(&before) {
                 let starts = |s: &&CodeRef| s.access == Access::Derived && s.target.data() == Some(before);
                 let mut starts = f.refs.iter().filter(starts);
