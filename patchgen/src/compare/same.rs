@@ -27,6 +27,9 @@ pub(super) struct Same<'a> {
 /// The oldest version of the C library for x86-64, which a reference without a version is bound to.
 const OLDEST: &str = "GLIBC_2.2.5";
 
+/// Constant part of an index that a compiler takes into a base, in bytes, at most.
+const FOLDED: u64 = 256;
+
 /// Constants that lead to each other in ways that take more comparisons than this count as different.
 const MOST: u32 = 1 << 20;
 
@@ -202,13 +205,24 @@ impl<'a> Same<'a> {
 
     /// An address at which nothing is known: the same only where it can't have been laid out differently.
     fn unknown(&self, old: Svma, new: Svma, site: Site<'_>, assumed: &mut Assumed) -> bool {
-        let section =
-            |s: Side<'a>, a: Svma| s.image.section_at(a).map(|id| (s.image.section(id), s.image.section_bytes(id)));
+        let section = |s: Side<'a>, a: Svma| s.image.section_at(a).map(|id| s.image.section(id));
+        // It may be the base, less an index, of what another section of constants shortly behind it begins with.
+        let behind = |a: &Section| {
+            let near = |c: &Section| c.range.start >= a.range.end && c.range.start.0 - old.0 <= FOLDED;
+            let mut constants = self.old.image.sections.iter().filter(|c| c.kind == SectionKind::Rodata);
+            constants.all(|c| !near(c) || self.new.image.sections.iter().any(|d| self.equal_sections(c, d)))
+        };
         match (section(self.old, old), section(self.new, new)) {
-            (Some((a, x)), Some((b, y))) => old == new && a.name == b.name && a.range == b.range && x == y,
+            (Some(a), Some(b)) => old == new && self.equal_sections(a, b) && behind(a),
             (None, None) => self.around(old, new, site, assumed),
             _ => false,
         }
+    }
+
+    /// A section of the old image and one of the new with the same name, place and bytes.
+    fn equal_sections(&self, a: &Section, b: &Section) -> bool {
+        let bytes = |s: Side<'a>, c: &Section| s.image.bytes(c.range.start, c.range.size());
+        a.name == b.name && a.range == b.range && bytes(self.old, a) == bytes(self.new, b)
     }
 
     /// An address between two sections may be the end of what the one ends with, or the base, less an index, of what the other begins with.
@@ -216,10 +230,7 @@ impl<'a> Same<'a> {
         let sections = |s: Side<'a>| s.image.sections.iter().filter(|c| c.range.size() > 0);
         let next = |s: Side<'a>, at: Svma| sections(s).filter(|c| c.range.start > at).min_by_key(|c| c.range.start);
         let before = |s: Side<'a>, at: Svma| sections(s).find(|c| c.range.end == at);
-        let equal = |a: &Section, b: &Section| {
-            let bytes = |s: Side<'a>, c: &Section| s.image.bytes(c.range.start, c.range.size());
-            a.name == b.name && a.range == b.range && bytes(self.old, a) == bytes(self.new, b)
-        };
+        let equal = |a: &Section, b: &Section| self.equal_sections(a, b);
         let ends = match (before(self.old, old), before(self.new, new)) {
             (None, None) => true,
             (Some(a), Some(b)) => equal(a, b),
