@@ -1,7 +1,7 @@
 // What runs once at a first use changes, in its own function or in what only that calls: a static object of a function, a function given to
-// pthread_once. A process has passed it.
+// pthread_once or std::call_once. A process has passed it.
 //#Hazard: D2,D10
-//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared cflags=-DTABLE,-DHELPER,-DNUMBER,-DSINGLE,-DONCE
+//#Matrix: cc=gcc,clang opt=-O0,-O2 kind=pie,nopie,shared cflags=-DTABLE,-DHELPER,-DNUMBER,-DSINGLE,-DONCE,-DCALL_ONCE,-DLAMBDA_ONCE
 //#Expect: start
 //#Call: get c
 //#Call: get a
@@ -90,6 +90,26 @@ static void fill() {
 
 NOINLINE const Table &table() {
     pthread_once(&done, fill);
+    return all;
+}
+#endif
+
+#if defined(CALL_ONCE) || defined(LAMBDA_ONCE)
+#include <mutex>
+static std::once_flag done;
+static Table all;
+
+static NOINLINE void fill() {
+    for (int i = 1; i <= LAST; i++)
+        all[std::string(1, static_cast<char>('a' + i - 1))] = i;
+}
+
+NOINLINE const Table &table() {
+#ifdef CALL_ONCE
+    std::call_once(done, fill);
+#else
+    std::call_once(done, [] { fill(); });
+#endif
     return all;
 }
 #endif

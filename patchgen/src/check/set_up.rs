@@ -1,5 +1,5 @@
-//! What runs once, at a first use: code that sets up static locals of C++, a thread's objects, or is given to `pthread_once`. A live process has
-//! passed the guard of most, so that what they are set up with in the new build is never used.
+//! What runs once, at a first use: code that sets up static locals of C++, a thread's objects, or is given to `pthread_once` or `std::call_once`. A
+//! live process has passed the guard of most, so that what they are set up with in the new build is never used.
 
 use super::instances::Calls;
 use super::{Context, Findings};
@@ -16,6 +16,16 @@ const NEAR: usize = 4;
 
 /// What runs a function once (POSIX; C11, 7.26.2), in a static program, too.
 const ONCE: [&str; 3] = ["pthread_once", "__pthread_once", "call_once"];
+
+/// libstdc++'s `std::call_once`; where it is inlined, it gives `pthread_once` a function of its own.
+const ONCE_CPP: &str = "_ZSt9call_once";
+const PROXY: &str = "__once_proxy";
+
+/// What that goes through to the function: lambdas of its own.
+const WITHIN_ONCE: [&str; 2] = ["_ZZSt9call_once", "_ZZNSt9once_flag18_Prepare_execution"];
+
+/// References in front of a call of `pthread_once` by it.
+const NEAR_PROXY: usize = 8;
 
 pub fn rule(context: Context<'_>, findings: &mut Findings) {
     let a = context.analysis;
@@ -66,23 +76,26 @@ pub fn rule(context: Context<'_>, findings: &mut Findings) {
 /// Functions that as a whole run once, in the process or in each thread.
 fn once(side: Side<'_>) -> BTreeSet<FuncId> {
     let functions = side.lifted.functions.iter().enumerate();
-    let of_threads = functions.clone().filter(|(_, f)| f.name == "__tls_init" || f.name.starts_with("_ZTH"));
-    let mut found: BTreeSet<FuncId> = of_threads.map(|(i, _)| i.into()).collect();
-    let is_once = |r: &CodeRef| {
-        let name = match &r.target {
-            Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => &side.image.import(*id).name,
-            Target::Func { func, .. } => &side.lifted.functions[func.index()].name,
-            _ => return false,
-        };
-        ONCE.contains(&name.as_str())
+    let as_a_whole = |name: &str| {
+        name == "__tls_init" || name.starts_with("_ZTH") || WITHIN_ONCE.iter().any(|within| name.starts_with(within))
     };
+    let mut found: BTreeSet<FuncId> =
+        functions.clone().filter(|(_, f)| as_a_whole(&f.name)).map(|(i, _)| i.into()).collect();
+    let name = |r: &CodeRef| match &r.target {
+        Target::Import(id) | Target::Slot(Slot::Import { import: id, .. }) => side.image.import(*id).name.as_str(),
+        Target::Func { func, .. } => side.lifted.functions[func.index()].name.as_str(),
+        _ => "",
+    };
+    let is_once = |r: &CodeRef| ONCE.contains(&name(r)) || r.branch && name(r).starts_with(ONCE_CPP);
     // The function's address is the last that is made before the call, which is nowhere else.
     let (mut given, mut others): (BTreeMap<FuncId, usize>, BTreeMap<FuncId, usize>) = Default::default();
     for (_, f) in functions.filter(|(_, f)| f.refs.iter().any(is_once)) {
         for call in (0..f.refs.len()).filter(|&n| is_once(&f.refs[n])) {
-            let before = f.refs[..call].iter().rev().take(NEAR);
-            let function = before.filter(|r| !r.branch).find_map(|r| r.target.entry());
-            function.into_iter().for_each(|func| *given.entry(func).or_default() += 1);
+            let before = |near| f.refs[..call].iter().rev().take(near).filter(|r| !r.branch);
+            let by_proxy = before(NEAR_PROXY).any(|r| name(r) == PROXY);
+            let (near, most) = if by_proxy { (NEAR_PROXY, NEAR_PROXY) } else { (NEAR, 1) };
+            let functions = before(near).filter_map(|r| r.target.entry()).take(most);
+            functions.for_each(|func| *given.entry(func).or_default() += 1);
         }
     }
     if !given.is_empty() {

@@ -1,12 +1,13 @@
-//! What an object is set up with at its first use: the code between `__cxa_guard_acquire` and `__cxa_guard_release` (Itanium C++ ABI, 3.3.3).
+//! What an object is set up with at its first use: the code between `__cxa_guard_acquire` and `__cxa_guard_release` (Itanium C++ ABI, 3.3.3), and
+//! what only runs where the guard of a thread's objects was set.
 
 use super::code::{Body, is_immediate};
 use super::same::{Same, Site};
 use super::stamps::Stamps;
-use crate::addr::{DataId, FuncId};
+use crate::addr::{DataId, FuncId, SymbolId};
 use crate::correlate::{Correlation, Side};
 use crate::lift::{Access, CodeRef, Function, Slot, Target, ways};
-use iced_x86::{FlowControl, Mnemonic, Register};
+use iced_x86::{FlowControl, Mnemonic, OpKind, Register};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Instructions in front of the call within which the guard's address is made.
@@ -62,9 +63,21 @@ impl Runtime {
     }
 }
 
+/// The guard of the objects that a unit has in each thread, as compilers name it.
+const OF_THREAD: &str = "__tls_guard";
+
 /// All places of a build that set objects up at their first use, by the objects' guards.
 pub fn set_ups(side: Side<'_>) -> BTreeMap<Guard<'_>, Vec<SetUp>> {
     let mut found: BTreeMap<Guard<'_>, Vec<SetUp>> = BTreeMap::new();
+    let of_threads = side.image.tls_symbol_ids();
+    if (of_threads.start.0..of_threads.end.0).any(|s| side.image.symbol(SymbolId(s)).name == OF_THREAD) {
+        for (i, f) in side.lifted.functions.iter().enumerate() {
+            let insns = in_thread(side, f);
+            if !insns.is_empty() {
+                found.entry(Guard::Named(OF_THREAD)).or_default().push(SetUp { function: i.into(), insns });
+            }
+        }
+    }
     let Some(runtime) = Runtime::of(side) else { return found };
     for (i, f) in side.lifted.functions.iter().enumerate() {
         let called = |r: &CodeRef| runtime.name(side, r);
@@ -101,6 +114,38 @@ fn guard<'a>(body: &Body<'a>, call: usize) -> Option<Guard<'a>> {
     };
     // A stripped file has no names.
     all.iter().find(named).or(all.first()).copied()
+}
+
+/// What of a function only runs once it has set the guard of a thread's objects.
+fn in_thread(side: Side<'_>, f: &Function) -> Vec<usize> {
+    let of_thread = |r: &CodeRef| match &r.target {
+        Target::Tls { symbol: Some(symbol), .. } => side.image.symbol(*symbol).name == OF_THREAD,
+        _ => false,
+    };
+    if !f.refs.iter().any(of_thread) {
+        return Vec::new();
+    }
+    let body = Body::new(f, side);
+    let sets = |n: &usize| {
+        let i = body.decode(&f.insns[*n]);
+        i.mnemonic() == Mnemonic::Mov
+            && i.op0_kind() == OpKind::Memory
+            && is_immediate(i.op1_kind())
+            && body.refs(&f.insns[*n]).iter().any(of_thread)
+    };
+    let starts: BTreeSet<usize> = (0..f.insns.len()).filter(sets).collect();
+    let reached = |from: Vec<usize>, apart: &BTreeSet<usize>| {
+        let (mut seen, mut todo) = (BTreeSet::new(), from);
+        while let Some(at) = todo.pop() {
+            if !apart.contains(&at) && seen.insert(at) {
+                todo.extend(ways(body.image, f, at).0);
+            }
+        }
+        seen
+    };
+    let otherwise = reached(vec![0], &starts);
+    let within = reached(starts.iter().flat_map(|&start| ways(body.image, f, start).0).collect(), &starts);
+    within.difference(&otherwise).copied().collect()
 }
 
 /// What comes behind one of the calls and in front of the end.
