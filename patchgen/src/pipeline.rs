@@ -406,6 +406,9 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         findings.extend(set.findings.iter().chain(&exchanged).cloned());
         let lasting = migrate::lasting(analysis, &set, debug)?.into_iter();
         findings.extend(lasting.map(|(id, why)| outlived(analysis, id, set.moved.contains(&id), &why)));
+        findings.extend(
+            migrate::labels(analysis, &set, debug)?.into_iter().map(|(id, how)| label_kept(analysis, id, &how)),
+        );
         findings.extend(check::check(check::Context {
             analysis,
             set: &set,
@@ -466,6 +469,13 @@ fn outlived(analysis: Analysis<'_>, constant: DataId, moved: bool, why: &str) ->
         true => format!("`{name}` gets another place, and live pointers may lead to the old one: {why}"),
         false => format!("what is in `{name}` changes places, and live pointers may lead there: {why}"),
     };
+    Finding { severity: Severity::Start, code: codes::POINTER_TABLE.0, message, symbol: name, place: None, help: None }
+}
+
+/// A function that is replaced, and of whose labels a live pointer may know the old place.
+fn label_kept(analysis: Analysis<'_>, function: FuncId, how: &str) -> Finding {
+    let name = analysis.new.functions[function.index()].name.clone();
+    let message = format!("labels of `{name}` get another place, and live pointers may lead to the old ones: {how}");
     Finding { severity: Severity::Start, code: codes::POINTER_TABLE.0, message, symbol: name, place: None, help: None }
 }
 

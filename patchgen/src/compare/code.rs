@@ -571,7 +571,7 @@ fn kind_of_difference(a: &Body<'_>, b: &Body<'_>, x: &Insn, y: &Insn, refs: (usi
     diff
 }
 
-pub(super) fn is_immediate(k: OpKind) -> bool {
+pub(crate) fn is_immediate(k: OpKind) -> bool {
     matches!(
         k,
         OpKind::Immediate8

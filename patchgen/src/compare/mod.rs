@@ -21,6 +21,7 @@ use crate::image::SectionKind;
 use crate::lift::{Data, DataKind};
 pub use arguments::taken_by;
 use code::compare_function;
+pub(crate) use code::is_immediate;
 pub use in_place::CodeEdit;
 use in_place::in_place;
 use lines::{Source, only_line_numbers};

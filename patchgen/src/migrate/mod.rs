@@ -4,11 +4,14 @@
 //! The same holds of both builds, so that the value can come back when the patch is reverted.
 
 mod escape;
+mod labels;
 mod lasting;
 mod rows;
 mod strays;
+mod walk;
 
 pub(crate) use escape::{ARGUMENTS, CALLER_SAVED, RAX, Regs, bit, reads, through, writes};
+pub use labels::labels;
 pub use lasting::lasting;
 pub use strays::strays;
 
