@@ -6,6 +6,7 @@
 mod escape;
 mod labels;
 mod lasting;
+mod lengths;
 mod rows;
 mod strays;
 mod unwritten;
@@ -104,6 +105,7 @@ pub fn migrations(
     let mut kept = types::kept(old, new, &wanted)?;
     for c in open {
         let of = kept.remove(&start(analysis.old, c.old)).unwrap_or_else(|| Err("its type isn't known".to_owned()));
+        let of = of.and_then(|common| lengths::keep_places(analysis, &c, &common.longer).map(|()| common.kept));
         match of.and_then(|kept| within(analysis, c.old, c.new, kept)) {
             Ok(kept) => drop(found.migrations.insert(c.new, Migration { old: c.old, kept })),
             Err(why) => drop(found.forbidden.insert(c.new, why)),

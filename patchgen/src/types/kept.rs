@@ -10,7 +10,7 @@ use crate::dwarf::{DebugInfo, DieRef, Reading};
 use crate::image::ImageError;
 use crate::include::Kept;
 use gimli::constants as dw;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deeper nesting than this is damage.
 const DEPTH: u32 = 32;
@@ -20,8 +20,25 @@ const STRETCHES: usize = 4096;
 
 type Ty = Option<DieRef>;
 
-/// For each pair of variables at fixed places, by the old one's: the bytes that both have, ascending, or in words why not all that the old one
-/// has can be had in the new one.
+/// An array of a variable that has more elements in the new build.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Longer {
+    pub old: u64,
+    pub new: u64,
+    /// Its elements' size, in both builds.
+    pub sizes: (u64, u64),
+}
+
+/// What two variables have in common.
+#[derive(Debug, Default)]
+pub struct Common {
+    /// Ascending.
+    pub kept: Vec<Kept>,
+    pub longer: BTreeSet<Longer>,
+}
+
+/// For each pair of variables at fixed places, by the old one's: the bytes that both have, or in words why not all that the old one has can be
+/// had in the new one.
 ///
 /// # Errors
 /// When debug information is damaged.
@@ -29,7 +46,7 @@ pub fn kept(
     (old, was): (&DebugInfo<'_>, &Survey),
     (new, is): (&DebugInfo<'_>, &Survey),
     wanted: &[(Svma, Svma)],
-) -> Result<BTreeMap<Svma, Result<Vec<Kept>, String>>, ImageError> {
+) -> Result<BTreeMap<Svma, Result<Common, String>>, ImageError> {
     let mut out = BTreeMap::new();
     for &(a, b) in wanted {
         let found = match (unit_of(was, a), unit_of(is, b)) {
@@ -68,15 +85,15 @@ pub(super) fn variable_at(view: &View<'_, '_>, at: Svma) -> Option<DieRef> {
     Some(DieRef { unit: view.unit, offset: node.offset })
 }
 
-fn pair(x: &mut Shapes<'_, '_>, a: Ty, y: &mut Shapes<'_, '_>, b: Ty) -> Result<Vec<Kept>, String> {
-    let mut found = Vec::new();
-    value(x, a, 0, y, b, 0, 0, &mut found)?;
+fn pair(x: &mut Shapes<'_, '_>, a: Ty, y: &mut Shapes<'_, '_>, b: Ty) -> Result<Common, String> {
+    let mut common = Common::default();
+    value(x, a, 0, y, b, 0, 0, &mut common)?;
     if x.broken || y.broken {
         return Err("its type is described wrongly".to_owned());
     }
-    found.sort_unstable();
+    common.kept.sort_unstable();
     let mut out: Vec<Kept> = Vec::new();
-    for kept in found {
+    for kept in common.kept {
         let end = |start: u64, len: u64| start.saturating_add(len);
         match out.last_mut().filter(|last| end(last.from, last.len) >= kept.from) {
             // Neighbours, and members of a union without a name.
@@ -92,7 +109,7 @@ fn pair(x: &mut Shapes<'_, '_>, a: Ty, y: &mut Shapes<'_, '_>, b: Ty) -> Result<
     if targets.windows(2).any(|w| w[0].1 > w[1].0) {
         return Err("members of it share bytes".to_owned());
     }
-    Ok(out)
+    Ok(Common { kept: out, ..common })
 }
 
 /// Adds what a value of type `a` at `from` has in common with one of type `b` at `to`.
@@ -105,16 +122,16 @@ fn value(
     b: Ty,
     to: u64,
     depth: u32,
-    out: &mut Vec<Kept>,
+    out: &mut Common,
 ) -> Result<(), String> {
-    if depth > DEPTH || out.len() > STRETCHES {
+    if depth > DEPTH || out.kept.len() > STRETCHES {
         return Err("it has too many parts".to_owned());
     }
     let size = x.size(a);
     if size.is_some() && size == y.size(b) && x.value(a, depth) == y.value(b, depth) {
         let len = size.unwrap_or(0);
         if len > 0 {
-            out.push(Kept { from, to, len });
+            out.kept.push(Kept { from, to, len });
         }
         return Ok(());
     }
@@ -139,7 +156,7 @@ fn array<'a, 'i, 'b, 'j>(
     new: &Bare<'b, 'j>,
     to: u64,
     depth: u32,
-    out: &mut Vec<Kept>,
+    out: &mut Common,
 ) -> Result<(), String> {
     let all = |dimensions: Vec<Option<u64>>| dimensions.into_iter().collect::<Option<Vec<u64>>>();
     let (Some(had), Some(has)) = (all(dimensions(old)), all(dimensions(new))) else {
@@ -154,10 +171,16 @@ fn array<'a, 'i, 'b, 'j>(
         return Err("an array of it has elements without a size".to_owned());
     };
     let count = had.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or("an array of it is too large")?;
+    if let (Some(&old), Some(&new)) = (had.first(), has.first())
+        && (1..new).contains(&old)
+    {
+        let row = |size: u64| (count / old).saturating_mul(size);
+        out.longer.insert(Longer { old, new, sizes: (row(size), row(size_new)) });
+    }
     if size == size_new && x.value(element, depth) == y.value(other, depth) {
         let len = count.checked_mul(size).ok_or("an array of it is too large")?;
         if len > 0 {
-            out.push(Kept { from, to, len });
+            out.kept.push(Kept { from, to, len });
         }
         return Ok(());
     }
@@ -180,7 +203,7 @@ fn members(
     b: DieRef,
     to: u64,
     depth: u32,
-    out: &mut Vec<Kept>,
+    out: &mut Common,
 ) -> Result<(), String> {
     let (old, new) = (x.fields(a, depth), y.fields(b, depth));
     if [&old, &new].iter().any(|fields| fields.iter().any(|f| f.bits > 0 || f.at.is_none())) {

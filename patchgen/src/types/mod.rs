@@ -30,7 +30,7 @@ pub use frames::{Frame, Frames, Reach, frames};
 pub(crate) use generic::{Catches, ENV as CLOSURE_TYPE, Generic, closures, generics};
 pub use holders::{Holder, Holders, holders};
 pub use index::{Survey, VariablePart};
-pub(crate) use kept::kept;
+pub(crate) use kept::{Longer, kept};
 pub(crate) use meaning::meanings;
 pub(crate) use name::is_lambda;
 pub(crate) use outline::{Aggregate, Outline, TypeName, outline};
