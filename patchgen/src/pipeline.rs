@@ -467,7 +467,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
 fn outlived(analysis: Analysis<'_>, constant: DataId, moved: bool, why: &str) -> Finding {
     let name = analysis.new.data[constant.index()].name.clone();
     let message = match moved {
-        true => format!("`{name}` gets another place, and live pointers may lead to the old one: {why}"),
+        true => format!("`{name}` gets another place, and live pointers or indexes may lead to the old one: {why}"),
         false => format!("what is in `{name}` changes places, and live pointers may lead there: {why}"),
     };
     Finding { severity: Severity::Start, code: codes::POINTER_TABLE.0, message, symbol: name, place: None, help: None }

@@ -5,6 +5,7 @@
 //! would read it by the new length, or take it for another object than the one that it names. Where a row of a table goes to the place of another
 //! one, a pointer to the row leads to the other one.
 
+use super::indexes::{lasting_index, rows_shift};
 use super::rows::change_places;
 use super::{Pointers, Side, users};
 use crate::addr::{DataId, FuncId, Svma};
@@ -42,9 +43,16 @@ pub fn lasting(
     let new = Build::read(analysis.new_image, analysis.new, debug.1, moved.iter().map(|m| m.1))?;
     let reason = |(a, b): (DataId, DataId)| {
         let stays = set.moved.contains(&b);
-        old.keeps(a, stays).and_then(|()| new.keeps(b, stays)).err().map(|why| (b, why))
+        let kept = old.keeps(a, stays).and_then(|()| new.keeps(b, stays));
+        let reader = || lasting_index(&new, b).filter(|_| stays && rows_shift(analysis, a, b));
+        let by_index = || reader().map(|f| by_index(&new.lifted.functions[f.index()].name));
+        kept.err().or_else(by_index).map(|why| (b, why))
     };
     Ok(moved.into_iter().filter_map(reason).collect())
+}
+
+fn by_index(reader: &str) -> String {
+    format!("`{reader}` reads it by an index that lasts, and rows get another one")
 }
 
 /// One build, with what its functions do with some objects.
@@ -96,6 +104,10 @@ impl<'a> Build<'a> {
         let calls = Some(&self.calls).filter(|_| stays);
         let side = Side { image: self.image, lifted: self.lifted, signatures: &self.signatures, calls };
         side.keeps_to_itself(id, self.users(id))
+    }
+
+    pub fn callers(&self, func: FuncId) -> impl Iterator<Item = FuncId> + '_ {
+        self.calls.callers(func)
     }
 
     /// The functions that name it.

@@ -4,6 +4,7 @@
 //! The same holds of both builds, so that the value can come back when the patch is reverted.
 
 mod escape;
+mod indexes;
 mod labels;
 mod lasting;
 mod lengths;

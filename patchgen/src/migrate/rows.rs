@@ -14,12 +14,20 @@ const WINDOW: usize = 4;
 /// Whether something that the old build has in one place of the constant is in another place in the new build, and both places differ. What
 /// describes a class has places with a meaning, and no rows.
 pub(super) fn change_places(analysis: Analysis<'_>, old: DataId, new: DataId) -> bool {
+    if describes_class(&analysis.new.data[new.index()].name) {
+        return false;
+    }
+    let Some((before, after)) = contents_of_both(analysis, old, new) else { return true };
+    let (was, is) = (windows(&before, &after), windows(&after, &before));
+    let known = |window: u32| was.get(was.partition_point(|w| w.0 < window)).is_some_and(|w| w.0 == window);
+    is.iter().any(|w| known(w.0) && was.binary_search(w).is_err())
+}
+
+/// The bytes of a constant in each build, with a number for what each of its addresses denotes in both.
+pub(super) fn contents_of_both(analysis: Analysis<'_>, old: DataId, new: DataId) -> Option<(Vec<u8>, Vec<u8>)> {
     let functions = analysis.pairs.func_to_old.as_slice();
     let data = analysis.pairs.data_to_old.as_slice();
     let (was, is) = (&analysis.old.data[old.index()], &analysis.new.data[new.index()]);
-    if describes_class(&is.name) {
-        return false;
-    }
     let before = contents(analysis.old_image, analysis.old, was, &|f| Some(f), &|d| Some(d));
     let after = contents(
         analysis.new_image,
@@ -28,10 +36,7 @@ pub(super) fn change_places(analysis: Analysis<'_>, old: DataId, new: DataId) ->
         &|f| functions.get(f.index()).copied().flatten().map(|p: Pair<FuncId>| p.old),
         &|d| data.get(d.index()).copied().flatten().map(|p: Pair<DataId>| p.old),
     );
-    let (Some(before), Some(after)) = (before, after) else { return true };
-    let (was, is) = (windows(&before, &after), windows(&after, &before));
-    let known = |window: u32| was.get(was.partition_point(|w| w.0 < window)).is_some_and(|w| w.0 == window);
-    is.iter().any(|w| known(w.0) && was.binary_search(w).is_err())
+    before.zip(after)
 }
 
 /// What is where `others` has something else, zeros apart, with the place, ascending.
