@@ -126,7 +126,9 @@ fn is_reciprocal(number: u64, odd: u64) -> bool {
         product - power <= u128::from(odd)
     };
     let number = u128::from(number);
-    odd > 1 && number > u128::from(u16::MAX) && [0, 1 << 32, 1 << 64].iter().any(|high| near_power(number + high))
+    (2..1 << 40).contains(&odd)
+        && number > u128::from(u16::MAX)
+        && [0, 1 << 32, 1 << 64].iter().any(|high| near_power(number + high))
 }
 
 struct Code<'a> {
