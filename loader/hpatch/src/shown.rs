@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{ErrorKind, Write};
 
 fn is_harmless(c: char) -> bool {
     // Unicode's marks for the direction of writing.
@@ -43,6 +44,21 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// What memory of a process says is text.
 pub fn from_memory(bytes: &[u8]) -> String {
     Shown(&String::from_utf8_lossy(bytes)).to_string()
+}
+
+/// Writes to standard output. What was done isn't undone where nobody can read of it, and its exit status stands: a reader that went away
+/// (`| head`) is none of its business, a full disk is told of.
+pub fn out(text: &str) {
+    let mut stream = std::io::stdout().lock();
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => say(&format!("note: the report can't be written: {e}\n")),
+        _ => {}
+    }
+}
+
+/// Writes to standard error, if anybody reads it.
+pub fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

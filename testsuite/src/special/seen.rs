@@ -4,8 +4,8 @@ use super::{Case, Pair};
 use crate::bundle::Signer;
 use crate::process;
 use crate::target::{self, Launch, Target};
-use crate::{Result, check};
-use std::process::Command;
+use crate::{Result, check, paths};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub(super) const CASES: &[Case] = &[
@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "names in a debugger", hazards: "I3", run: names },
     Case { name: "names for perf", hazards: "I3", run: perf_map },
     Case { name: "a name that steers the terminal", hazards: "B7", run: steering },
+    Case { name: "a report that can't be written", hazards: "S11", run: unreadable },
 ];
 
 /// An address stays the old entry, by comparison and by name; `backtrace` goes through the patch; its callers' addresses are the program's.
@@ -104,5 +105,39 @@ fn steering() -> Result<()> {
     let json: serde_json::Value = serde_json::from_str(&json.stdout)?;
     check!(json["comm"].as_str().is_some_and(|comm| comm.starts_with(name)), "{json}");
     target.ask("leave")?;
+    target.finish()
+}
+
+/// What was done stands, and so does its exit status, where nobody can be told of it.
+fn unreadable() -> Result<()> {
+    let pair = Pair::make("seen", "unreadable")?;
+    let mut target = pair.start()?;
+    let full = || std::fs::File::options().write(true).open("/dev/full");
+    let gone = || std::io::pipe().map(|(_reader, writer)| writer);
+    let (pid, bundle) = (target.pid().to_string(), pair.bundle.to_string_lossy());
+    let status = |arguments: &[&str], out: Stdio, errors: Stdio| -> Result<Option<i32>> {
+        let mut command = Command::new(paths::tool("hpatch")?);
+        command.args(arguments).args(["--pid", &pid]).env("HPATCH_TRUST", Signer::shared()?.trust());
+        Ok(command.stdout(out).stderr(errors).status()?.code())
+    };
+    let mut whole = false;
+    for (arguments, result, code) in [
+        (&["apply", &bundle][..], "101", 0),
+        (&["revert", "fix"], "2", 0),
+        (&["apply", &bundle], "101", 0),
+        (&["status"], "101", 0),
+        (&["apply", "/nowhere"], "101", 6),
+        (&["revert", "fix"], "2", 0),
+    ] {
+        whole = !whole;
+        let status = if whole {
+            status(arguments, full()?.into(), full()?.into())?
+        } else {
+            status(arguments, gone()?.into(), gone()?.into())?
+        };
+        check!(status == Some(code), "{arguments:?} ends with {status:?}, not {code}");
+        let answer = target.ask("result")?;
+        check!(answer == result, "{arguments:?}: `result` gives `{answer}`");
+    }
     target.finish()
 }

@@ -9,6 +9,7 @@ use hpatch_core::abi::{MAGIC, RecordState};
 
 use super::session::{Recovered, Session};
 use crate::error::{Error, Result};
+use crate::shown;
 use crate::switch::Options;
 use crate::target::Target;
 use crate::target::control::{Control, Owner, Patch};
@@ -96,8 +97,10 @@ fn one(pid: i32, options: Options) -> Option<Fork> {
 pub fn tell(all: &[Fork]) {
     for f in all {
         match &f.outcome {
-            Ok(done) => eprintln!("note: {} was left half-way, too: {}", f.name(), super::session::describe(done)),
-            Err(e) => eprintln!("note: {}", f.left(e)),
+            Ok(done) => {
+                shown::say(&format!("note: {} was left half-way, too: {}\n", f.name(), super::session::describe(done)))
+            }
+            Err(e) => shown::say(&format!("note: {}\n", f.left(e))),
         }
     }
 }

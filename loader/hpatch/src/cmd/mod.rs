@@ -47,9 +47,9 @@ pub fn finish(verb: &str, as_json: bool, outcome: Result<Report, Error>) -> Exit
             if as_json {
                 let mut m = Map::from_iter([("schema".to_owned(), json!(schema)), ("ok".to_owned(), json!(true))]);
                 m.extend(r.json);
-                println!("{}", Value::Object(m));
+                shown::out(&format!("{}\n", Value::Object(m)));
             } else {
-                print!("{}", shown::lines(&r.text));
+                shown::out(&shown::lines(&r.text));
             }
             r.exit.unwrap_or(Exit::Done)
         }
@@ -65,9 +65,9 @@ pub fn finish(verb: &str, as_json: bool, outcome: Result<Report, Error>) -> Exit
                     ("help".to_owned(), json!(e.help)),
                 ]);
                 m.extend(e.json);
-                println!("{}", Value::Object(m));
+                shown::out(&format!("{}\n", Value::Object(m)));
             } else {
-                eprint!("{}", e.render());
+                shown::say(&e.render());
             }
             e.exit
         }

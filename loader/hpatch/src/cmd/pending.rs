@@ -77,8 +77,8 @@ pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
 
 /// The first failure is the command's; the others are said before it.
 fn print_all(text: &str, others: &[Error]) {
-    eprint!("{}", shown::lines(text));
+    shown::say(&shown::lines(text));
     for e in others {
-        eprint!("{}", e.render());
+        shown::say(&e.render());
     }
 }

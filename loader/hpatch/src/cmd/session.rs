@@ -16,6 +16,7 @@ use super::kin::{self, Fork};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::recovering;
 use crate::recovery;
+use crate::shown;
 use crate::switch::{self, Direction, Options};
 use crate::target::Target;
 use crate::target::compose;
@@ -45,7 +46,7 @@ impl Session {
         let mut s = Self::open_unrecovered(pid)?;
         s.recovered = s.recover(switching.options())?;
         if !s.recovered.is_empty() {
-            eprintln!("note: left half-way by a killed command: {}", describe(&s.recovered));
+            shown::say(&format!("note: left half-way by a killed command: {}\n", describe(&s.recovered)));
             s.forks = kin::recover(&s, switching.options());
             kin::tell(&s.forks);
         }
@@ -231,9 +232,9 @@ impl Drop for Session {
         let (n, pid) = (now.wrapping_sub(self.passed_over) as usize, self.target.pid);
         if n > 0 {
             let libraries = if n == 1 { "y was" } else { "ies were" };
-            eprintln!(
-                "note: {n} librar{libraries} loaded meanwhile without the store's bundles: `hpatch apply --pending --pid {pid}`"
-            );
+            shown::say(&format!(
+                "note: {n} librar{libraries} loaded meanwhile without the store's bundles: `hpatch apply --pending --pid {pid}`\n"
+            ));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::ways::Way;
 use crate::error::{Exit, Result, code};
 use crate::fault;
 use crate::interrupt;
+use crate::shown;
 use crate::switch::Options;
 use crate::target::procfs;
 use crate::trace::{door, stop};
@@ -23,31 +24,28 @@ pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
     interrupt::hold();
     if child == 0 {
         prepare_process();
-        let status = work() as i32;
-        // Buffers of standard output are flushed by `print!`'s line discipline only on a terminal.
-        let _ = std::io::Write::flush(&mut std::io::stdout());
-        std::process::exit(status);
+        std::process::exit(work() as i32);
     }
     let Ok((st, _)) = interrupt::wait_for(child) else { return Exit::Internal as u8 };
     if libc::WIFEXITED(st) {
         return libc::WEXITSTATUS(st) as u8;
     }
-    eprintln!("error[HP1310]: the command was killed by signal {}", libc::WTERMSIG(st));
+    shown::say(&format!("error[HP1310]: the command was killed by signal {}\n", libc::WTERMSIG(st)));
     match recover((pid, began), verb.switching().map_or_else(Options::default, Switching::options)) {
         Ok(done) if done.is_empty() => {
-            eprintln!("  = no change was half-way: `hpatch status --pid {pid}` says what is live");
+            shown::say(&format!("  = no change was half-way: `hpatch status --pid {pid}` says what is live\n"));
             Exit::Internal as u8
         }
         Ok(done) if done.iter().any(|r| r.ended) => {
-            eprintln!("  = its work was brought to its end");
+            shown::say("  = its work was brought to its end\n");
             Exit::Internal as u8
         }
         Ok(_) => {
-            eprintln!("  = the process is as before");
+            shown::say("  = the process is as before\n");
             Exit::RolledBack as u8
         }
         Err(e) => {
-            eprint!("{}", e.render());
+            shown::say(&e.render());
             // Whatever kept the recovery from beginning.
             if kin::is_half_way(pid) { Exit::HalfWay as u8 } else { e.exit as u8 }
         }
