@@ -17,7 +17,6 @@ const UNSHOWN: &[(&[u16], &str)] = &[
         &[111, 201],
         "damaged debug information: tests/hostile.rs damages files and looks for a clear end, not for a code",
     ),
-    (&[216], "scenarios at fixed addresses take it or a live bundle, whichever is right"),
     (&[303, 511], "scenarios of names and folding take any right end"),
     (&[406], "the scenario of texts that are left out looks at the bundle"),
     (&[601, 602, 603, 604], "the compilers at hand write nothing of the kind"),

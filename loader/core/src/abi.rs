@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// `Control::magic`: "HPLOADER".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HPLOADER");
 /// Version of every structure in this file.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// `clone(2)` flags of the control thread: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, PARENT_SETTID, CHILD_CLEARTID. It inherits the hijacked
 /// thread's fs base and its signal mask, which the command has filled before. The address for both thread ids is that of `Control::thread`.

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
@@ -35,8 +36,18 @@ fn counts(signal: libc::c_int) -> bool {
     HELD.contains(&signal) && action != libc::SIG_IGN
 }
 
+/// Set while what a killed command left half-way is brought to an end: that isn't given up.
+static DEAF: AtomicBool = AtomicBool::new(false);
+
+pub fn deaf(yes: bool) {
+    DEAF.store(yes, Ordering::Relaxed);
+}
+
 /// Whether one of them has come. It stays so.
 pub fn came() -> bool {
+    if DEAF.load(Ordering::Relaxed) {
+        return false;
+    }
     // SAFETY: all-zero is a valid set, and a place for one.
     let pending = unsafe {
         let mut pending: libc::sigset_t = zeroed();

@@ -1,5 +1,6 @@
 //! Puts the pieces together: functions with their parts, data, and every reference resolved.
 
+use super::bounds;
 use super::data::{self, FOLDED_PAST};
 use super::decode::{Piece, Raw, Use, starts_with_filler};
 use super::functions::{self, Seed, order_names};
@@ -508,7 +509,7 @@ impl Assembler<'_> {
         }
     }
 
-    /// Where a list ends whose start the function takes, too, its end is meant, whatever object follows it.
+    /// Where a list ends whose start the function takes, too, its end is meant, whatever object follows it; unless more is done with the address.
     fn list_ends(&self, f: &mut Function) {
         let object = |target: &Target| match *target {
             Target::Data { data, offset } => Some(self.data[data.index()].range.start.offset(offset)),
@@ -523,13 +524,17 @@ impl Assembler<'_> {
             target => object(target) == Some(a),
         };
         for n in 0..f.refs.len() {
-            let here = held(&f.refs[n]).as_ref().and_then(object).and_then(|a| self.resolver.list_end(a));
-            if let Some((end, start)) = here
-                && f.refs.iter().filter_map(held).any(|target| at(start, &target))
-            {
+            let here = held(&f.refs[n]).as_ref().and_then(object).and_then(|a| Some((a, self.resolver.list_end(a)?)));
+            let Some((a, (end, start))) = here else { continue };
+            if !f.refs.iter().filter_map(held).any(|target| at(start, &target)) {
+                continue;
+            }
+            if bounds::is_bound(self.resolver.image, f, &f.refs[n]) {
                 let end = Target::Linker(end.into());
                 let in_slot = matches!(f.refs[n].target, Target::Slot(_));
                 f.refs[n].target = if in_slot { Target::Slot(Slot::Address(Box::new(end))) } else { end };
+            } else if let Some((from, _, before)) = self.resolver.objects.ending_at(a) {
+                f.refs[n].alternatives.push((before, (a.0 - from.0) as i64));
             }
         }
     }

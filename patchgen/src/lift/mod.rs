@@ -4,6 +4,7 @@
 //! or its function is marked with [`Unprovable`] at that place. Nothing is guessed.
 
 mod assemble;
+mod bounds;
 mod chosen;
 mod data;
 mod decode;

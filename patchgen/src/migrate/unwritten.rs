@@ -7,7 +7,7 @@ use crate::check::mains;
 use crate::compare::DataDiff;
 use crate::image::{Image, SectionKind};
 use crate::include::Analysis;
-use crate::lift::Lifted;
+use crate::lift::{Function, Insn, Lifted};
 use crate::types::{Returned, Signatures};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,12 +28,20 @@ pub fn unwritten(analysis: Analysis<'_>) -> BTreeSet<DataId> {
     let after = users(analysis.new_image, analysis.new, open.iter().map(|c| c.1));
     // Who never leaves the stack would have to be waited for, and may have what it read.
     let mains = mains(analysis.old);
+    let stays = |f: &FuncId| mains.contains(f) || calls_in_circles(&analysis.old.functions[f.index()]);
     open.retain(|(old, new)| {
-        !before.get(old).is_some_and(|users| users.iter().any(|f| mains.contains(f)))
+        !before.get(old).is_some_and(|users| users.iter().any(stays))
             && only_read((analysis.old_image, analysis.old), *old, &before)
             && only_read((analysis.new_image, analysis.new), *new, &after)
     });
     open.into_iter().map(|(_, new)| new).collect()
+}
+
+/// Whether there is a call in a loop: the function may serve requests, or wait for them, as long as the process lives.
+fn calls_in_circles(f: &Function) -> bool {
+    let calls: Vec<usize> = (0..f.insns.len()).filter(|&n| f.insns[n].is_call()).collect();
+    let back = |(n, insn): (usize, &Insn)| Some((f.index(insn.local()?).filter(|&to| to <= n)?, n));
+    f.insns.iter().enumerate().filter_map(back).any(|(from, to)| calls.iter().any(|c| (from..=to).contains(c)))
 }
 
 fn only_read((image, lifted): (&Image, &Lifted), object: DataId, users: &BTreeMap<DataId, Vec<FuncId>>) -> bool {

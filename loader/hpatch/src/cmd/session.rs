@@ -15,6 +15,7 @@ use super::args::Switching;
 use super::kin::{self, Fork};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::recovering;
+use crate::interrupt;
 use crate::recovery;
 use crate::shown;
 use crate::switch::{self, Direction, Options};
@@ -173,7 +174,9 @@ impl Session {
             let left = |e| self.left(&first.id, e);
             let recovery = recovery::decide(&self.target, &all).map_err(left)?;
             recovering(true);
+            interrupt::deaf(true);
             let recovered = switch::run(&self.target, &all, Direction::Recover(recovery), options);
+            interrupt::deaf(false);
             recovering(false);
             recovered.map_err(left)?;
             done.push(Recovered { id: first.id.clone(), live: recovery.to_new(), ended: recovery.onward });

@@ -107,9 +107,13 @@ pub fn status_all() -> Result<Report> {
     pids.sort_unstable();
     for pid in pids {
         let Ok(target) = Target::open(pid) else { continue };
-        let Ok(Some(control)) = Control::find(&target) else { continue };
-        match look(&target, &control) {
-            Ok(seen) => {
+        let control = match Control::find(&target) {
+            Err(e) if e.code != code::ABI_MISMATCH => continue,
+            found => found,
+        };
+        match control.and_then(|control| control.map(|control| look(&target, &control)).transpose()) {
+            Ok(None) => {}
+            Ok(Some(seen)) => {
                 text.push_str(&seen.text);
                 all.push(seen.json);
             }

@@ -16,12 +16,12 @@ use crate::trace::{door, stop};
 /// Runs `work`, which is `verb` on process `pid`, in a child and gives its exit status. Must be called while this program has one thread.
 pub fn run(pid: i32, verb: &Verb, work: impl FnOnce() -> Exit) -> u8 {
     let began = began(pid);
+    interrupt::hold();
     // SAFETY: this program has one thread, so the child may do anything.
     let child = unsafe { libc::fork() };
     if child < 0 {
         return work() as u8;
     }
-    interrupt::hold();
     if child == 0 {
         prepare_process();
         std::process::exit(work() as i32);
