@@ -509,36 +509,6 @@ impl Assembler<'_> {
         }
     }
 
-    /// Where a list ends whose start the function takes, too, its end is meant, whatever object follows it; unless more is done with the address.
-    fn list_ends(&self, f: &mut Function) {
-        let object = |target: &Target| match *target {
-            Target::Data { data, offset } => Some(self.data[data.index()].range.start.offset(offset)),
-            _ => None,
-        };
-        let held = |r: &CodeRef| match &r.target {
-            Target::Slot(Slot::Address(inner)) => Some((**inner).clone()),
-            target => Some(target.clone()).filter(|_| r.access == Access::Derived),
-        };
-        let at = |a: Svma, target: &Target| match target {
-            Target::Linker(name) => self.resolver.labels.get(&a) == Some(&&**name),
-            target => object(target) == Some(a),
-        };
-        for n in 0..f.refs.len() {
-            let here = held(&f.refs[n]).as_ref().and_then(object).and_then(|a| Some((a, self.resolver.list_end(a)?)));
-            let Some((a, (end, start))) = here else { continue };
-            if !f.refs.iter().filter_map(held).any(|target| at(start, &target)) {
-                continue;
-            }
-            if bounds::is_bound(self.resolver.image, f, &f.refs[n]) {
-                let end = Target::Linker(end.into());
-                let in_slot = matches!(f.refs[n].target, Target::Slot(_));
-                f.refs[n].target = if in_slot { Target::Slot(Slot::Address(Box::new(end))) } else { end };
-            } else if let Some((from, _, before)) = self.resolver.objects.ending_at(a) {
-                f.refs[n].alternatives.push((before, (a.0 - from.0) as i64));
-            }
-        }
-    }
-
     /// Marks computed addresses that are also the end of an object which the function uses, or may be the base of the next one.
     fn alternatives(&self, f: &mut Function) {
         let mut used: Vec<DataId> = f
@@ -552,7 +522,7 @@ impl Assembler<'_> {
         used.sort_unstable();
         used.dedup();
         let used = |id: DataId| used.binary_search(&id).is_ok();
-        self.list_ends(f);
+        bounds::list_ends(self.resolver, self.data, f);
         for r in &mut f.refs {
             // The end of the last object of a section, where the linker may have a symbol.
             if let (Access::Derived, Target::Linker(name)) = (r.access, &r.target)
