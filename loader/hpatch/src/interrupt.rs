@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const HELD: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
+/// Held besides: a child's end is waited for, and Ctrl-Z would leave stopped what is stopped.
+const PASSED_OVER: [libc::c_int; 4] = [libc::SIGCHLD, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
 fn all() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: the first call initialises the set.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        for s in HELD.into_iter().chain([libc::SIGCHLD]) {
+        for s in HELD.into_iter().chain(PASSED_OVER) {
             libc::sigaddset(set.as_mut_ptr(), s);
         }
         set.assume_init()

@@ -375,7 +375,7 @@ fn stacks(r: &Running) -> Stacks {
 fn suspended_coroutine_is_seen() {
     for kind in ["coroutine", "nested_coroutine"] {
         let r = Running::start(coroutine_program(), &[kind, "0"]);
-        assert!(matches!(stacks(&r), Stacks::Signs(_)));
+        assert!(matches!(stacks(&r), Stacks::Contexts(_)));
         let (hits, only) = search(&r, stacks(&r));
         assert!(!only, "{kind}");
         // A stack in a variable of a frame is part of the thread's own: the scan sees that.

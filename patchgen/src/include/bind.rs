@@ -333,6 +333,10 @@ impl<'a> Binder<'a> {
     fn other_end(&self, reference: &CodeRef, place: &Place) -> Option<&'a str> {
         let address = self.new_address(&reference.target).filter(|_| reference.access == Access::Derived)?;
         let Target::Data { offset: 0, .. } = reference.target else { return None };
+        // What the dynamic linker copies there has its name from a library: no walker means it by another.
+        if matches!(self.analysis.new_image.dynamic.get(&address), Some(DynReloc::Copy { .. })) {
+            return None;
+        }
         let symbols = self.analysis.new_image.symbols_at(address).iter().map(|s| s.name.as_str());
         let ends = |name: &&str| matches!(*name, "_edata" | "edata" | "__bss_start");
         let old = |name: &str| self.old_names.get(name).copied().flatten().map(Place::Old);

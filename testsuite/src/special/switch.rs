@@ -23,7 +23,6 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "coroutine", hazards: "S2", run: coroutine },
     Case { name: "coroutine in a static program", hazards: "S2", run: coroutine_static },
     Case { name: "coroutine below the stack pointer", hazards: "S2", run: coroutine_carved },
-    Case { name: "coroutine on the signal stack", hazards: "S2", run: coroutine_jumping },
     Case { name: "coroutines over", hazards: "S2", run: coroutines_over },
     Case { name: "fibers of its own", hazards: "S2", run: fibers },
     Case { name: "fibers of a library", hazards: "S2", run: fibers_elsewhere },
@@ -197,24 +196,6 @@ fn coroutine_carved() -> Result<()> {
         target.finish()?;
     }
     Ok(())
-}
-
-/// A suspended stack that only what `setjmp` saved leads to, which the C library hides. Without one the program is like any other.
-fn coroutine_jumping() -> Result<()> {
-    let pair = Pair::make("jumping", "jumping")?;
-    let mut target = pair.start()?;
-    target.apply(&pair.bundle)?.expect(0)?;
-    answers(&mut target, "value", "101", "patched before there is one")?;
-    target.revert("fix")?.expect(0)?;
-    answers(&mut target, "prepare", "done", "before")?;
-    answers(&mut target, "suspend", "suspended", "before")?;
-    let refused = target.apply_within(&pair.bundle, 1)?.expect(7)?;
-    check!(refused.text().contains("a suspended stack"), "the coroutine isn't named: {}", refused.describe());
-    answers(&mut target, "resume", "2", "resumed")?;
-    let bundle = pair.bundle.to_string_lossy();
-    target::hpatch("apply", target.pid(), &[&bundle, "--ignore-suspended"])?.expect(0)?;
-    answers(&mut target, "value", "101", "patched")?;
-    target.finish()
 }
 
 /// A program that switches stacks in assembly of its own, which no import tells of: the bundle does. The suspended frame is found like any other,

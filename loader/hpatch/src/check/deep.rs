@@ -5,7 +5,7 @@
 
 use super::forbidden::{Forbidden, Sites};
 use super::scan::{CONTEXT, Hit, SELECTORS, Use, View};
-use super::stacks::{Signs, Stacks};
+use super::stacks::Stacks;
 use crate::target::Target;
 use crate::target::maps::{self, Mapping};
 use crate::target::mem::{IoVecs, Piece, read_pieces};
@@ -29,18 +29,8 @@ fn may_hold_stacks(m: &Mapping) -> bool {
     !m.shared || ["/dev/zero", "/memfd:", "/SYSV", "/dev/shm/"].iter().any(|p| m.path.starts_with(p))
 }
 
-/// From a thread's pointer to the number that glibc hides addresses with in what `setjmp` saves, in bytes; the same in all threads (`tcbhead_t`).
-const GUARD: u64 = 0x30;
-
-/// An address as it was before it was hidden.
-fn plain(word: u64, guard: u64) -> u64 {
-    word.rotate_right(17) ^ guard
-}
-
 /// What is looked for.
 enum Word {
-    /// A stack pointer that `setjmp` has saved, and the program counter behind it.
-    Jump { sp: u64, pc: u64 },
     /// A return site, or the sign of a context.
     Known(u64),
     /// The program counter in a signal frame.
@@ -94,17 +84,13 @@ impl Deep {
         forbidden: &Forbidden,
         hits: &mut Vec<Hit>,
     ) -> bool {
-        let (Signs { contexts: signs, jumps }, mut others) = match &self.stacks {
-            Stacks::Threads => (Signs::default(), false),
-            Stacks::Signs(signs) => (signs.clone(), false),
-            Stacks::Others => (Signs::default(), true),
+        let (signs, mut others) = match &self.stacks {
+            Stacks::Threads => (Sites::default(), false),
+            Stacks::Contexts(signs) => (signs.clone(), false),
+            Stacks::Others => (Sites::default(), true),
         };
         let mut own = Vec::new();
-        let mut guard = None;
         for v in views {
-            if jumps.is_some() && guard.is_none() && v.fs_base != 0 {
-                guard = read_word(reader, v.fs_base + GUARD, &mut self.iov);
-            }
             let Some(m) = maps::find(list, v.sp) else {
                 others = true;
                 continue;
@@ -118,19 +104,11 @@ impl Deep {
                 own.push((m.start, m.end));
             }
         }
-        others |= jumps.is_some() && guard.is_none();
         let known = hits.len();
         // In stacks of threads: what may be left over, and where contexts begin.
         let (mut doubtful, mut tops) = (Vec::new(), Vec::new());
-        let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), guard, |slot, word| {
+        let whole = self.sweep(list, reader, &forbidden.sites.with(&signs), |slot, word| {
             let (addr, func) = match word {
-                Word::Jump { sp, pc } => {
-                    let library = jumps.iter().flatten().any(|l| (l.0..l.1).contains(&pc));
-                    let code = !library && maps::find(list, pc).is_some_and(|m| m.exec);
-                    let elsewhere = !own.iter().any(|o| o.0 <= sp && sp <= o.1);
-                    others |= code && elsewhere && maps::find(list, sp).is_some_and(|m| m.write);
-                    return;
-                }
                 Word::Known(addr) if signs.contains(addr) => {
                     others = true;
                     if own.iter().any(|o| o.0 <= slot && slot < o.1) {
@@ -163,14 +141,13 @@ impl Deep {
         whole.is_ok() && !others
     }
 
-    /// Gives to `found` the place of every word of writable memory that is one of `words`, or the program counter in a signal frame, or begins
-    /// what `setjmp` has saved where there is a `guard`. An error is where the limit was reached.
+    /// Gives to `found` the place of every word of writable memory that is one of `words`, or the program counter in a signal frame. An
+    /// error is where the limit was reached.
     fn sweep(
         &mut self,
         list: &[Mapping],
         reader: i32,
         words: &Sites,
-        guard: Option<u64>,
         mut found: impl FnMut(u64, Word),
     ) -> Result<(), u64> {
         self.bytes = 0;
@@ -184,7 +161,7 @@ impl Deep {
                     continue;
                 }
                 let stop = loader(at).map(|o| o.0).min().unwrap_or(m.end).min(m.end);
-                at = self.stretch(at, stop, reader, (words, guard), &mut found);
+                at = self.stretch(at, stop, reader, words, &mut found);
                 if self.bytes > self.limit || self.pages.looked_at() > MOST_LOOKED_AT {
                     return Err(m.start);
                 }
@@ -194,14 +171,7 @@ impl Deep {
     }
 
     /// Looks at a run of pages that exist, from `at` on; gives where to go on.
-    fn stretch(
-        &mut self,
-        at: u64,
-        stop: u64,
-        reader: i32,
-        (words, guard): (&Sites, Option<u64>),
-        found: &mut impl FnMut(u64, Word),
-    ) -> u64 {
+    fn stretch(&mut self, at: u64, stop: u64, reader: i32, words: &Sites, found: &mut impl FnMut(u64, Word)) -> u64 {
         let (at, end) = match self.pages.next(at, stop, AT_ONCE) {
             Next::Nothing(end) => return end,
             Next::Pages(start, end) => (start, end),
@@ -219,15 +189,6 @@ impl Deep {
                     None => read_word(reader, slot - PC_BEFORE, &mut self.iov),
                 };
                 pc.into_iter().for_each(|pc| found(slot - PC_BEFORE, Word::Interrupted(pc)));
-            }
-        }
-        for (i, guard) in guard.iter().flat_map(|g| (0..got / 8).map(move |i| (i, *g))) {
-            let sp = plain(self.words[i], guard);
-            if sp & 7 == 0 && (PAGE..1 << 47).contains(&sp) {
-                let slot = at + i as u64 * 8;
-                let next =
-                    if i + 1 < got / 8 { Some(self.words[i + 1]) } else { read_word(reader, slot + 8, &mut self.iov) };
-                next.into_iter().for_each(|pc| found(slot, Word::Jump { sp, pc: plain(pc, guard) }));
             }
         }
         // Behind a page that can't be read there may be others.

@@ -29,11 +29,6 @@ const OTHERS: &[&[u8]] = &[
     b"PyInit__greenlet\0",
 ];
 
-/// A handler that runs on a stack for signals, and is left by a jump, can be jumped back into: so that stack becomes a coroutine's. A module that
-/// imports one of each may do so.
-const SIGNAL_STACKS: &[&[u8]] = &[b"sigaltstack\0"];
-const JUMPS: &[&[u8]] = &[b"longjmp\0", b"longjmp_chk\0"];
-
 /// The loader goes to a stack of its own and comes back, with no application's frame on that; libffi goes to a piece of the stack that its
 /// function's caller made room in; libunwind goes on in a caller's frame.
 const SAME: &[&str] = &[LIBRARY, "memfd:libhpatch_loader", "libffi.so", "libunwind.so", "libunwind-"];
@@ -43,20 +38,10 @@ const SAME: &[&str] = &[LIBRARY, "memfd:libhpatch_loader", "libffi.so", "libunwi
 pub enum Stacks {
     /// Its threads' own.
     Threads,
-    /// Also such as have a sign in memory.
-    Signs(Signs),
+    /// Also those of contexts: each holds one of these words (avma) while it is in use.
+    Contexts(Sites),
     /// Also others, which nothing tells from other memory.
     Others,
-}
-
-/// What memory holds where such a stack is in use.
-#[derive(Debug, Clone, Default)]
-pub struct Signs {
-    /// Each context holds one of these words (avma).
-    pub contexts: Sites,
-    /// What `setjmp` has saved leads to each stack that is jumped to. What does that for the C library itself, whose extents these are, leads to
-    /// a thread's own.
-    pub jumps: Option<Vec<(u64, u64)>>,
 }
 
 /// What `patchgen` found out of the code of the modules that a bundle patches.
@@ -91,7 +76,7 @@ impl Stacks {
         if maps.iter().any(|m| m.exec && m.inode != 0 && !m.path.starts_with("/memfd:") && !known(m.file_path())) {
             return Self::Others;
         }
-        let (mut contexts, mut jumps) = (false, false);
+        let mut contexts = false;
         let mut makers = Vec::new();
         for m in &modules {
             let Some(names) = elf::dynamic_names(&target.mem, m.base) else { return Self::Others };
@@ -106,19 +91,9 @@ impl Stacks {
                 contexts = true;
                 makers.push(m);
             }
-            jumps |= has(SIGNAL_STACKS) && has(JUMPS) && !m.is_libc();
-        }
-        let mut signs = Signs::default();
-        if jumps {
-            let library = makers.iter().filter(|m| m.is_libc());
-            // Only of this C library is it known how it saves a place to jump to.
-            if !library.clone().any(|m| elf::dynamic_symbol(&target.mem, m.base, "gnu_get_libc_version").is_some()) {
-                return Self::Others;
-            }
-            signs.jumps = Some(library.map(|m| (m.base, m.end)).collect());
         }
         if !contexts {
-            return if jumps { Self::Signs(signs) } else { Self::Threads };
+            return Self::Threads;
         }
         makers.retain(|m| elf::dynamic_symbol(&target.mem, m.base, "makecontext").is_some());
         // With a shadow stack, `makecontext` prepares stacks in another way.
@@ -128,7 +103,7 @@ impl Stacks {
         }
         let starts = own_start().and_then(|own| makers.iter().map(|m| own.within(m)).collect::<Option<Vec<_>>>());
         match starts {
-            Some(starts) if !starts.is_empty() => Self::Signs(Signs { contexts: Sites::new(starts), ..signs }),
+            Some(starts) if !starts.is_empty() => Self::Contexts(Sites::new(starts)),
             _ => Self::Others,
         }
     }
@@ -189,6 +164,6 @@ mod tests {
         assert!(!start.build_id.is_empty() && start.svma != 0);
         // This program prepares one, so it could have others.
         let target = Target::open(std::process::id() as i32).expect("own process");
-        assert!(matches!(Stacks::of(&target, &Judged::default()), Stacks::Signs(signs) if !signs.contexts.is_empty()));
+        assert!(matches!(Stacks::of(&target, &Judged::default()), Stacks::Contexts(words) if !words.is_empty()));
     }
 }

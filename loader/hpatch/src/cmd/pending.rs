@@ -10,7 +10,7 @@ use super::Report;
 use super::apply::{prepared, switch_in};
 use super::args::{Applying, Switching};
 use super::session::Session;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Result, code};
 use crate::interrupt;
 use crate::shown;
 use crate::trace::rpc::{self, RpcOptions};
@@ -52,7 +52,12 @@ pub fn run(pid: i32, how: &Applying, switching: &Switching) -> Result<Report> {
                 index + 1 < count
             }
         };
-        if !more || interrupt::came() {
+        if !more {
+            break;
+        }
+        if interrupt::came() {
+            let why = "interrupted by a signal; the bundles that are left weren't tried";
+            failed.push(Error::new(code::INTERRUPTED, Exit::Busy, why));
             break;
         }
         index += 1;
