@@ -392,7 +392,6 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
     let none = Migrations::new();
     let debug = (compared.old.debug.as_ref(), compared.new.debug.as_ref());
     let exchanged = check::exchanged(analysis, debug)?;
-    let unwritten = &migrate::unwritten(analysis);
     let close = |fresh: bool, moving: bool, fixed: &BTreeMap<DataId, String>| {
         let (instances, migrations) = if moving { (if_moved, &found.migrations) } else { (&compared.instances, &none) };
         // Before `main` there are no frames to wait for.
@@ -401,7 +400,7 @@ pub fn plan(compared: &Compared<'_>, replace: bool) -> Result<Plan, ImageError> 
         let reset = &compared.reset;
         // What is edited in place can't be closed while values are copied.
         let replace = replace || moving || !reset.is_empty();
-        let choices = Choices { holders: &holders, fresh, replace, reset, unwritten, migrations, fixed };
+        let choices = Choices { holders: &holders, fresh, replace, reset, migrations, fixed };
         let set = include::close(analysis, &mut binder, choices);
         let mut findings = compared.findings.clone();
         findings.extend(set.findings.iter().chain(&exchanged).cloned());

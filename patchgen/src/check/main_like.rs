@@ -9,7 +9,7 @@ use patchfmt::codes;
 use std::collections::BTreeSet;
 
 /// `main`, and what it has as the program's own: in Rust it gives it to `lang_start`, in Fortran it has a name.
-pub(crate) fn mains(lifted: &Lifted) -> BTreeSet<FuncId> {
+pub(super) fn mains(lifted: &Lifted) -> BTreeSet<FuncId> {
     let name = |id: FuncId| lifted.functions[id.index()].name.as_str();
     let all = (0..lifted.functions.len()).map(FuncId::from);
     let mut found: BTreeSet<FuncId> = all.filter(|&id| matches!(name(id), "main" | "MAIN__")).collect();

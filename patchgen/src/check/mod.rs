@@ -32,7 +32,6 @@ use patchfmt::codes::Code;
 use std::collections::BTreeSet;
 
 pub use instances::{Calls, Fate, Instances, instances};
-pub(crate) use main_like::mains;
 pub use outlived::exchanged;
 pub use producers::producers;
 pub use vtables::of_traits;

@@ -7,7 +7,7 @@ use super::stamps::Stamps;
 use crate::addr::{DataId, FuncId, SymbolId};
 use crate::correlate::{Correlation, Side};
 use crate::lift::{Access, CodeRef, Function, Slot, Target, ways};
-use iced_x86::{FlowControl, Mnemonic, OpKind, Register};
+use iced_x86::{ConditionCode, FlowControl, Mnemonic, OpKind, Register};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Instructions in front of the call within which the guard's address is made.
@@ -179,7 +179,9 @@ enum Item<'a> {
 }
 
 fn items<'a>(body: &Body<'a>, id: FuncId, insns: &[usize]) -> Vec<Item<'a>> {
-    use Mnemonic::{Add, And, Cmp, Lea, Mov, Movaps, Movups, Movzx, Nop, Or, Pop, Push, Sub, Test, Xor};
+    use Mnemonic::{
+        Add, And, Cmp, Lea, Mov, Movaps, Movq, Movups, Movzx, Nop, Or, Pop, Punpcklqdq, Push, Sub, Test, Xor,
+    };
     let mut found = Vec::new();
     for insn in insns.iter().map(|&n| &body.f.insns[n]).filter(|i| !i.is_nop()) {
         let i = body.decode(insn);
@@ -189,10 +191,15 @@ fn items<'a>(body: &Body<'a>, id: FuncId, insns: &[usize]) -> Vec<Item<'a>> {
         }
         let own = |r: &&CodeRef| matches!(r.target, Target::Func { func, .. } if func == id);
         found.extend(body.refs(insn).iter().filter(|r| !own(r)).map(Item::Refers));
-        let moves = matches!(i.mnemonic(), Mov | Lea | Push | Pop | Movzx | Movaps | Movups | Nop | Test | Cmp);
+        let moves = matches!(
+            i.mnemonic(),
+            Mov | Lea | Push | Pop | Movzx | Movq | Movaps | Movups | Punpcklqdq | Nop | Test | Cmp
+        );
+        // What a comparison gives, by whatever means.
+        let chooses = i.condition_code() != ConditionCode::None;
         // `xor %eax,%eax` and its like are numbers.
         let itself = matches!(i.mnemonic(), Xor | Sub | And | Or) && i.op0_register() == i.op1_register();
-        if !(insn.is_call() || moves || itself && i.op0_register() != Register::None) {
+        if !(insn.is_call() || moves || chooses || itself && i.op0_register() != Register::None) {
             found.push(Item::Computes(i.mnemonic()));
         }
         let refers = body.refs(insn).iter().any(|r| r.access == Access::Derived);
@@ -201,6 +208,19 @@ fn items<'a>(body: &Body<'a>, id: FuncId, insns: &[usize]) -> Vec<Item<'a>> {
         found.extend(numbers.filter(|_| !frame).map(Item::Number));
     }
     found
+}
+
+/// The data that are referred to, in order, each once.
+fn taken<'a, 'b>(items: &'b [Item<'a>]) -> Vec<&'b Item<'a>> {
+    let mut seen = BTreeSet::new();
+    let once = |item: &&Item<'_>| match item {
+        Item::Refers(r) => match r.target {
+            Target::Data { data, offset } => seen.insert((data, offset)),
+            _ => false,
+        },
+        _ => false,
+    };
+    items.iter().filter(once).collect()
 }
 
 /// Says whether two places set up an object in the same way.
@@ -216,7 +236,7 @@ pub fn same_set_up<'a>(
         let g = &same.new.lifted.functions[is.function.index()];
         let (a, b) = (Body::new(f, same.old), Body::new(g, same.new));
         let (xs, ys) = (items(&a, was.function, &was.insns), items(&b, is.function, &is.insns));
-        let alike = |(x, y): (&Item<'_>, &Item<'_>)| match (x, y) {
+        let alike = |x: &Item<'_>, y: &Item<'_>| match (x, y) {
             (Item::Refers(r), Item::Refers(s)) => {
                 let site = Site { access: s.access, functions: Some((f, g)), indexed: s.indexed };
                 r.access == s.access && same.targets(&r.target, &s.target, site)
@@ -225,6 +245,11 @@ pub fn same_set_up<'a>(
             (Item::Number(x), Item::Number(y)) => x == y,
             _ => false,
         };
-        xs.len() == ys.len() && xs.iter().zip(&ys).all(alike)
+        // Compilers repeat the ends of blocks and exchange what doesn't depend on one another, but for what an object is made of.
+        let (was, is) = (taken(&xs), taken(&ys));
+        xs.iter().all(|x| ys.iter().any(|y| alike(x, y)))
+            && ys.iter().all(|y| xs.iter().any(|x| alike(x, y)))
+            && was.len() == is.len()
+            && was.iter().zip(&is).all(|(x, y)| alike(x, y))
     }
 }

@@ -49,8 +49,6 @@ pub struct Choices<'c> {
     pub replace: bool,
     /// Variables of the new image that get their new initial value in a running process too.
     pub reset: &'c BTreeSet<DataId>,
-    /// Variables of the new image that nothing writes to: they have the initial value.
-    pub unwritten: &'c BTreeSet<DataId>,
     /// Variables that get a new place, and take their value along.
     pub migrations: &'c Migrations,
     /// Variables of which that was looked into, and what forbids it.
@@ -225,8 +223,7 @@ impl<'a> Closure<'a, '_> {
             let tls = matches!(new.section, SectionKind::Tdata | SectionKind::Tbss);
             let name = new.name.clone();
             let asked = choices.reset.contains(&change.new);
-            let unwritten = choices.unwritten.contains(&change.new);
-            let kept = !tls && writable && !asked && !unwritten && change.diff == DataDiff::Content;
+            let kept = !tls && writable && !asked && change.diff == DataDiff::Content;
             let relied = if kept { self.relied_on(change) } else { None };
             if let Some(user) = relied {
                 let message = format!(
@@ -258,7 +255,7 @@ impl<'a> Closure<'a, '_> {
                     if fresh { DataPlan::Edit } else { DataPlan::Reset }
                 }
                 DataDiff::Content if writable && !fresh && relied.is_some() => DataPlan::Keep,
-                DataDiff::Content if writable && !fresh && !unwritten => {
+                DataDiff::Content if writable && !fresh => {
                     self.finding(
                         Severity::Note,
                         codes::INITIAL_VALUE,

@@ -11,6 +11,7 @@
 use super::{Analysis, Idle, PatchSet};
 use crate::addr::{DataId, FuncId};
 use crate::compare::Cause;
+use crate::image::SectionKind;
 use crate::lift::{CodeRef, Function, Slot, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// and calls what changes.
 pub(super) fn waited_for(analysis: Analysis<'_>, set: &PatchSet, holders: &[(FuncId, FuncId)]) -> Vec<Idle> {
     let mut idle: BTreeMap<FuncId, Cause> = BTreeMap::new();
-    let overwritten = Overwritten::of(analysis, set.edits.iter().map(|e| e.old));
+    let constant = |id: DataId| !matches!(analysis.old.data[id.index()].section, SectionKind::Data | SectionKind::Bss);
+    let overwritten = Overwritten::of(analysis, set.edits.iter().map(|e| e.old).filter(|&id| constant(id)));
     let readers = analysis.old.functions.iter().enumerate().filter(|(_, f)| overwritten.is_read_by(f));
     idle.extend(readers.map(|(index, _)| (FuncId::from(index), Cause::Reader)));
     idle.extend(holders.iter().map(|&(old, _)| (old, Cause::Holder)));

@@ -4,7 +4,7 @@
 //! Each function that names a table or a label is followed, with what it reads from the table counting as the address does. It may keep one in
 //! registers and in its frame, and jump there.
 
-use super::walk::{Follows, Walk};
+use super::walk::Walk;
 use crate::addr::{DataId, FuncId, Svma};
 use crate::dwarf::DebugInfo;
 use crate::image::{Image, ImageError};
@@ -77,7 +77,7 @@ fn kept(
         let of_tables = tables.iter().filter(|(_, of)| **of == user).flat_map(|(id, _)| &lifted.data[id.index()].refs);
         let labels: BTreeSet<usize> = in_code.chain(of_tables.filter_map(|r| inner(&r.target))).collect();
         let returned = signatures.returned.get(&f.parts[0].start).copied().unwrap_or(Returned::More);
-        if let Err(how) = Walk::new(image, f, &leads, Follows::Labels(&labels)).run(returned) {
+        if let Err(how) = Walk::new(image, f, &leads, &labels).run(returned) {
             found.entry(owner).or_insert_with(|| format!("`{}` {how}", f.name));
         }
     }

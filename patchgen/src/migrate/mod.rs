@@ -10,14 +10,12 @@ mod lasting;
 mod lengths;
 mod rows;
 mod strays;
-mod unwritten;
 mod walk;
 
 pub(crate) use escape::{ARGUMENTS, CALLER_SAVED, RAX, Regs, bit, reads, through, writes};
 pub use labels::labels;
 pub use lasting::lasting;
 pub use strays::strays;
-pub use unwritten::unwritten;
 
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::check::Calls;
@@ -244,8 +242,7 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// Who gets at the object does so by name.
-    fn is_named(&self, object: DataId, users: &[FuncId]) -> Result<(), String> {
+    fn keeps_to_itself(&self, object: DataId, users: &[FuncId]) -> Result<(), String> {
         for (i, function) in self.lifted.functions.iter().enumerate() {
             let unseen = function.insns.is_empty() || function.unprovable.iter().any(|u| u.code == 213);
             if unseen && !users.contains(&i.into()) {
@@ -257,11 +254,6 @@ impl Side<'_> {
                 return Err(format!("`{}` at {at} may compute its address from another", function.name));
             }
         }
-        Ok(())
-    }
-
-    fn keeps_to_itself(&self, object: DataId, users: &[FuncId]) -> Result<(), String> {
-        self.is_named(object, users)?;
         let mut address = Address::new(self.image, self.lifted, &self.signatures.taken, object);
         let returned = |func: FuncId| {
             let entry = self.lifted.functions[func.index()].parts[0].start;

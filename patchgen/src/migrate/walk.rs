@@ -1,4 +1,4 @@
-//! What a function does with an address: it may keep it in registers and in its frame.
+//! What a function does with addresses of its labels, which it may read from a table of them: it may keep them in registers and in its frame.
 
 use super::{ARGUMENTS, CALLER_SAVED, RAX, Regs, bit, through, writes};
 use crate::compare::is_immediate;
@@ -10,20 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 type Verdict<T> = Result<T, &'static str>;
 
-/// What is followed.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Follows<'n> {
-    /// The address of a variable that is only read.
-    Address,
-    /// Addresses of labels, also such as are read from a table of them. The function may jump by one to these, as indexes of instructions.
-    Labels(&'n BTreeSet<usize>),
-}
-
 pub(super) struct Walk<'a, 'n> {
     image: &'a Image,
     f: &'a Function,
     names: &'n dyn Fn(&CodeRef) -> bool,
-    follows: Follows<'n>,
+    /// Where it may go on by one of the addresses: indexes of instructions.
+    labels: &'n BTreeSet<usize>,
     factory: InstructionInfoFactory,
     /// By index of the instruction: which registers may have one on the way in.
     states: BTreeMap<usize, Regs>,
@@ -41,7 +33,7 @@ impl<'a, 'n> Walk<'a, 'n> {
         image: &'a Image,
         f: &'a Function,
         names: &'n dyn Fn(&CodeRef) -> bool,
-        follows: Follows<'n>,
+        labels: &'n BTreeSet<usize>,
     ) -> Walk<'a, 'n> {
         let frames = |i: Instruction| {
             i.op0_register() == Register::RBP
@@ -51,7 +43,7 @@ impl<'a, 'n> Walk<'a, 'n> {
         let framed = f.insns.iter().filter_map(|n| instruction(image, f, n)).any(frames);
         let (states, todo, slots) = Default::default();
         let factory = InstructionInfoFactory::new();
-        Walk { image, f, names, follows, factory, states, todo, slots, arrays: false, framed }
+        Walk { image, f, names, labels, factory, states, todo, slots, arrays: false, framed }
     }
 
     /// # Errors
@@ -108,11 +100,9 @@ impl<'a, 'n> Walk<'a, 'n> {
         for next in ways(self.image, self.f, at).0 {
             self.reach(next, after);
         }
-        if let Follows::Labels(labels) = self.follows
-            && decoded.is_some_and(|i| i.flow_control() == FlowControl::IndirectBranch)
-        {
+        if decoded.is_some_and(|i| i.flow_control() == FlowControl::IndirectBranch) {
             // Who jumps there has used up what it had at hand.
-            labels.iter().for_each(|&label| self.reach(label, after));
+            self.labels.iter().for_each(|&label| self.reach(label, after));
         }
         Ok(())
     }
@@ -133,13 +123,7 @@ impl<'a, 'n> Walk<'a, 'n> {
         let written = memory.is_some_and(|n| writes(self.factory.info(i).op_access(n)));
         let frame = memory.is_some() && self.in_frame(i);
         let read = memory.is_some() && !(written && memory == Some(0) && i.mnemonic() == Mnemonic::Mov);
-        let loaded = match self.follows {
-            Follows::Address if there && written || i.is_string_instruction() && holds(Register::RDI) => {
-                return Err("writes to it");
-            }
-            Follows::Address => read && frame,
-            Follows::Labels(_) => read && (frame || there),
-        };
+        let loaded = read && (frame || there);
         let compares = matches!(i.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
         match through(&mut self.factory, i, !compares && (value || loaded), state) {
             Ok(after) => Ok(after),
