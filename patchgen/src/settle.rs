@@ -317,9 +317,8 @@ fn ends(
         let meant_by_nobody = |data: &DataId| {
             let range = new.data[data.index()].range;
             let names_both = takes(new, &new.functions[id.index()], *data);
-            let alone = single.get(&range.start).filter(|s| s.size == range.size());
-            alone.is_some_and(|s| s.owner)
-                || alone.is_some() && (only || !names_both || as_before((old, pairs), new, (id, r), *data))
+            single.get(&range.start) == Some(&range.size())
+                && (only || !names_both || as_before((old, pairs), new, (id, r), *data))
         };
         (id, n, ended(new, r).filter(meant_by_nobody).collect())
     };
@@ -356,7 +355,7 @@ fn shapes(
     let single = types::single(info, &units, &wanted)?;
     let mut parts = types::parts_with_extent(info, &units, &wanted)?;
     let shape = |(at, id): (Svma, DataId)| {
-        let whole = single.get(&at).is_some_and(|s| s.size == new.data[id.index()].range.size());
+        let whole = single.get(&at) == Some(&new.data[id.index()].range.size());
         (id, Shape { single: whole, parts: parts.remove(&at).unwrap_or_default() })
     };
     Ok(asked.into_iter().map(shape).collect())

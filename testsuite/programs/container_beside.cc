@@ -2,7 +2,7 @@
 // the second one's, counted on from there.
 //#Hazard: D1,D2
 //#Matrix: cc=gcc,clang opt=-O2,-O1,-O0 kind=pie,nopie,shared
-//#Expect: start
+//#Expect: safe
 //#Call: add one
 //#Call: add two
 #include "scenario.h"

@@ -1,7 +1,6 @@
 //! What variables consist of: which are no arrays and hold none, so that nobody walks through them and forms the address behind them; and where
 //! in them arrays, structures and unions begin.
 
-use super::name::qualified;
 use super::shape::Shapes;
 use crate::addr::Svma;
 use crate::dwarf::die::{Home, is_aggregate};
@@ -15,16 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Deeper nesting than this is damage.
 const DEPTH: u32 = 32;
 
-/// A variable that is no array and holds none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Single {
-    /// In bytes.
-    pub size: u64,
-    /// Of a class of C++'s library that has something to destroy: a container, a smart pointer, a lock. Nobody takes one for an array of one.
-    pub owner: bool,
-}
-
-/// Of the variables at these addresses, as far as units of `info` have them: those without an array.
+/// Of the variables at these addresses, as far as units of `info` have them: those without an array, with their size in bytes.
 ///
 /// # Errors
 /// When debug information is damaged.
@@ -32,11 +22,10 @@ pub fn single(
     info: &DebugInfo<'_>,
     units: &BTreeSet<u32>,
     wanted: &BTreeSet<Svma>,
-) -> Result<BTreeMap<Svma, Single>, ImageError> {
+) -> Result<BTreeMap<Svma, u64>, ImageError> {
     let of = |shapes: &mut Shapes<'_, '_>, ty| {
         let alone = is_single(shapes, ty, 0) == Some(true);
-        let size = shapes.size(ty).filter(|_| alone && !shapes.broken)?;
-        Some(Single { size, owner: is_owner(shapes, ty) })
+        shapes.size(ty).filter(|_| alone && !shapes.broken)
     };
     known(info, units, wanted, of)
 }
@@ -131,18 +120,6 @@ fn extents(
         }
     }
     Some(())
-}
-
-fn is_owner(shapes: &mut Shapes<'_, '_>, ty: Option<DieRef>) -> bool {
-    let Some(at) = shapes.bare(ty).map(|bare| bare.at) else { return false };
-    let destroys = |(table, index): (&Table<'_>, u32)| {
-        table
-            .children(index)
-            .map(|c| table.node(c))
-            .any(|n| n.tag == dw::DW_TAG_subprogram && n.name.bytes().starts_with(b"~"))
-    };
-    shapes.view.get(at).is_some_and(destroys)
-        && qualified(&shapes.view, at).is_some_and(|name| name.starts_with("std::"))
 }
 
 /// None where the type isn't whole.

@@ -24,7 +24,7 @@ mod shape;
 mod storage;
 mod words;
 
-pub use arrays::{Single, parts_with_extent, single};
+pub use arrays::{parts_with_extent, single};
 pub use described::{thunk_target, undescribed};
 pub use frames::{Frame, Frames, Reach, frames};
 pub(crate) use generic::{Catches, ENV as CLOSURE_TYPE, Generic, closures, generics};
