@@ -11,7 +11,7 @@ use hpatch_core::abi::{FRAME_SIZE, LoaderState, Op, SPAWN_FLAGS, STACK_SIZE};
 use super::patience::{self, Patience};
 use super::ptrace::{self, Regs, Status, errno};
 use super::stop::let_go;
-use super::{door, restart, way_back};
+use super::{door, haste, restart, way_back};
 use crate::error::{Error, Exit, Result, code};
 use crate::fault::{fault, slow};
 use crate::target::Target;
@@ -516,6 +516,10 @@ pub fn call(target: &Target, control: &Control, op: Op, arg: &[u64], options: Rp
             format!("the target can't make a thread: {}", io::Error::from_raw_os_error(-result as i32)),
         ));
     };
+    // What the loader starts in its place would be favoured as well.
+    if !matches!(op, Op::Helper) {
+        haste::favour(child);
+    }
     // The application's thread may have ended right away: the control thread is followed to its end all the same.
     let followed = follow(target, control, op, child, spawn);
     given_back?;
