@@ -51,6 +51,9 @@ impl SvmaRange {
     pub fn contains(&self, a: Svma) -> bool {
         self.start <= a && a < self.end
     }
+    pub fn overlaps(&self, other: SvmaRange) -> bool {
+        self.start < other.end && other.start < self.end
+    }
 }
 
 /// A dense index into one of a phase's vectors.

@@ -5,7 +5,9 @@ use super::{Cause, FuncChange, text};
 use crate::addr::{DataId, FuncId, Svma};
 use crate::correlate::{Side, stem};
 use crate::image::SectionKind;
-use crate::lift::{Access, CodeRef, Data, DataKind, Field, Function, InFront, Insn, JumpTable, Slot, Target};
+use crate::lift::{
+    Access, CodeRef, Data, DataKind, Field, Function, InFront, Insn, JumpTable, Slot, Target, displaced,
+};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
 /// Functions of the C start-up objects (gcc's crtstuff): they refer to the ends of sections, where objects lie as well.
@@ -344,6 +346,9 @@ pub(super) fn reference(
     if r.certain && s.certain {
         return (!meaning).then(|| kind_of_retarget(same, r, s));
     }
+    if (is_open(same.old, a.f, r) || is_open(same.new, b.f, s)) && !same.texts_behind(a.address(r), b.address(s)) {
+        return Some(Diff::Unproven);
+    }
     let at = (r.field_at - r.insn) as usize;
     let number = p[at..at + r.field.size()] == q[at..at + s.field.size()];
     match (number, meaning) {
@@ -400,6 +405,16 @@ pub(super) fn is_vague(side: Side<'_>, f: &Function, target: &Target) -> bool {
         }
         _ => false,
     }
+}
+
+/// A displacement beside a register that leads to nothing's start, nor into an object with a name: it may be the base of a text further behind, less
+/// what its program takes off a character (`"text"[c - 'a']`).
+pub(super) fn is_open(side: Side<'_>, f: &Function, r: &CodeRef) -> bool {
+    let named = match r.target {
+        Target::Data { data, .. } => side.lifted.data[data.index()].kind == DataKind::Named,
+        _ => false,
+    };
+    !r.certain && !named && displaced(side.image, f, r).is_some()
 }
 
 /// Names the difference of two references that are certainly ones.

@@ -2,10 +2,10 @@
 
 use super::apart::Apart;
 use super::stamps::Stamps;
-use crate::addr::{DataId, FuncId, ImportId, Svma, SymbolId};
+use crate::addr::{DataId, FuncId, ImportId, Svma, SvmaRange, SymbolId};
 use crate::correlate::{Correlation, Side};
 use crate::image::{Image, ImageKind, Import, Section, SectionKind};
-use crate::lift::{Access, Data, DataKind, DataRef, Function, Slot, Target};
+use crate::lift::{Access, Data, DataKind, DataRef, Function, JumpTable, Slot, Target};
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
@@ -29,6 +29,9 @@ const OLDEST: &str = "GLIBC_2.2.5";
 
 /// Constant part of an index that a compiler takes into a base, in bytes, at most.
 const FOLDED: u64 = 256;
+
+/// Constant part of an index by characters, in bytes, at most.
+const REACH: u64 = 1024;
 
 /// Constants that lead to each other in ways that take more comparisons than this count as different.
 const MOST: u32 = 1 << 20;
@@ -345,6 +348,32 @@ impl<'a> Same<'a> {
         }
     }
 
+    /// The characters in reach behind one of the two addresses are as far behind the other: either may be the base of a text, less a constant part
+    /// of the index.
+    pub fn texts_behind(&self, old: Svma, new: Svma) -> bool {
+        let within = |(one, at): (Side<'a>, Svma), (other, to): (Side<'a>, Svma)| {
+            let reach = SvmaRange::new(at.plus(1), REACH);
+            let near = one.image.sections.iter().filter(|s| s.kind == SectionKind::Rodata && s.range.overlaps(reach));
+            near.map(|s| SvmaRange { start: s.range.start.max(reach.start), end: s.range.end.min(reach.end) }).all(
+                |part| {
+                    let there = to.plus(part.start.0 - at.0);
+                    let Some(bytes) = one.image.bytes(part.start, part.size()) else { return true };
+                    if other.image.bytes(there, part.size()) == Some(bytes) {
+                        return true;
+                    }
+                    let characters = Characters::new(one, part);
+                    let same = |(k, x): (u64, &u8)| {
+                        *x == 0
+                            || other.image.bytes(there.plus(k), 1) == Some(&[*x])
+                            || !characters.has(part.start.plus(k))
+                    };
+                    (0..).zip(bytes).all(same)
+                },
+            )
+        };
+        within((self.old, old), (self.new, new)) && within((self.new, new), (self.old, old))
+    }
+
     /// A symbol of the linker stands at both addresses.
     pub fn same_label(&self, old: Svma, new: Svma) -> bool {
         let label = |s: &&crate::image::Symbol| crate::lift::is_linker_symbol(&s.name);
@@ -545,6 +574,36 @@ fn merged_text(image: &Image, at: Svma) -> Option<u64> {
     let widths = [1, 2, 4].into_iter().filter(|&width| width <= section.texts && at.0.is_multiple_of(width));
     let longest = widths.map(|width| text(width as usize)).try_fold(0, |longest, text| Some(longest.max(text?)))?;
     (longest > 0).then_some(longest as u64)
+}
+
+/// Which bytes of a stretch of constants may belong to a text that nothing names: to no object with a name, number of a compiler's, jump table or
+/// address.
+struct Characters<'a> {
+    side: Side<'a>,
+    tables: Vec<SvmaRange>,
+}
+
+impl<'a> Characters<'a> {
+    fn new(side: Side<'a>, stretch: SvmaRange) -> Characters<'a> {
+        let tables = side.lifted.functions.iter().flat_map(|f| &f.tables).map(JumpTable::range);
+        Characters { side, tables: tables.filter(|t| t.overlaps(stretch)).collect() }
+    }
+
+    fn has(&self, a: Svma) -> bool {
+        let Side { image, lifted } = self.side;
+        let other = |d: &Data| {
+            let at = a.0.wrapping_sub(d.range.start.0);
+            let mut refs = d.refs.iter().map(|r| (u64::from(r.at), r.field.size() as u64));
+            d.range.contains(a)
+                && (matches!(d.kind, DataKind::Named | DataKind::Constant)
+                    || refs.any(|(from, size)| (from..from + size).contains(&at)))
+        };
+        let holding = lifted.data_at.range(..=a).next_back().map(|(_, id)| &lifted.data[id.index()]);
+        let word = image.bytes(Svma(a.0 & !7), 8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        !holding.is_some_and(other)
+            && word.is_none_or(|word| image.section_at(Svma(word)).is_none())
+            && !self.tables.iter().any(|t| t.contains(a))
+    }
 }
 
 fn is_constant(d: &Data) -> bool {

@@ -1,6 +1,6 @@
 //! What the old body of a function says about a number in its new body that may be an address.
 
-use super::code::is_vague;
+use super::code::{is_open, is_vague};
 use super::same::{Same, Site};
 use super::stamps::Stamps;
 use super::text;
@@ -69,6 +69,14 @@ impl<'a> Counterparts<'a> {
             }
         }
         meaning
+    }
+
+    /// Whether what may be meant with `reference`, if it is the base of a text further behind, is in the old image where it is bound to: `bound`, or
+    /// the number that it is.
+    pub fn holds_as_base(&self, within: FuncId, reference: &CodeRef, bound: Option<Svma>) -> bool {
+        let g = &self.same.new.lifted.functions[within.index()];
+        let number = text::held(self.same.new.image, g, reference);
+        !is_open(self.same.new, g, reference) || self.same.texts_behind(bound.unwrap_or(number), number)
     }
 
     /// Where the old image has a nameless constant that the new one has at `new` and of which nothing says where it ends.

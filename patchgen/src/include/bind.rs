@@ -272,7 +272,10 @@ impl<'a> Binder<'a> {
             None => Meaning::Open,
         };
         if seen == Meaning::Number {
-            return Ok(Place::Plain);
+            return match self.counterparts.holds_as_base(within, reference, None) {
+                true => Ok(Place::Plain),
+                false => unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS),
+            };
         }
         let address =
             reference.access == Access::Derived && matches!(reference.target, Target::Slot(Slot::Irelative(_)));
@@ -284,6 +287,11 @@ impl<'a> Binder<'a> {
         if !reference.certain
             && seen == Meaning::Open
             && !matches!((&place, self.new_address(&reference.target)), (Place::Old(a), Some(b)) if *a == b)
+        {
+            return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS);
+        }
+        if let Place::Old(at) = place
+            && !self.counterparts.holds_as_base(within, reference, Some(at))
         {
             return unbound(codes::AMBIGUOUS_IMMEDIATE, AMBIGUOUS);
         }

@@ -10,8 +10,8 @@ use super::space::Space;
 use super::steps::{self, Step};
 use super::tables::{self, Body, Found};
 use super::{
-    Access, CodeRef, Data, DataKind, DataRef, Field, Function, InFront, Insn, JumpTable, LARGEST, Lifted, Readings,
-    Slot, Target, Unprovable, chosen, indexed, is_class_table, tls, traps,
+    Access, CodeRef, Data, DataKind, DataRef, Field, Function, InFront, Insn, LARGEST, Lifted, Readings, Slot, Target,
+    Unprovable, chosen, indexed, is_class_table, tls, traps,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -71,7 +71,7 @@ pub fn lift(image: &Image) -> Lifted {
     let tables = |body| tables::find(image, &space, body, &marks, &named);
     let found: Vec<Vec<Found>> = bodies.par_iter().map(tables).collect();
     let table_starts: HashSet<Svma> = found.iter().flatten().map(|f| f.table.at).collect();
-    let mut table_ranges: Vec<SvmaRange> = found.iter().flatten().map(|f| table_range(&f.table)).collect();
+    let mut table_ranges: Vec<SvmaRange> = found.iter().flatten().map(|f| f.table.range()).collect();
     table_ranges.sort_unstable();
 
     let bodies = Bodies { bodies, found: &found };
@@ -110,11 +110,6 @@ pub fn lift(image: &Image) -> Lifted {
     let shapes = BTreeMap::new();
     let large = (0..data.len()).map(DataId::from).filter(|id| data[id.index()].range.size() > LARGEST).collect();
     Lifted { functions, data, func_at, data_at: built.data_at, shapes, large, forms: built.objects.whole, decoded }
-}
-
-fn table_range(t: &JumpTable) -> SvmaRange {
-    let width = if t.field == Field::TableRel32 { 4 } else { 8 };
-    SvmaRange::new(t.at, t.entries.len() as u64 * width)
 }
 
 /// A reference, by its number, of whose address the code computes another one.

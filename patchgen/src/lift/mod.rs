@@ -243,6 +243,13 @@ pub struct JumpTable {
     pub beyond: Vec<Svma>,
 }
 
+impl JumpTable {
+    pub fn range(&self) -> SvmaRange {
+        let width = if self.field == Field::TableRel32 { 4 } else { 8 };
+        SvmaRange::new(self.at, self.entries.len() as u64 * width)
+    }
+}
+
 /// One instruction, as comparison needs it. Decoded again with iced-x86 where more is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Insn {
