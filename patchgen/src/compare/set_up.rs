@@ -247,8 +247,13 @@ pub fn same_set_up<'a>(
         };
         // Compilers repeat the ends of blocks and exchange what doesn't depend on one another, but for what an object is made of.
         let (was, is) = (taken(&xs), taken(&ys));
-        xs.iter().all(|x| ys.iter().any(|y| alike(x, y)))
-            && ys.iter().all(|y| xs.iter().any(|x| alike(x, y)))
+        // Most are where they were.
+        let found = |at: usize, ys: &[Item<'_>], alike: &dyn Fn(&Item<'_>) -> bool| {
+            let (before, behind) = ys.split_at(at.min(ys.len()));
+            behind.iter().any(alike) || before.iter().any(alike)
+        };
+        xs.iter().enumerate().all(|(n, x)| found(n, &ys, &|y| alike(x, y)))
+            && ys.iter().enumerate().all(|(n, y)| found(n, &xs, &|x| alike(x, y)))
             && was.len() == is.len()
             && was.iter().zip(&is).all(|(x, y)| alike(x, y))
     }
