@@ -708,8 +708,8 @@ fn constant(e: gimli::Expression<Reader<'_>>, u: &DebugUnit<'_>) -> Option<u64> 
     }
 }
 
-/// What a location begins with that is a fixed address, or a piece without one.
-const ADDRESSES: [dw::DwOp; 3] = [dw::DW_OP_addr, dw::DW_OP_addrx, dw::DW_OP_piece];
+/// What a location begins with that is a fixed address (of split units of DWARF 4 by GNU's own operation), or a piece without one.
+const ADDRESSES: [dw::DwOp; 4] = [dw::DW_OP_addr, dw::DW_OP_addrx, dw::DW_OP_GNU_addr_index, dw::DW_OP_piece];
 
 /// A part of a variable at a place of its own (DWARF 5, 2.6.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@
 //! The hijacked thread executes a single `syscall` instruction and no user code: it is taken at a stop and given back at the next one.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hpatch_core::abi::{FRAME_SIZE, LoaderState, Op, SPAWN_FLAGS, STACK_SIZE};
 
@@ -114,7 +114,8 @@ impl<'a> Hijacked<'a> {
             }
         }
         let mut last = None;
-        for round in 0..20 {
+        let began = Instant::now();
+        for round in (0..20).take_while(|_| began.elapsed() < OPERATION_DEADLINE) {
             let last_choice = if round > 0 || awake.is_empty() { &delicate[..] } else { &[] };
             for &tid in asleep.iter().chain(&awake).chain(last_choice) {
                 // A thread in a restartable sequence must not be sent elsewhere; one in a system call isn't in one.
@@ -139,16 +140,17 @@ impl<'a> Hijacked<'a> {
         (awake, on_stack): (bool, bool),
     ) -> Result<Result<Self>> {
         let status = procfs::task_status(target.pid, tid);
-        if let Ok(s) = &status
-            && s.tracer != 0
-        {
-            return Err(crate::error::traced(target.pid, s.tracer));
+        let tracer = status.as_ref().map_or(0, |s| s.tracer);
+        // A thread that wasn't given the processor in time didn't stop, so that it couldn't be given back: it is tried again.
+        let ours = tracer == std::process::id() as i32;
+        if tracer != 0 && !ours {
+            return Err(crate::error::traced(target.pid, tracer));
         }
         if procfs::is_frozen(target.pid, tid) {
             return Ok(Err(unmoved(target.pid, tid)));
         }
         target.wakes(tid);
-        if let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
+        if !ours && let Err(e) = ptrace::seize(tid, ptrace::OPTIONS) {
             let lives = procfs::task_stat(target.pid, tid).is_ok_and(|s| !s.is_dead());
             return match errno(&e) {
                 // Another tracer may have come since.
