@@ -1,6 +1,6 @@
 //! What the debug information decides that the code alone leaves open.
 
-use crate::addr::{DataId, FuncId, Svma};
+use crate::addr::{DataId, FuncId, Svma, SymbolId};
 use crate::compare::{self, ChangeSet, DataDiff};
 use crate::correlate::{Correlation, Side};
 use crate::dwarf::DebugInfo;
@@ -18,6 +18,8 @@ pub(crate) struct Settled {
     words: BTreeMap<DataId, BTreeMap<u32, Word>>,
     /// References by function and number, with the objects whose end or what follows it isn't meant.
     ends: Vec<(FuncId, usize, BTreeSet<DataId>)>,
+    /// The same of objects of which the function's unit has never heard.
+    strange: Vec<(FuncId, usize, BTreeSet<DataId>)>,
     /// References, by function and number, that are addresses and no numbers.
     addresses: Vec<(FuncId, usize)>,
     shapes: BTreeMap<DataId, Shape>,
@@ -39,11 +41,14 @@ pub(crate) fn settle(
         words.extend(made(image, new));
         return Ok(Settled { words, ..Settled::default() });
     };
-    let (((words, ends), (addresses, members)), (pointers, shapes)) = rayon::join(
+    let (((words, ends), (addresses, (members, stored))), (pointers, shapes)) = rayon::join(
         || {
             rayon::join(
                 || rayon::join(|| words(new, changes, debug), || ends(image, (old, pairs), new, changes, info)),
-                || rayon::join(|| addresses(new, changes, info), || members(image, new, changes, info)),
+                || {
+                    let members = || rayon::join(|| members(image, new, changes, info), || stored(new, changes, info));
+                    rayon::join(|| addresses(new, changes, info), members)
+                },
             )
         },
         || rayon::join(|| pointers(image, new, changes, info), || shapes(new, changes, info)),
@@ -52,7 +57,8 @@ pub(crate) fn settle(
     words.extend(made(image, new));
     addresses.extend(pointers?);
     addresses.extend(members?);
-    Ok(Settled { words, ends: ends?, addresses, shapes: shapes? })
+    addresses.extend(stored?);
+    Ok(Settled { words, ends: ends?, strange: strange(image, new, changes, info), addresses, shapes: shapes? })
 }
 
 impl Settled {
@@ -69,6 +75,9 @@ impl Settled {
             datum.refs.sort_by_key(|r| r.at);
         }
         for (id, n, objects) in self.ends {
+            new.functions[id.index()].refs[n].alternatives.retain(|(data, _)| !objects.contains(data));
+        }
+        for (id, n, objects) in self.strange {
             new.functions[id.index()].refs[n].alternatives.retain(|(data, _)| !objects.contains(data));
         }
         for (id, n) in self.addresses {
@@ -293,8 +302,44 @@ fn members(
     Ok(open.into_iter().filter(|&(.., at, offset)| pointer(at, offset)).map(|(id, n, ..)| (id, n)).collect())
 }
 
+/// Numbers that lead into an object, in an image at fixed addresses, and that an instruction stores where by its type a variable has a pointer
+/// (`queue.tail = &queue.head`).
+fn stored(
+    new: &Lifted,
+    changes: &ChangeSet,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Result<Vec<(FuncId, usize)>, ImageError> {
+    let inside = |r: &CodeRef| match r.target {
+        Target::Data { data, offset } if !r.certain && r.access == Access::Derived && offset > 0 => {
+            let datum = &new.data[data.index()];
+            datum.kind == DataKind::Named && offset.unsigned_abs() < datum.range.size()
+        }
+        _ => false,
+    };
+    let to = |&(id, n): &(FuncId, usize)| {
+        let refs = &new.functions[id.index()].refs;
+        let other = |s: &&CodeRef| (s.part, s.insn) == (refs[n].part, refs[n].insn) && s.field_at != refs[n].field_at;
+        let place = refs.iter().find(other)?;
+        match (place.access, &place.target) {
+            (Access::Direct { width: 8 }, &Target::Data { data, offset }) => {
+                Some((id, n, new.data[data.index()].range.start, u64::try_from(offset).ok()?))
+            }
+            _ => None,
+        }
+    };
+    let open: Vec<_> = open(new, changes, inside).iter().filter_map(to).collect();
+    let wanted: BTreeSet<Svma> = open.iter().map(|o| o.2).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parts = types::parts(info, &units_of(survey, &wanted), &wanted)?;
+    let pointer = |at: Svma, offset: u64| parts.get(&at).is_some_and(|p| p.word(offset) == Part::Address);
+    Ok(open.into_iter().filter(|&(.., at, offset)| pointer(at, offset)).map(|(id, n, ..)| (id, n)).collect())
+}
+
 /// Addresses of the changed functions that can't be the end of an object in front of them, because that is no array: where the function takes
-/// that object's address besides, only if what lies behind is there for nothing else, or in Rust was named as often before the object was there.
+/// that object's address besides, only if what lies behind is there for nothing else, or in Rust was named as often before the object was there, or the address is farther
+/// behind, or has an index added to it.
 fn ends(
     image: &Image,
     (old, pairs): (&Lifted, &Correlation),
@@ -316,13 +361,65 @@ fn ends(
         let only = matches!(r.target, Target::Data { data, offset: 0 } if uses.get(&data) == Some(&1) && is_private(image, new, data));
         let meant_by_nobody = |data: &DataId| {
             let range = new.data[data.index()].range;
-            let names_both = takes(new, &new.functions[id.index()], *data);
+            let function = &new.functions[id.index()];
+            let names_both = takes(new, function, *data);
+            let behind = |&(d, offset): &(DataId, i64)| d == *data && offset.cast_unsigned() > range.size();
+            let no_end = r.alternatives.iter().any(behind) || displaced(image, function, r).is_some();
             single.get(&range.start) == Some(&range.size())
-                && (only || !names_both || as_before((old, pairs), new, (id, r), *data))
+                && (only || no_end || !names_both || as_before((old, pairs), new, (id, r), *data))
         };
         (id, n, ended(new, r).filter(meant_by_nobody).collect())
     };
     Ok(open.iter().map(settle).collect())
+}
+
+/// Other readings of the changed functions' addresses that their code can't have: objects of another unit's own. Without link-time optimisation a
+/// compiler knows a variable without external linkage (C11, 6.2.2) in the unit only that defines it; it makes no address of it elsewhere.
+fn strange(
+    image: &Image,
+    new: &Lifted,
+    changes: &ChangeSet,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Vec<(FuncId, usize, BTreeSet<DataId>)> {
+    let open = open(new, changes, |r| !r.alternatives.is_empty());
+    if open.is_empty() || info.is_entangled() || survey.is_entangled() {
+        return Vec::new();
+    }
+    let of = |&(id, n): &(FuncId, usize)| new.functions[id.index()].refs[n].alternatives.iter().map(|a| a.0);
+    let asked: BTreeSet<Svma> = open.iter().flat_map(of).map(|d| new.data[d.index()].range.start).collect();
+    let mut units: BTreeMap<Svma, Option<BTreeSet<u32>>> = BTreeMap::new();
+    for v in survey.variables().iter().filter(|v| !v.tls && asked.contains(&v.svma)) {
+        let known = units.entry(v.svma).or_insert_with(|| Some(BTreeSet::new()));
+        match known.as_mut().filter(|_| !v.external) {
+            Some(known) => drop(known.insert(v.unit.0)),
+            None => *known = None,
+        }
+    }
+    let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    // The units that may name the object. A symbol that has no unit's name before it was made by an optimiser of all units.
+    let naming = |data: DataId| {
+        let datum = &new.data[data.index()];
+        let units = units.get(&datum.range.start)?.as_ref()?;
+        let names: BTreeSet<String> = units.iter().map(|&u| file(info.name_at(u))).collect();
+        let own = |&s: &SymbolId| {
+            let symbol = image.symbol(s);
+            let made = [".llvm.", ".lto_priv"].iter().any(|m| symbol.name.contains(m));
+            symbol.binding == Binding::Local
+                && !made
+                && symbol.file.as_deref().is_some_and(|f| names.contains(&file(f)))
+        };
+        (!datum.names.is_empty() && datum.names.iter().all(own)).then_some(units)
+    };
+    let stranger = |id: FuncId, data: DataId| {
+        let function = &new.functions[id.index()];
+        let homes: BTreeSet<Option<u32>> =
+            function.parts.iter().map(|part| info.unit_at(part.start).map(|unit| unit.0)).collect();
+        let mut homes = homes.into_iter();
+        let (Some(Some(home)), None) = (homes.next(), homes.next()) else { return false };
+        !is_rust(&function.name) && naming(data).is_some_and(|units| !units.contains(&home))
+    };
+    let strangers = |o: &(FuncId, usize)| (o.0, o.1, of(o).filter(|&data| stranger(o.0, data)).collect());
+    open.iter().map(strangers).collect()
 }
 
 /// What the variables are inside of which computed addresses lead, and those near these places.

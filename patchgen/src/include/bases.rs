@@ -5,7 +5,7 @@ use super::bind::{Binder, Unbound};
 use super::{Analysis, Place};
 use crate::addr::{DataId, FuncId, Svma, SymbolId};
 use crate::image::{Binding, SectionKind};
-use crate::lift::{Access, CodeRef, DataKind, Target, describes_class};
+use crate::lift::{Access, CodeRef, DataKind, Field, Target, describes_class};
 use patchfmt::codes;
 use std::collections::{BTreeSet, HashMap};
 
@@ -73,6 +73,9 @@ impl Binder<'_> {
         else {
             return Ok(place);
         };
+        if reference.meant {
+            return Ok(place);
+        }
         let new = self.analysis.new;
         let address = new.data[data.index()].range.start.offset(offset);
         let as_it_lies = if let Place::Old(at) = place { Some(at) } else { None };
@@ -129,7 +132,9 @@ impl Binder<'_> {
         }
         if self.is_only_use(data, offset)
             || self.is_of_part(data, offset, within) && self.is_apart(data, address, as_it_lies)
-            || self.is_member(data, offset, within) && self.neighbour_agrees(data, address, as_it_lies)
+            || self.is_member(data, offset, within)
+                && self.neighbour_agrees(data, address, as_it_lies)
+                && self.is_past_nothing(reference, address, within)
             || self.is_beside(data, offset, within)
         {
             return Ok(place);
@@ -206,6 +211,34 @@ impl Binder<'_> {
                 Ok(Place::Old(at)) => Some(at) == as_it_lies.map(|here| here.offset(gap)),
                 _ => false,
             }
+        })
+    }
+
+    /// Whether no array of which the place may be the end, with a member's place behind it, ends closely in front of it.
+    fn is_past_nothing(&self, reference: &CodeRef, address: Svma, within: FuncId) -> bool {
+        let new = self.analysis.new;
+        let ends = |id: DataId| {
+            let other = new.data[id.index()].range;
+            address.0.checked_sub(other.end.0).is_some_and(|past| past <= FOLDED_INDEX && past < other.size())
+        };
+        !new.near(address).any(|id| ends(id) && self.counts_up(reference, id, within))
+    }
+
+    /// Whether the displacement may be an array's end for a loop that counts up to zero, and that has no other address of the array: the old version of
+    /// the function has such an operand there.
+    pub(super) fn counts_up(&self, reference: &CodeRef, array: DataId, within: FuncId) -> bool {
+        let (old, new) = (self.analysis.old, self.analysis.new);
+        let displaced = |r: &CodeRef| r.field == Field::Abs32S && r.access == Access::Derived;
+        if !(displaced(reference) && reference.indexed) || new.shapes.get(&array).is_some_and(|shape| shape.single) {
+            return false;
+        }
+        let (Some(array), Some(earlier)) = (self.old_data(array), self.old_func(within)) else { return false };
+        let end = old.data[array.index()].range.end;
+        let close = |at: Svma| end <= at && at.0 - end.0 <= FOLDED_INDEX;
+        old.functions[earlier.index()].refs.iter().filter(|r| displaced(r)).any(|r| match r.target {
+            Target::Data { data, offset } => close(old.data[data.index()].range.start.offset(offset)),
+            Target::Unknown(at) => close(at),
+            _ => false,
         })
     }
 

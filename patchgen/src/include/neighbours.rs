@@ -36,7 +36,7 @@ impl Binder<'_> {
         let Target::Data { data, offset } = reference.target else { return false };
         let function = &new.functions[within.index()];
         let walked = reference.indexed && new.data[data.index()].kind == DataKind::String;
-        if offset != 0 || walked || uses(new, function, before) {
+        if offset != 0 || walked || uses(new, function, before) || self.counts_up(reference, before, within) {
             return false;
         }
         match (self.old_data(data), self.old_func(within)) {

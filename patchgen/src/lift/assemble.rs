@@ -11,7 +11,7 @@ use super::steps::{self, Step};
 use super::tables::{self, Body, Found};
 use super::{
     Access, CodeRef, Data, DataKind, DataRef, Field, Function, InFront, Insn, LARGEST, Lifted, Readings, Slot, Target,
-    Unprovable, chosen, indexed, is_class_table, tls, traps,
+    Unprovable, accessed, chosen, indexed, is_class_table, tls, traps,
 };
 use crate::addr::{DataId, FuncId, Svma, SvmaRange};
 use crate::image::{DynReloc, Image, ImageKind, SectionKind};
@@ -232,6 +232,7 @@ impl Assembler<'_> {
         }
         steps.iter().for_each(|step| self.settle(&mut f, step, room));
         self.ends(&mut f, room);
+        accessed::mark(self.resolver, self.data, &mut f, room);
         self.resolver.callees.decoded.fetch_add(room.end(), Ordering::Relaxed);
         self.alternatives(&mut f);
         f
@@ -436,6 +437,7 @@ impl Assembler<'_> {
             backwards: None,
             stepped: None,
             indexed: false,
+            meant: false,
         })
     }
 
@@ -526,7 +528,9 @@ impl Assembler<'_> {
             {
                 r.target = Target::Data { data: before, offset: (end.0 - start.0) as i64 };
             }
-            let (Access::Derived, Target::Data { data, offset }, None) = (r.access, &r.target, r.stepped) else {
+            let (Access::Derived, Target::Data { data, offset }, None, false) =
+                (r.access, &r.target, r.stepped, r.meant)
+            else {
                 continue;
             };
             let here = &self.data[data.index()];
@@ -674,7 +678,9 @@ impl Assembler<'_> {
             .map(|(data, _)| data)
             .collect();
         // No program forms an address further behind an array than its end (C11, 6.5.6), so none passes one on.
-        for r in f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.indexed && r.stepped.is_none()) {
+        for r in
+            f.refs.iter_mut().filter(|r| r.access == Access::Derived && r.indexed && r.stepped.is_none() && !r.meant)
+        {
             let Target::Data { data, offset } = r.target else { continue };
             let a = self.data[data.index()].range.start.offset(offset);
             // Only a displacement beside a register, which position-independent code doesn't have, reaches as far as an unrolled loop.

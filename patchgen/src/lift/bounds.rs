@@ -27,6 +27,9 @@ pub(super) fn list_ends(resolver: &Resolver<'_>, all: &[Data], f: &mut Function)
         if !f.refs.iter().filter_map(held).any(|target| at(start, &target)) {
             continue;
         }
+        if f.refs[n].meant {
+            continue;
+        }
         if is_bound(resolver.image, f, &f.refs[n]) {
             let end = Target::Linker(end.into());
             let in_slot = matches!(f.refs[n].target, Target::Slot(_));

@@ -4,8 +4,9 @@
 //! address that only goes to a call, into memory or is accessed as it stands is that of the object there (C11, 6.5.6: a pointer
 //! outside of its array isn't even formed by the program, only by the compiler for its own use).
 
+use super::assemble::displaced;
 use super::decode;
-use super::{CodeRef, Field, Function, InFront, Insn, Slot, Target};
+use super::{CodeRef, Function, InFront, Insn, Slot, Target};
 use crate::addr::Svma;
 use crate::image::{Image, lsda::landing_pads};
 use foldhash::fast::FixedState;
@@ -95,8 +96,7 @@ fn finds(
 ) -> Option<bool> {
     let at = f.insns.binary_search_by_key(&(reference.part, reference.insn), |i| (i.part, i.offset)).ok()?;
     let first = room.decode(image, f, at)?;
-    let by_register = first.memory_base() != Register::None || first.memory_index() != Register::None;
-    if reference.field == Field::Abs32S && by_register && first.op_kinds().any(|k| k == OpKind::Memory) {
+    if displaced(image, f, reference).is_some() {
         return None;
     }
     match first.mnemonic() {
@@ -205,7 +205,7 @@ impl Room {
     }
 
     /// Forgets the last walk.
-    fn begin(&mut self, f: &Function) {
+    pub fn begin(&mut self, f: &Function) {
         self.open.clear();
         if self.ready {
             self.entered.drain(..).for_each(|at| self.held[at] = 0);
@@ -227,7 +227,7 @@ impl Room {
     }
 
     /// The instruction `at` of `f`, and what may hold the address before it.
-    fn meet(&mut self, image: &Image, f: &Function, at: usize) -> Option<(Instruction, u16)> {
+    pub fn meet(&mut self, image: &Image, f: &Function, at: usize) -> Option<(Instruction, u16)> {
         if self.index[at] == 0 {
             self.met.push(self.decode(image, f, at)?);
             self.index[at] = u32::try_from(self.met.len()).ok()?;

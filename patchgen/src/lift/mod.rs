@@ -3,6 +3,7 @@
 //! The rule of this phase: a reference is either *proven* (its meaning follows from the instruction form, a relocation or a symbol),
 //! or its function is marked with [`Unprovable`] at that place. Nothing is guessed.
 
+mod accessed;
 mod assemble;
 mod bounds;
 mod chosen;
@@ -197,6 +198,8 @@ pub struct CodeRef {
     /// The code may add something to the address, so that it can be an array's base with a constant part of an index folded in, wherever
     /// that lies.
     pub indexed: bool,
+    /// The code accesses the object of the target by the very address: that object is meant, and no other.
+    pub meant: bool,
 }
 
 /// How far code may go in front of an address.

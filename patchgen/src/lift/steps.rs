@@ -130,7 +130,9 @@ pub(super) fn mark_ends(
     for f in functions {
         let taken: OnceCell<HashSet<DataId>> = OnceCell::new();
         let mut found = Vec::new();
-        for (n, r) in f.refs.iter().enumerate().filter(|(_, r)| r.access == Access::Derived && r.stepped.is_none()) {
+        for (n, r) in
+            f.refs.iter().enumerate().filter(|(_, r)| r.access == Access::Derived && r.stepped.is_none() && !r.meant)
+        {
             let Some((id, 0)) = target(&r.target) else { continue };
             let here = &data[id.index()];
             if here.kind == DataKind::String && uses[id.index()] == 1 {

@@ -213,7 +213,7 @@ impl Survey {
         self.untyped.iter().copied()
     }
 
-    pub(super) fn is_entangled(&self) -> bool {
+    pub(crate) fn is_entangled(&self) -> bool {
         self.entangled
     }
 
