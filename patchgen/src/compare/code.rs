@@ -408,13 +408,13 @@ pub(super) fn is_vague(side: Side<'_>, f: &Function, target: &Target) -> bool {
 }
 
 /// A displacement beside a register that leads to nothing's start, nor into an object with a name: it may be the base of a text further behind, less
-/// what its program takes off a character (`"text"[c - 'a']`).
+/// what its program takes off a character (`"text"[c - 'a']`). No character has more than four bytes.
 pub(super) fn is_open(side: Side<'_>, f: &Function, r: &CodeRef) -> bool {
     let named = match r.target {
         Target::Data { data, .. } => side.lifted.data[data.index()].kind == DataKind::Named,
         _ => false,
     };
-    !r.certain && !named && displaced(side.image, f, r).is_some()
+    !r.certain && !named && displaced(side.image, f, r).is_some_and(|size| size <= 4)
 }
 
 /// Names the difference of two references that are certainly ones.
