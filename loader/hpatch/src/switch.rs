@@ -26,9 +26,8 @@ use crate::target::compose::Rider;
 use crate::target::control::{self, Control, Edit, Patch};
 use crate::target::procfs;
 use crate::threads;
-use crate::trace::chase::HOLD;
 use crate::trace::halt::{Halt, Halter};
-use crate::trace::stop::{DEFAULT_DEADLINE, PATIENCE, Place, StopError, Stopper, Tracee};
+use crate::trace::stop::{DEFAULT_DEADLINE, PATIENCE, StopError, Stopper};
 use crate::write::{Failed, GATE, Step, Steps};
 
 /// The first attempts are plain stops: most processes need no more.
@@ -37,10 +36,6 @@ const FIRST_PURSUIT: u32 = 3;
 const WHOLE: Duration = Duration::from_secs(2);
 /// How long threads that sleep inside the code are waited for in one go: their leaving is reported.
 const VIGIL: Duration = Duration::from_secs(1);
-
-/// Threads that run inside the code are let run alone as long as the stop has taken so far, and at least for this; then once more, up to
-/// [`HOLD`] in all, while some leave.
-const LEAST_LEAVE: Duration = Duration::from_millis(1);
 
 /// What is done to the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -410,21 +405,17 @@ impl Switch<'_> {
     ) -> Result<bool> {
         fault("stopped");
         let t0 = Instant::now();
-        let mut reader = stopped.any_tid(self.target);
+        let listed = if has_query { None } else { self.target.maps().ok() };
+        let lookup = Lookup { maps_file: &self.target.maps_file, listed: listed.as_deref() };
+        let reader = stopped.any_tid(self.target);
         let mut clear = true;
         if self.checks {
-            clear = self.check(&stopped, scanner, has_query, reader)?;
-            let slice = t0.elapsed().max(LEAST_LEAVE);
-            let mut users = scanner.users();
-            while !clear && t0.elapsed() < HOLD && self.let_leave(&mut stopped, scanner, has_query, &users, slice)? {
-                reader = stopped.any_tid(self.target);
-                clear = self.check(&stopped, scanner, has_query, reader)?;
-                let still = scanner.users();
-                if still.len() >= users.len() {
-                    break;
-                }
-                users = still;
+            scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
+            self.clear(scanner, &stopped, reader)?;
+            if self.direction == Direction::Apply && !self.patch.threads.is_empty() {
+                scanner.hits.extend(threads::unreachable(stopped.threads()));
             }
+            clear = scanner.hits.is_empty();
         }
         // After a killed command each place holds the one or the other.
         let torn = matches!(self.direction, Direction::Recover(_));
@@ -452,54 +443,6 @@ impl Switch<'_> {
         out.stack_bytes = scanner.bytes;
         written.map_err(|e| self.failed(e))?;
         Ok(clear)
-    }
-
-    /// Whether nobody uses the code.
-    fn check(&mut self, stopped: &Halt<'_>, scanner: &mut Scanner, has_query: bool, reader: i32) -> Result<bool> {
-        let listed = if has_query { None } else { self.target.maps().ok() };
-        let lookup = Lookup { maps_file: &self.target.maps_file, listed: listed.as_deref() };
-        scanner.check(stopped.threads().map(View::of), reader, &lookup, &self.forbidden);
-        self.clear(scanner, stopped, reader)?;
-        if self.direction == Direction::Apply && !self.patch.threads.is_empty() {
-            scanner.hits.extend(threads::unreachable(stopped.threads()));
-        }
-        Ok(scanner.hits.is_empty())
-    }
-
-    /// Gives the threads that the check has found the processor to themselves, if each of them runs and may leave by itself. False where it isn't
-    /// worth a try.
-    fn let_leave(
-        &mut self,
-        stopped: &mut Halt<'_>,
-        scanner: &mut Scanner,
-        has_query: bool,
-        users: &[i32],
-        slice: Duration,
-    ) -> Result<bool> {
-        // A search for suspended stacks takes too long to be made twice.
-        let (Some(unwinder), None) = (&self.unwinder, &self.deep) else { return Ok(false) };
-        let stays = |t: &Tracee| t.sleeper() || t.place == Place::Parked;
-        let leaves = |h: &Hit| matches!(h.how, Use::Executing | Use::Returning { .. } | Use::Interrupted { .. });
-        if !scanner.hits.iter().all(leaves)
-            || stopped.threads().any(|t| stays(t) && users.binary_search(&t.tid).is_ok())
-        {
-            return Ok(false);
-        }
-        let Halt::Traced(stopped) = stopped else { return Ok(false) };
-        let target = self.target;
-        let found = scanner.hits.clone();
-        let listed = if has_query { None } else { target.maps().ok() };
-        let lookup = Lookup { maps_file: &target.maps_file, listed: listed.as_deref() };
-        let mut watch = Inside::new(target, scanner, lookup, &self.forbidden, unwinder);
-        let left = stopped.let_leave(users, slice, |t| watch.is_inside(t));
-        if let Err(e) = left {
-            stopped.release();
-            scanner.hits = found;
-            // Tried again, unless it is final.
-            stop_error(target, e)?;
-            return Ok(false);
-        }
-        Ok(true)
     }
 
     /// Since the pages that will be written became the process's own, no module was mapped anew: another one at the same place may begin with the

@@ -17,7 +17,6 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "busy function", hazards: "S1", run: busy },
     Case { name: "64 threads, 200 cycles", hazards: "S4,S6,S12", run: hammer },
     Case { name: "thread births", hazards: "S4", run: births },
-    Case { name: "crowd", hazards: "S4,S6", run: crowd },
     Case { name: "children", hazards: "S10", run: children },
     Case { name: "blocking calls", hazards: "S5", run: blocking_calls },
     Case { name: "signals", hazards: "S5,S6", run: signals },
@@ -94,19 +93,6 @@ fn births() -> Result<()> {
         target.revert("fix")?.expect(0)?;
     }
     answers(&mut target, "stop 320", "wrong 0, calls made", "after the births")?;
-    target.finish()
-}
-
-/// Some of sixty threads are in the function whenever they are stopped, until those have the processor to themselves.
-fn crowd() -> Result<()> {
-    let pair = Pair::make("crowd", "crowd")?;
-    let mut target = pair.start()?;
-    target.ask("start 60")?;
-    target.apply(&pair.bundle)?.expect(0)?;
-    answers(&mut target, "value", "37", "patched")?;
-    target.revert("fix")?.expect(0)?;
-    answers(&mut target, "value", "25", "reverted")?;
-    answers(&mut target, "stop 60", "wrong 0", "at the end")?;
     target.finish()
 }
 

@@ -213,14 +213,6 @@ impl Scanner {
         }
     }
 
-    /// The threads that the last check met, in order.
-    pub fn users(&self) -> Vec<i32> {
-        let mut tids: Vec<i32> = self.hits.iter().map(|h| h.tid).collect();
-        tids.sort_unstable();
-        tids.dedup();
-        tids
-    }
-
     fn add_stack(&mut self, thread: usize, v: &View, sp: u64, lookup: &Lookup<'_>) {
         let doubtful = sp != v.sp;
         if doubtful && self.seen.iter().any(|s| s.0 == thread && s.1 <= sp && sp < s.2) {

@@ -74,19 +74,16 @@ pub struct Tracee {
     /// The registers were changed by [`restart::repair`].
     pub repaired: bool,
     pub(super) known: bool,
-    /// Job control has stopped it: going on would undo that.
-    pub(super) suspended: bool,
 }
 
 impl Tracee {
     pub(super) fn new(tid: i32) -> Self {
         // SAFETY: registers are integers.
         let regs = unsafe { std::mem::zeroed() };
-        Self { tid, place: Place::Running, signal: 0, regs, repaired: false, known: false, suspended: false }
+        Self { tid, place: Place::Running, signal: 0, regs, repaired: false, known: false }
     }
 
-    /// In a system call.
-    pub fn sleeper(&self) -> bool {
+    fn sleeper(&self) -> bool {
         self.regs.orig_rax as i64 >= 0
     }
 
@@ -228,12 +225,10 @@ impl Stopped<'_> {
         if self.tracees.is_empty() {
             return Err(StopError::Vanished);
         }
-        if self.haste.is_none() {
-            self.haste = Haste::begin();
-        }
+        self.haste = Haste::begin();
         self.kick.arm();
         let begun = Instant::now();
-        let since = *self.begun.get_or_insert(begun);
+        self.begun = Some(begun);
         let mut first = 0;
         for _ in 0..MAX_ROUNDS {
             for t in self.tracees[first..].iter().filter(|t| t.place == Place::Running) {
@@ -258,38 +253,11 @@ impl Stopped<'_> {
                 if !self.tracees.iter().any(|t| matches!(t.place, Place::Stopped | Place::Parked)) {
                     return Err(StopError::Vanished);
                 }
-                if since == begun {
-                    self.stop_time = begun.elapsed();
-                }
+                self.stop_time = begun.elapsed();
                 return Ok(());
             }
         }
         Err(StopError::Storm)
-    }
-
-    /// Lets the threads `leaving` run, for as long as `most`, until `inside` says no of each, while all others stand still: beside hundreds of
-    /// threads that run, each has to wait for its turn before it can leave, and then another is inside. All are stopped again afterwards.
-    pub fn let_leave(
-        &mut self,
-        leaving: &[i32],
-        most: Duration,
-        inside: impl FnMut(&Tracee) -> bool,
-    ) -> Result<(), StopError> {
-        for tid in leaving {
-            let Some(t) = self.index.get(tid).map(|i| &mut self.tracees[*i]) else { continue };
-            if t.place == Place::Stopped && !t.suspended {
-                t.place = Place::Running;
-                t.known = false;
-                match ptrace::cont(t.tid, std::mem::take(&mut t.signal)) {
-                    Err(e) if errno(&e) != libc::ESRCH => return Err(StopError::Os("continue a thread", e)),
-                    _ => {}
-                }
-            }
-        }
-        let held_from = self.held_from;
-        self.chase(leaving, most, inside)?;
-        self.held_from = held_from;
-        self.begin()
     }
 
     /// Lists the threads and seizes those that aren't known.
@@ -377,7 +345,6 @@ impl Stopped<'_> {
                     }
                 }
                 libc::PTRACE_EVENT_EXEC => return Err(StopError::Vanished),
-                ptrace::EVENT_STOP => self.tracees[i].suspended = signal != libc::SIGTRAP,
                 _ => {}
             }
             return Ok(());
