@@ -339,7 +339,7 @@ fn stored(
 
 /// Addresses of the changed functions that can't be the end of an object in front of them, because that is no array: where the function takes
 /// that object's address besides, only if what lies behind is there for nothing else, or in Rust was named as often before the object was there, or the address is farther
-/// behind, or has an index added to it.
+/// behind.
 fn ends(
     image: &Image,
     (old, pairs): (&Lifted, &Correlation),
@@ -364,9 +364,10 @@ fn ends(
             let function = &new.functions[id.index()];
             let names_both = takes(new, function, *data);
             let behind = |&(d, offset): &(DataId, i64)| d == *data && offset.cast_unsigned() > range.size();
-            let no_end = r.alternatives.iter().any(behind) || displaced(image, function, r).is_some();
+            // Bytes of any object may be walked by an index (C11, 6.3.2.3).
+            let farther = r.alternatives.iter().any(behind) && displaced(image, function, r).is_none();
             single.get(&range.start) == Some(&range.size())
-                && (only || no_end || !names_both || as_before((old, pairs), new, (id, r), *data))
+                && (only || farther || !names_both || as_before((old, pairs), new, (id, r), *data))
         };
         (id, n, ended(new, r).filter(meant_by_nobody).collect())
     };

@@ -227,9 +227,9 @@ impl Binder<'_> {
     /// Whether the displacement may be an array's end for a loop that counts up to zero, and that has no other address of the array: the old version of
     /// the function has such an operand there.
     pub(super) fn counts_up(&self, reference: &CodeRef, array: DataId, within: FuncId) -> bool {
-        let (old, new) = (self.analysis.old, self.analysis.new);
+        let old = self.analysis.old;
         let displaced = |r: &CodeRef| r.field == Field::Abs32S && r.access == Access::Derived;
-        if !(displaced(reference) && reference.indexed) || new.shapes.get(&array).is_some_and(|shape| shape.single) {
+        if !(displaced(reference) && reference.indexed) {
             return false;
         }
         let (Some(array), Some(earlier)) = (self.old_data(array), self.old_func(within)) else { return false };

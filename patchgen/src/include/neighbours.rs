@@ -39,12 +39,13 @@ impl Binder<'_> {
         if offset != 0 || walked || uses(new, function, before) || self.counts_up(reference, before, within) {
             return false;
         }
-        match (self.old_data(data), self.old_func(within)) {
-            (Some(object), Some(earlier)) => {
-                let earlier = &old.functions[earlier.index()];
-                uses(old, earlier, object)
-                    && self.old_data(before).is_none_or(|array| !may_use_end(old, earlier, array))
-            }
+        let earlier = self.old_func(within).map(|id| &old.functions[id.index()]);
+        // An array that is walked back from its end: the function has no other address of it.
+        if earlier.zip(self.old_data(before)).is_some_and(|(f, array)| may_use_end(old, f, array)) {
+            return false;
+        }
+        match (self.old_data(data), earlier) {
+            (Some(object), Some(earlier)) => uses(old, earlier, object),
             (Some(_), None) => false,
             (None, _) => new
                 .functions
