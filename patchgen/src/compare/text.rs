@@ -49,7 +49,7 @@ fn place(part: u8, offset: u32) -> String {
 }
 
 /// The address that a field holds, or the number that stands for it.
-pub(super) fn held(image: &Image, f: &Function, r: &CodeRef) -> Svma {
+pub(crate) fn held(image: &Image, f: &Function, r: &CodeRef) -> Svma {
     let at = f.parts[usize::from(r.part)].start.plus(u64::from(r.field_at));
     let raw = image.read_u32(at).unwrap_or_default();
     match r.field {

@@ -3,6 +3,7 @@
 use super::Place;
 use super::bind::Binder;
 use crate::addr::{DataId, FuncId};
+use crate::compare::text::held;
 use crate::lift::{Access, CodeRef, DataKind, Function, Lifted, Target};
 
 /// Whether the code refers to the object, other than to its end.
@@ -40,8 +41,13 @@ impl Binder<'_> {
             return false;
         }
         let earlier = self.old_func(within).map(|id| &old.functions[id.index()]);
-        // An array that is walked back from its end: the function has no other address of it.
-        if earlier.zip(self.old_data(before)).is_some_and(|(f, array)| may_use_end(old, f, array)) {
+        // An array that is walked back from its end: the function has no other address of it. The linker may have put a symbol of its own there.
+        let has_end = |(f, array): (&Function, DataId)| {
+            let end = old.data[array.index()].range.end;
+            let at = |r: &CodeRef| r.access == Access::Derived && held(self.analysis.old_image, f, r) == end;
+            may_use_end(old, f, array) || f.refs.iter().any(at)
+        };
+        if earlier.zip(self.old_data(before)).is_some_and(has_end) {
             return false;
         }
         match (self.old_data(data), earlier) {
