@@ -41,24 +41,27 @@ impl Binder<'_> {
             return false;
         }
         let earlier = self.old_func(within).map(|id| &old.functions[id.index()]);
-        // An array that is walked back from its end: the function has no other address of it. The linker may have put a symbol of its own there.
-        let has_end = |(f, array): (&Function, DataId)| {
-            let end = old.data[array.index()].range.end;
-            let at = |r: &CodeRef| r.access == Access::Derived && held(self.analysis.old_image, f, r) == end;
-            may_use_end(old, f, array) || f.refs.iter().any(at)
-        };
-        if earlier.zip(self.old_data(before)).is_some_and(has_end) {
-            return false;
-        }
         match (self.old_data(data), earlier) {
-            (Some(object), Some(earlier)) => uses(old, earlier, object),
+            (Some(object), Some(earlier)) => {
+                uses(old, earlier, object)
+                    && self.old_data(before).is_none_or(|array| !may_use_end(old, earlier, array))
+            }
             (Some(_), None) => false,
+            // An array may be walked back from its end: the function has no other address of it, nor had its old version.
+            (None, Some(earlier)) if self.old_data(before).is_some_and(|array| self.had_end(earlier, array)) => false,
             (None, _) => new
                 .functions
                 .iter()
                 .filter(|f| f.refs.iter().any(|r| matches!(r.target, Target::Data { data: d, .. } if d == data)))
                 .all(|f| !uses(new, f, before)),
         }
+    }
+
+    /// Whether the old function has the end of an array, be that a symbol of the linker's or the start of something else.
+    fn had_end(&self, function: &Function, array: DataId) -> bool {
+        let (old, image) = (self.analysis.old, self.analysis.old_image);
+        let end = old.data[array.index()].range.end;
+        function.refs.iter().any(|r| r.access == Access::Derived && held(image, function, r) == end)
     }
 
     /// Whether a reference that is the start of a text or the end of `before`, a text too, is the start: the code adds nothing to either address, so
