@@ -47,8 +47,14 @@ impl Binder<'_> {
                     && self.old_data(before).is_none_or(|array| !may_use_end(old, earlier, array))
             }
             (Some(_), None) => false,
-            // An array may be walked back from its end: the function has no other address of it, nor had its old version.
-            (None, Some(earlier)) if self.old_data(before).is_some_and(|array| self.had_end(earlier, array)) => false,
+            // An array may be walked back from its end: the function has no other address of it, nor had its old version. A constant without a
+            // name that is new may be another one's successor, which lay there as well.
+            (None, Some(earlier))
+                if new.data[data.index()].kind == DataKind::Named
+                    && self.old_data(before).is_some_and(|array| self.had_end(earlier, array)) =>
+            {
+                false
+            }
             (None, _) => new
                 .functions
                 .iter()
