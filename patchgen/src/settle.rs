@@ -18,8 +18,6 @@ pub(crate) struct Settled {
     words: BTreeMap<DataId, BTreeMap<u32, Word>>,
     /// References by function and number, with the objects whose end or what follows it isn't meant.
     ends: Vec<(FuncId, usize, BTreeSet<DataId>)>,
-    /// The same of objects of which the function's unit has never heard.
-    strange: Vec<(FuncId, usize, BTreeSet<DataId>)>,
     /// References, by function and number, that are addresses and no numbers.
     addresses: Vec<(FuncId, usize)>,
     shapes: BTreeMap<DataId, Shape>,
@@ -58,7 +56,9 @@ pub(crate) fn settle(
     addresses.extend(pointers?);
     addresses.extend(members?);
     addresses.extend(stored?);
-    Ok(Settled { words, ends: ends?, strange: strange(image, new, changes, info), addresses, shapes: shapes? })
+    let mut ends = ends?;
+    ends.extend(strange(image, new, changes, info));
+    Ok(Settled { words, ends, addresses, shapes: shapes? })
 }
 
 impl Settled {
@@ -75,9 +75,6 @@ impl Settled {
             datum.refs.sort_by_key(|r| r.at);
         }
         for (id, n, objects) in self.ends {
-            new.functions[id.index()].refs[n].alternatives.retain(|(data, _)| !objects.contains(data));
-        }
-        for (id, n, objects) in self.strange {
             new.functions[id.index()].refs[n].alternatives.retain(|(data, _)| !objects.contains(data));
         }
         for (id, n) in self.addresses {
@@ -278,7 +275,7 @@ fn members(
     image: &Image,
     new: &Lifted,
     changes: &ChangeSet,
-    (info, survey): (&DebugInfo<'_>, &Survey),
+    debug: (&DebugInfo<'_>, &Survey),
 ) -> Result<Vec<(FuncId, usize)>, ImageError> {
     let place = |r: &CodeRef| match r.target {
         Target::Data { data, offset } if !r.certain && offset > 0 && r.field == Field::Abs32S => Some((data, offset)),
@@ -293,13 +290,7 @@ fn members(
             Some((id, n, new.data[data.index()].range.start, offset.unsigned_abs()))
         })
         .collect();
-    let wanted: BTreeSet<Svma> = open.iter().map(|o| o.2).collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let parts = types::parts(info, &units_of(survey, &wanted), &wanted)?;
-    let pointer = |at: Svma, offset: u64| parts.get(&at).is_some_and(|p| p.word(offset) == Part::Address);
-    Ok(open.into_iter().filter(|&(.., at, offset)| pointer(at, offset)).map(|(id, n, ..)| (id, n)).collect())
+    at_pointers(open, debug)
 }
 
 /// Numbers that lead into an object, in an image at fixed addresses, and that an instruction stores where by its type a variable has a pointer
@@ -307,7 +298,7 @@ fn members(
 fn stored(
     new: &Lifted,
     changes: &ChangeSet,
-    (info, survey): (&DebugInfo<'_>, &Survey),
+    debug: (&DebugInfo<'_>, &Survey),
 ) -> Result<Vec<(FuncId, usize)>, ImageError> {
     let inside = |r: &CodeRef| match r.target {
         Target::Data { data, offset } if !r.certain && r.access == Access::Derived && offset > 0 => {
@@ -328,6 +319,14 @@ fn stored(
         }
     };
     let open: Vec<_> = open(new, changes, inside).iter().filter_map(to).collect();
+    at_pointers(open, debug)
+}
+
+/// Those of the references, each with a place in a variable, where the variable has a pointer there.
+fn at_pointers(
+    open: Vec<(FuncId, usize, Svma, u64)>,
+    (info, survey): (&DebugInfo<'_>, &Survey),
+) -> Result<Vec<(FuncId, usize)>, ImageError> {
     let wanted: BTreeSet<Svma> = open.iter().map(|o| o.2).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -338,8 +337,8 @@ fn stored(
 }
 
 /// Addresses of the changed functions that can't be the end of an object in front of them, because that is no array: where the function takes
-/// that object's address besides, only if what lies behind is there for nothing else, or in Rust was named as often before the object was there, or the address is farther
-/// behind.
+/// that object's address besides, only if what lies behind is there for nothing else, or in Rust was named as often before the object was there,
+/// or the address is farther behind and has nothing added to it.
 fn ends(
     image: &Image,
     (old, pairs): (&Lifted, &Correlation),
@@ -365,7 +364,7 @@ fn ends(
             let names_both = takes(new, function, *data);
             let behind = |&(d, offset): &(DataId, i64)| d == *data && offset.cast_unsigned() > range.size();
             // Bytes of any object may be walked by an index (C11, 6.3.2.3).
-            let farther = r.alternatives.iter().any(behind) && displaced(image, function, r).is_none();
+            let farther = !r.indexed && r.alternatives.iter().any(behind);
             single.get(&range.start) == Some(&range.size())
                 && (only || farther || !names_both || as_before((old, pairs), new, (id, r), *data))
         };
