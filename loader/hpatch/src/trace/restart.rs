@@ -26,6 +26,13 @@ pub fn restartable(regs: &Regs) -> bool {
     regs.orig_rax as i64 >= 0 && regs.orig_rax as i64 != libc::SYS_close
 }
 
+/// Whether the thread goes on, or is about to, with a call by what the kernel remembers of it (restart_syscall(2)), which rt_sigreturn(2) makes it
+/// forget.
+pub fn resumes(regs: &Regs) -> bool {
+    let nr = if (regs.orig_rax as i64) < 0 { regs.rax as i64 } else { regs.orig_rax as i64 };
+    nr == libc::SYS_restart_syscall
+}
+
 /// Whether a system call's result says that it was interrupted, to a tracer or to the program.
 pub fn interrupted(result: i64) -> bool {
     // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
@@ -42,6 +49,15 @@ mod tests {
         r.rax = rax as u64;
         r.orig_rax = orig as u64;
         r
+    }
+
+    #[test]
+    fn a_resumed_call_is_told() {
+        let resumed = libc::SYS_restart_syscall;
+        let cases = [(-516, resumed, true), (resumed, -1, true), (-516, libc::SYS_poll, false), (0, -1, false)];
+        for (rax, orig, want) in cases {
+            assert_eq!(resumes(&regs(rax, orig)), want);
+        }
     }
 
     #[test]

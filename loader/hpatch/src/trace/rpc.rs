@@ -25,6 +25,8 @@ pub const OPERATION_DEADLINE: Duration = Duration::from_secs(20);
 /// Processor time that no operation needs: whoever has used that much runs in a circle.
 const RUNAWAY: Duration = Duration::from_secs(10);
 const STEP_DEADLINE: Duration = Duration::from_secs(2);
+/// Rounds in which a thread that is about to resume a call is left to do so.
+const CAREFUL: u32 = 8;
 /// After this time it is looked whether a thread that is waited for is dead.
 const LOOK: Duration = Duration::from_millis(20);
 /// Signals that the processor raises. They stay unblocked: forcing a blocked one resets its handler.
@@ -115,11 +117,12 @@ impl<'a> Hijacked<'a> {
         }
         let mut last = None;
         let began = Instant::now();
-        for round in (0..20).take_while(|_| began.elapsed() < OPERATION_DEADLINE) {
+        for round in (0..20u32).take_while(|_| began.elapsed() < OPERATION_DEADLINE) {
             let last_choice = if round > 0 || awake.is_empty() { &delicate[..] } else { &[] };
             for &tid in asleep.iter().chain(&awake).chain(last_choice) {
                 // A thread in a restartable sequence must not be sent elsewhere; one in a system call isn't in one.
-                match Self::take_thread(target, tid, options, (round > 0, on_stack))? {
+                let careful = round < CAREFUL && !last_choice.contains(&tid);
+                match Self::take_thread(target, tid, options, (round > 0, on_stack, careful))? {
                     Ok(h) => return Ok(h),
                     Err(e) => last = Some(e),
                 }
@@ -137,7 +140,7 @@ impl<'a> Hijacked<'a> {
         target: &'a Target,
         tid: i32,
         options: RpcOptions,
-        (awake, on_stack): (bool, bool),
+        (awake, on_stack, careful): (bool, bool, bool),
     ) -> Result<Result<Self>> {
         let status = procfs::task_status(target.pid, tid);
         let tracer = status.as_ref().map_or(0, |s| s.tracer);
@@ -184,7 +187,9 @@ impl<'a> Hijacked<'a> {
             return Err(seccomp(target.pid));
         }
         let in_call = h.saved.orig_rax as i64 >= 0;
-        let usable = (in_call || (awake && h.outside_rseq(target))) && (!on_stack || h.may_lay_on_stack()?);
+        let resumes = careful && restart::resumes(&h.saved);
+        let usable =
+            !resumes && (in_call || (awake && h.outside_rseq(target))) && (!on_stack || h.may_lay_on_stack()?);
         if !usable {
             h.give_back()?;
             return Ok(Err(Error::new(
